@@ -1,0 +1,39 @@
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable
+
+.PHONY: run test lint up bench lock clean
+
+run: .venv/installed  ## Retrain the default ticker once
+	$(BIN)/python -m flows.retrain
+
+test: lint  ## Everything that must pass
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+up: .venv/installed  ## Prefect server, worker, deployments and MLflow UI, until Ctrl-C
+	$(BIN)/python -m flows.stack
+
+bench: .venv/installed-dev
+	$(BIN)/python -m benchmarks
+
+lock: .venv/installed-dev  ## Write down the versions that are installed now
+	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
+
+clean:  ## Remove what can be made again; prices, runs and the ledger stay
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/installed: pyproject.toml requirements.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(INSTALL) .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(INSTALL) '.[dev]'
+	touch $@
