@@ -1,0 +1,1 @@
+"""Recurrent networks on daily prices, trained and evaluated honestly. Knows nothing of Prefect or MLflow."""

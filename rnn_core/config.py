@@ -1,0 +1,174 @@
+"""Everything a user can say, as one frozen tree.
+
+The same classes are the command line, the run form of a deployment, the validated parameters of a flow run and,
+flattened, the recorded parameters of a tracked run.
+"""
+
+import hashlib
+import json
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Cell = Literal["rnn_tanh", "rnn_relu", "rnn_sigmoid", "rnn_prelu", "gru", "lstm"]
+Feature = Literal["return", "abs_return", "direction", "volume_change", "volatility"]
+DEFAULT_TICKER = "078935.KS"
+
+
+class Section(BaseModel):
+    """A frozen part of the tree that refuses unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Exchange = Annotated[
+    str | None,
+    Field(description="Exchange calendar by its MIC, such as XNYS or XKRX; follows from the ticker's suffix if empty"),
+]
+
+
+class Yahoo(Section):
+    """Daily prices from Yahoo Finance, kept in the local price store."""
+
+    kind: Literal["yahoo"] = "yahoo"
+    start: date = Field(date(2015, 1, 1), description="First day to fetch")
+    fallback: Literal["synthetic", "none"] = Field(
+        "synthetic",
+        description="When Yahoo cannot be had: stored prices, else synthetic ones, clearly tagged; or none: fail",
+    )
+    timeout: float = Field(20.0, gt=0, le=300, description="Seconds to wait for one answer")
+    exchange: Exchange = None
+
+
+class File(Section):
+    """Daily prices from a CSV or Parquet file."""
+
+    kind: Literal["file"] = "file"
+    path: Path = Field(description="CSV or Parquet file with a date and a price column")
+    date_column: str | None = Field(None, description="Column of dates; found by its usual names if empty")
+    price_column: str | None = Field(None, description="Column of prices; an adjusted close is preferred if empty")
+    exchange: Exchange = None
+
+
+class Synthetic(Section):
+    """A random walk with volatility clustering and, unless `edge` plants one, no predictable direction."""
+
+    kind: Literal["synthetic"] = "synthetic"
+    days: int = Field(2520, ge=2, le=6000, description="Sessions to generate, ending at the last one closed")
+    edge: float = Field(
+        0.0, ge=-0.5, le=0.5, description="Tomorrow moves as today with probability 0.5 + edge; 0 plants nothing"
+    )
+    seed: int = Field(0, ge=0, description="Seed of the generator; the ticker is mixed in")
+    exchange: Exchange = None
+
+
+Source = Annotated[Yahoo | File | Synthetic, Field(discriminator="kind")]
+
+
+class Problem(Section):
+    """Windows of features and the label to predict from them."""
+
+    seq_len: int = Field(10, ge=1, le=1000, description="Sessions in one window")
+    features: tuple[Feature, ...] = Field(("return",), min_length=1, description="Inputs of one session, by name")
+    volatility_window: int = Field(20, ge=2, le=1000, description="Sessions in the rolling volatility feature")
+
+    @model_validator(mode="after")
+    def _features_are_distinct(self) -> "Problem":
+        if len(set(self.features)) != len(self.features):
+            raise ValueError(f"features repeat: {', '.join(self.features)}")
+        return self
+
+
+class Model(Section):
+    """The recurrent network."""
+
+    cell: Cell = Field("rnn_tanh", description="Recurrent cell")
+    hidden_size: int = Field(16, ge=1, le=4096, description="Hidden units of one layer and direction")
+    num_layers: int = Field(1, ge=1, le=16, description="Stacked recurrent layers")
+    bidirectional: bool = Field(False, description="Read each window in both directions")
+    bias: bool = Field(True, description="Recurrent layers have biases")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout between recurrent layers")
+
+
+class Training(Section):
+    """How the network is fitted."""
+
+    engine: Literal["numpy", "torch"] = Field("numpy", description="What computes: NumPy by hand, or torch")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="Where the torch engine computes")
+    dtype: Literal["float32", "float64"] = Field("float64", description="Precision of training and prediction")
+    epochs: int = Field(40, ge=1, le=100_000, description="Passes over the training rows, at most")
+    batch_size: int = Field(32, ge=1, le=100_000, description="Windows in one update")
+    optimiser: Literal["sgd", "adam", "adamw"] = Field("adam", description="Update rule")
+    learning_rate: float = Field(3e-3, gt=0, le=10, description="Step size")
+    momentum: float = Field(0.0, ge=0, lt=1, description="Momentum of sgd")
+    weight_decay: float = Field(0.0, ge=0, le=1, description="L2 penalty; of adamw the decoupled shrinkage")
+    clip_norm: float | None = Field(1.0, gt=0, description="Largest norm of a model's gradient; empty: no clipping")
+    clip_value: float | None = Field(None, gt=0, description="Largest element of a gradient; empty: no clipping")
+    patience: int = Field(8, ge=1, description="Epochs without a better validation loss before a model stops")
+    seeds: int = Field(8, ge=1, le=1000, description="Networks in the ensemble of each fold")
+    seed: int = Field(0, ge=0, description="Root of every random stream")
+
+
+class Evaluation(Section):
+    """Walk-forward folds: what trains, validates and tests."""
+
+    window: Literal["rolling", "expanding"] = Field("rolling", description="Whether old training days drop out")
+    train_days: int = Field(500, ge=2, description="Training rows of the first fold (of each, when rolling)")
+    valid_days: int = Field(100, ge=1, description="Rows that stop the training early")
+    test_days: int = Field(63, ge=1, description="Rows predicted by one fold before the next is trained")
+
+
+def _plain_ticker(ticker: str) -> str:
+    """Tickers name files and registered models, so only letters, digits and . - ^ = are taken."""
+    allowed = ticker.replace("-", "").replace(".", "").replace("^", "").replace("=", "")
+    if not (allowed.isascii() and allowed.isalnum()) or ".." in ticker or ticker.startswith((".", "-")):
+        raise ValueError(
+            f"not a ticker: {ticker!r}; letters, digits and . - ^ = are allowed, such as MSFT or 005930.KS"
+        )
+    return ticker
+
+
+Ticker = Annotated[str, Field(min_length=1, max_length=32), AfterValidator(_plain_ticker)]
+
+
+class Retrain(Section):
+    """Retrain the network of one ticker and evaluate it walk-forward."""
+
+    ticker: Ticker = Field(DEFAULT_TICKER, description="Ticker as Yahoo spells it")
+    source: Source = Field(default_factory=Yahoo, description="Where prices come from")
+    problem: Problem = Field(default_factory=Problem, description="Inputs and label")
+    model: Model = Field(default_factory=Model, description="Network")
+    training: Training = Field(default_factory=Training, description="How the network is fitted")
+    evaluation: Evaluation = Field(default_factory=Evaluation, description="Walk-forward folds")
+    now: datetime | None = Field(None, description="Time to run as of, such as 2013-02-28T22:00:00Z; empty: the clock")
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _source_is_yahoo_unless_said(cls, source: Any) -> Any:
+        return {"kind": "yahoo"} | source if isinstance(source, dict) else source
+
+    @field_validator("now")
+    @classmethod
+    def _now_is_utc_unless_said(cls, now: datetime | None) -> datetime | None:
+        return now.replace(tzinfo=UTC) if now is not None and now.tzinfo is None else now
+
+
+def flatten(section: BaseModel) -> dict[str, Any]:
+    """Leaves of the tree by dotted name, as JSON values: `{"training.epochs": 40, …}`."""
+
+    def leaves(prefix: str, value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            return {prefix: value}
+        named = {f"{prefix}.{key}" if prefix else key: inner for key, inner in value.items()}
+        return {name: leaf for key, inner in named.items() for name, leaf in leaves(key, inner).items()}
+
+    return leaves("", section.model_dump(mode="json"))
+
+
+def config_hash(config: Retrain) -> str:
+    """Names what was tried: twelve hex digits of problem, model, training and evaluation, data and seed left out."""
+    tried = config.model_dump(mode="json", include={"problem", "model", "training", "evaluation"})
+    del tried["training"]["seed"]
+    return hashlib.sha256(json.dumps(tried, sort_keys=True).encode()).hexdigest()[:12]

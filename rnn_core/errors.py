@@ -1,0 +1,48 @@
+"""Every error this project raises on purpose.
+
+    RnnflowError
+    ├── ConfigError         a value of the configuration cannot be used
+    ├── DataError           prices were found and are unfit to train on
+    ├── PricesUnavailable   prices could not be fetched just now
+    ├── ArrayError          an array argument has the wrong shape, type or content
+    ├── TrainingError       no model could be trained
+    └── TrackingError       the tracking server or its store cannot be used
+
+A message is one line: what was received, what is allowed, what to do. The flows print it without a traceback.
+"""
+
+
+class RnnflowError(Exception):
+    """Base of every error below."""
+
+
+class ConfigError(RnnflowError, ValueError):
+    """A value of the configuration cannot be used; the message names the field."""
+
+
+class DataError(RnnflowError, ValueError):
+    """Prices were found and are unfit to train on; the message names the file, column or rows."""
+
+
+class PricesUnavailable(RnnflowError):
+    """Prices could not be fetched just now.
+
+    `transient` is true when asking again in a moment may help (a rate limit, a server error) and false when it
+    will not (no network, an unknown ticker).
+    """
+
+    def __init__(self, message: str, *, transient: bool = False) -> None:
+        super().__init__(message)
+        self.transient = transient
+
+
+class ArrayError(RnnflowError, ValueError):
+    """An array argument has the wrong shape, type or content; the message names it and its shape."""
+
+
+class TrainingError(RnnflowError):
+    """No model could be trained: too few rows, or every model turned non-finite."""
+
+
+class TrackingError(RnnflowError):
+    """The tracking server or its store cannot be used; the message names its address."""
