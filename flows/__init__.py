@@ -1,0 +1,26 @@
+"""Orchestration: Prefect runs the steps of `rnn_core`, MLflow records them."""
+
+import logging
+import os
+
+from rnn_core.errors import RnnflowError
+
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("PREFECT_RESULTS_DEFAULT_SERIALIZER", "json")  # the default is pickle
+
+
+class WithoutTraceback(logging.Filter):
+    """Takes the traceback from the records of errors that are raised on purpose: their message says it all."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep every record."""
+        if record.exc_info and isinstance(record.exc_info[1], RnnflowError):
+            record.exc_info = None
+        return True
+
+
+RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
+WITHOUT_TRACEBACK = WithoutTraceback()
+for run_logger in RUN_LOGGERS:
+    logging.getLogger(run_logger).addFilter(WITHOUT_TRACEBACK)

@@ -1,0 +1,85 @@
+"""A flow from the shell: the config tree is the command line, and an error is one line."""
+
+import logging
+import re
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import AliasChoices, BaseModel, Field, ValidationError, create_model
+from pydantic_settings import BaseSettings, CliApp, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from rich.console import Console
+from rich.table import Table
+
+from flows import RUN_LOGGERS, WITHOUT_TRACEBACK
+from rnn_core import errors
+from rnn_core.errors import RnnflowError
+
+Config = TypeVar("Config", bound=BaseModel)
+OUR_ERROR = re.compile("|".join(rf"\b{name}\b" for name in dir(errors) if name.endswith(("Error", "Unavailable"))))
+
+
+class _CommandLine(BaseSettings):
+    """Options by the dotted names of the tree, from the command line alone: no environment variable is read."""
+
+    model_config = SettingsConfigDict(
+        nested_model_default_partial_update=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+        cli_parse_none_str="null",
+    )
+
+    verbose: bool = Field(False, validation_alias=AliasChoices("v", "verbose"), description="Show tracebacks")
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+def run(config_class: type[Config], main: Callable[[Config], None]) -> None:
+    """Parse the command line into `config_class` and call `main`; exit 1 for an error of ours, 2 for bad options."""
+    options_class: Any = create_model(config_class.__name__, __base__=(_CommandLine, config_class))
+    options_class.__doc__ = config_class.__doc__
+    try:
+        options: Any = CliApp.run(options_class, sys.argv[1:], cli_exit_on_error=False)
+    except SettingsError as error:
+        _exit(2, str(error).removeprefix("error parsing CLI: "))
+    except ValidationError as error:
+        _exit(2, "; ".join(_said(problem) for problem in error.errors()))
+    for name in RUN_LOGGERS:
+        if options.verbose:
+            logging.getLogger(name).removeFilter(WITHOUT_TRACEBACK)
+    for handler in () if options.verbose else logging.getLogger().handlers:  # Prefect's console
+        handler.addFilter(_is_no_error_of_ours)
+    try:
+        main(config_class.model_validate({name: getattr(options, name) for name in config_class.model_fields}))
+    except RnnflowError as error:
+        if options.verbose:
+            raise
+        _exit(1, str(error))
+
+
+def show(table: Table, line: str) -> None:
+    """Print a table and a line below it."""
+    console = Console(soft_wrap=True)
+    console.print(table)
+    console.print(line, highlight=False, markup=False)
+
+
+def _is_no_error_of_ours(record: logging.LogRecord) -> bool:
+    """False where Prefect reports an error that `run` says itself, in one line, at the end."""
+    return not OUR_ERROR.search(record.getMessage())
+
+
+def _said(problem: Any) -> str:
+    name = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{name}: {message}" + ("" if problem["type"] == "missing" else f" (received {problem['input']!r})")
+
+
+def _exit(code: int, message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,80 @@
+"""The short table that a retrain ends with, for the terminal and for the Prefect UI."""
+
+from dataclasses import dataclass
+from time import perf_counter
+
+from rich.table import Table
+
+from rnn_core.evaluation import Evaluation
+from rnn_core.sources import Prices
+
+
+class Laps:
+    """Seconds from one step to the next, by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = perf_counter()
+
+    def end(self, step: str) -> None:
+        """Note that `step` has ended and the next begins."""
+        now = perf_counter()
+        self.seconds[step], self._last = now - self._last, now
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a retrain found.
+
+    Attributes:
+        title: ticker and test period.
+        rows: pairs of a name and a value, ready to be shown.
+        run_id: the MLflow run.
+        address: how to open it.
+    """
+
+    title: str
+    rows: tuple[tuple[str, str], ...]
+    run_id: str
+    address: str
+
+    def table(self) -> Table:
+        """For the terminal."""
+        table = Table(title=self.title, title_justify="left", show_header=False)
+        for name, value in self.rows:
+            table.add_row(name, value)
+        return table
+
+    def markdown(self) -> str:
+        """For a Prefect artifact."""
+        lines = [f"| {name} | {value} |" for name, value in self.rows]
+        return "\n".join([f"### {self.title}", "", "| | |", "|---|---|", *lines, "", f"`{self.address}`"])
+
+
+def summarise(
+    prices: Prices,
+    evaluation: Evaluation,
+    forecast: tuple[float, float],
+    seconds: dict[str, float],
+    version: str | None,
+    run_id: str,
+    address: str,
+) -> Summary:
+    """The table of one retrain; `forecast` is the probability for the next session and its spread over the seeds."""
+    scores, calls, sessions = evaluation.scores, evaluation.calls, prices.frame.index
+    known = prices.attainable_accuracy
+    attainable = [] if known is None else [("  the best that is attainable", f"{known:.1%}")]
+    rows = (
+        ("accuracy", f"{scores['test/accuracy']:.1%} of {len(calls)} test days"),
+        ("  always the majority class", f"{scores['baseline/majority_accuracy']:.1%}"),
+        ("  opposite of yesterday", f"{scores['baseline/reversal_accuracy']:.1%}"),
+        *attainable,
+        ("log loss", f"{scores['test/log_loss']:.4f} (a coin toss: 0.6931)"),
+        ("Brier score, AUC", f"{scores['test/brier']:.4f}, {scores.get('test/auc', float('nan')):.3f}"),
+        ("next session closes up", f"{forecast[0]:.1%} ± {forecast[1]:.1%} over the seeds"),
+        ("prices", f"{prices.source}, column {prices.column!r}, {len(sessions)} sessions to {sessions[-1]:%Y-%m-%d}"),
+        ("registered model", f"direction-{prices.ticker} version {version}" if version else "none: fallback data"),
+        ("seconds", ", ".join(f"{step} {elapsed:.1f}" for step, elapsed in seconds.items())),
+    )
+    title = f"{prices.ticker}, test days {calls.index[0]:%Y-%m-%d} to {calls.index[-1]:%Y-%m-%d}"
+    return Summary(title, rows, run_id, address)

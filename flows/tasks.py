@@ -1,0 +1,89 @@
+"""The four tasks of every flow, each a single call into `rnn_core`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+import numpy as np
+from prefect import task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import Task, exponential_backoff
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from rnn_core import plots, sources
+from rnn_core.arrays import Array
+from rnn_core.config import Evaluation as EvaluationConfig
+from rnn_core.config import File, Model, Problem, Synthetic, Training, Yahoo
+from rnn_core.errors import PricesUnavailable
+from rnn_core.evaluation import Evaluation, evaluate
+from rnn_core.folds import Folds, folds
+from rnn_core.plots import Figures
+from rnn_core.problems import Windows, windows
+from rnn_core.sources import Prices
+from rnn_core.training import Fit, OnEpoch, fit, predict
+
+IN_MEMORY: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}  # Prefect would hash and pickle arrays
+
+
+def _may_help_to_ask_again(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, PricesUnavailable) and error.transient
+
+
+@task(
+    name="fetch prices",
+    retries=3,
+    retry_delay_seconds=exponential_backoff(backoff_factor=2),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=_may_help_to_ask_again,
+    **IN_MEMORY,
+)
+def fetch_prices(source: Yahoo | File | Synthetic, ticker: str, now: datetime) -> Prices:
+    """Prices of `ticker` as they were known at `now`; asked for again when the source is busy or failing."""
+    return sources.load(source, ticker, now)
+
+
+@task(name="build windows", **IN_MEMORY)
+def build_windows(problem: Problem, evaluation: EvaluationConfig, prices: Prices) -> tuple[Windows, Folds]:
+    """Return windows with direction labels, and the walk-forward folds over them."""
+    built = windows(problem, prices)
+    return built, folds(evaluation, built)
+
+
+@task(name="train", **IN_MEMORY)
+def train(model: Model, training: Training, windows: Windows, folds: Folds) -> Fit:
+    """Train every seed of every fold by backpropagation through time."""
+    with _progress(training.epochs) as on_epoch:
+        return fit(model, training, windows, folds, on_epoch=on_epoch)
+
+
+@task(name="evaluate and plot", **IN_MEMORY)
+def evaluate_and_plot(fit: Fit, windows: Windows, folds: Folds, title: str) -> tuple[Evaluation, Figures]:
+    """Score the out-of-sample calls of every fold and draw the figures."""
+    evaluation = evaluate(windows, folds, predict(fit, windows.x, folds.test.repeat(fit.training.seeds, axis=0)))
+    return evaluation, plots.figures(fit, evaluation, title)
+
+
+@contextmanager
+def _progress(epochs: int) -> Iterator[OnEpoch]:
+    """A progress bar in a terminal and a progress artifact in the UI, moved by the callback it yields."""
+    artifact = cast(UUID, create_progress_artifact(0.0, description="epochs, at most"))
+    note = TextColumn("{task.fields[note]}")
+    columns = (TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TimeElapsedColumn(), note)
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        shown = bar.add_task("train", total=epochs, note="")
+        tenth = max(epochs // 10, 1)  # the artifact is an HTTP request an update
+
+        def on_epoch(epoch: int, train_loss: Array, valid_loss: Array) -> None:
+            bar.update(shown, completed=epoch, note=f"{np.isfinite(valid_loss).sum()} models learning")
+            if epoch % tenth == 0:
+                update_progress_artifact(artifact, 100.0 * epoch / epochs)
+
+        yield on_epoch
+    update_progress_artifact(artifact, 100.0)

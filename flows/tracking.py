@@ -1,0 +1,249 @@
+"""What MLflow is told of a run. Nothing else imports mlflow, but for the model that it serves.
+
+Every call names its run, because MLflow's active run belongs to one thread.
+"""
+
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import mlflow
+from filelock import FileLock
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, Schema
+from sqlalchemy.exc import SQLAlchemyError
+
+import rnn_core
+from flows import served_model
+from rnn_core import interchange
+from rnn_core.config import Retrain, config_hash, flatten
+from rnn_core.errors import TrackingError
+from rnn_core.evaluation import Evaluation
+from rnn_core.plots import Figures
+from rnn_core.problems import prices_needed
+from rnn_core.sources import Prices
+from rnn_core.training import Fit
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+BATCH = 1000  # metrics that MLflow takes in one request
+SERVED_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "scipy", "threadpoolctl")
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default retries an absent server for two minutes
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "8")
+os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+for chatty, level in (("mlflow", "WARNING"), ("alembic", "WARNING"), ("urllib3.connectionpool", "ERROR")):
+    logging.getLogger(chatty).setLevel(level)
+
+
+def uri() -> str:
+    """Where runs are recorded: MLFLOW_TRACKING_URI, else a SQLite file in the working folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+
+
+def experiment_id(name: str) -> str:
+    """The id of the experiment `name`, made if there is none.
+
+    Raises:
+        TrackingError: the store cannot be reached or used.
+    """
+    try:
+        with _alone():
+            found = _client(uri()).get_experiment_by_name(name)
+            return found.experiment_id if found else _client(uri()).create_experiment(name)
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise TrackingError(
+            f"MLflow at {uri()} cannot be used ({_one_line(_reason(error))}); check MLFLOW_TRACKING_URI"
+        ) from error
+
+
+@contextmanager
+def run(experiment: str, config: Retrain, flow_run_id: str) -> Iterator[str]:
+    """Record one run of `config`: yields its id and closes it as FINISHED, FAILED or (interrupted) KILLED."""
+    experiment_number = experiment_id(experiment)
+    client = _client(uri())
+    tags = {
+        "ticker": config.ticker,
+        "engine": config.training.engine,
+        "config_hash": config_hash(config),
+        "prefect.flow_run_id": flow_run_id,
+        "version": version("rnnflow"),
+        "mlflow.source.name": f"flows.{experiment}",
+        "mlflow.source.type": "PROJECT",
+        "mlflow.source.git.commit": git_commit(),
+    }
+    started = client.create_run(experiment_number, run_name=f"{experiment}-{config.ticker}", tags=tags)
+    run_id: str = started.info.run_id
+    status: Status = "KILLED"
+    try:
+        params = [Param(name, _text(value)) for name, value in flatten(config).items()]
+        client.log_batch(run_id, params=params)
+        client.log_text(run_id, config.model_dump_json(indent=2), "config.json")
+        yield run_id
+        status = "FINISHED"
+    except Exception as error:
+        status = "FAILED"
+        client.set_tag(run_id, "error", _one_line(error))
+        raise
+    finally:
+        client.set_terminated(run_id, status)
+
+
+def close_runs_of(flow_run_id: str, status: Status) -> None:
+    """Close what a flow run that was killed left RUNNING."""
+    client = _client(uri())
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    mine = f"tags.`prefect.flow_run_id` = '{flow_run_id}' and attributes.status = 'RUNNING'"
+    for left in client.search_runs(experiments, mine):
+        client.set_terminated(left.info.run_id, status)
+
+
+def log_prices(run_id: str, prices: Prices) -> None:
+    """Tag the run with where its prices came from."""
+    tags = {
+        "data.source": prices.source,
+        "data.sha256": prices.sha256,
+        "data.column": prices.column,
+        "data.exchange": prices.exchange,
+        "data.first": f"{prices.frame.index[0]:%Y-%m-%d}",
+        "data.last": f"{prices.frame.index[-1]:%Y-%m-%d}",
+        "data.rows": str(len(prices.frame)),
+        "data.fetched_at": prices.fetched_at.isoformat() if prices.fetched_at else "",
+        "data.attainable_accuracy": _text(prices.attainable_accuracy),
+        "data.warnings": "; ".join(prices.warnings)[:5000],
+    }
+    _tag(run_id, {name: value for name, value in tags.items() if value})
+
+
+def log_fit(run_id: str, fit: Fit) -> None:
+    """Log the mean losses of all models by epoch, and how many models were frozen."""
+    train, valid = fit.losses
+    curves = {"train/loss": train, "valid/loss": valid}
+    metrics = {(name, epoch): loss for name, curve in curves.items() for epoch, loss in enumerate(curve, start=1)}
+    _log_metrics(run_id, metrics | {("valid/best_loss", 0): valid.min()})
+    _tag(run_id, {"models": str(len(fit)), "models.frozen": str((fit.frozen >= 0).sum())})
+
+
+def log_evaluation(run_id: str, evaluation: Evaluation, figures: Figures) -> None:
+    """Log the scores, the table of calls by date and the figures."""
+    _log_metrics(run_id, {(name, 0): value for name, value in evaluation.scores.items()})
+    client = _client(uri())
+    client.log_text(run_id, evaluation.calls.to_csv(), "calls.csv")
+    client.log_text(run_id, evaluation.folds.to_csv(), "folds.csv")
+    for name, figure in figures.items():
+        client.log_figure(run_id, figure, f"figures/{name}")
+
+
+def log_model(run_id: str, config: Retrain, prices: Prices, fit: Fit) -> str | None:
+    """Log the live model as code and arrays; returns its registered version, None on fallback data.
+
+    The model takes a frame of closing prices, and of volumes where a feature needs them, oldest first, and returns
+    the probability that the session after the last one closes up.
+    """
+    columns = served_model.columns(config.problem)
+    client = _client(uri())
+    experiment = client.get_run(run_id).info.experiment_id
+    logged = client.create_logged_model(experiment, "model", source_run_id=run_id, tags={"ticker": config.ticker})
+    with tempfile.TemporaryDirectory() as folder:
+        arrays, problem = Path(folder, "arrays.npz"), Path(folder, "problem.json")
+        interchange.save(fit.live, arrays)
+        problem.write_text(config.problem.model_dump_json(), encoding="utf-8")
+        info = Model.log(
+            artifact_path=None,
+            flavor=mlflow.pyfunc,
+            run_id=run_id,
+            model_id=logged.model_id,
+            python_model=served_model.__file__,
+            artifacts={"arrays": str(arrays), "problem": str(problem)},
+            code_paths=[str(Path(rnn_core.__file__).parent)],
+            signature=ModelSignature(
+                inputs=Schema([ColSpec("double", column) for column in columns]),
+                outputs=Schema([ColSpec("double", name) for name in served_model.OUTPUTS]),
+            ),
+            input_example=prices.frame[columns].tail(prices_needed(config.problem)).reset_index(drop=True),
+            pip_requirements=[f"{package}=={version(package)}" for package in SERVED_PACKAGES],
+        )
+    if prices.source == "synthetic-fallback":
+        return None
+    registered = mlflow.register_model(info.model_uri, f"direction-{config.ticker}")
+    _tag(run_id, {"model.version": str(registered.version)})
+    return str(registered.version)
+
+
+def address(run_id: str) -> str:
+    """How to open the run: a URL if a tracking server is used, else the command that starts the UI."""
+    run = _client(uri()).get_run(run_id)
+    page = f"#/experiments/{run.info.experiment_id}/runs/{run_id}"
+    if uri().startswith("http"):
+        return f"{uri().rstrip('/')}/{page}"
+    return f"{_relative(sys.executable)} -m mlflow ui --backend-store-uri {uri()}   # http://127.0.0.1:5000/{page}"
+
+
+@cache
+def git_commit() -> str:
+    """The commit of the checkout that is running, `unknown` outside one."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+@cache
+def _client(tracking_uri: str) -> mlflow.MlflowClient:
+    mlflow.set_tracking_uri(tracking_uri)
+    return mlflow.MlflowClient(tracking_uri)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Hold a lock while MLflow first opens a SQLite file: two processes that both create its tables fail."""
+    if not uri().startswith("sqlite:///"):
+        yield
+        return
+    with FileLock(uri().removeprefix("sqlite:///") + ".lock"):
+        yield
+
+
+def _log_metrics(run_id: str, metrics: dict[tuple[str, int], float]) -> None:
+    now = int(time.time() * 1000)
+    entries = [Metric(name, float(value), now, step) for (name, step), value in metrics.items()]
+    for start in range(0, len(entries), BATCH):
+        _client(uri()).log_batch(run_id, metrics=entries[start : start + BATCH])
+
+
+def _tag(run_id: str, tags: dict[str, str]) -> None:
+    _client(uri()).log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _reason(error: BaseException) -> BaseException:
+    """The operating system's word on it if there is one, such as a refused connection, else the error itself."""
+    cause: BaseException | None = error
+    while cause is not None and not (isinstance(cause, OSError) and cause.errno):
+        cause = cause.__cause__ or cause.__context__
+    return cause or error
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:500]
+
+
+def _relative(path: str) -> str:
+    return os.path.relpath(path) if Path(path).is_relative_to(Path.cwd()) else path

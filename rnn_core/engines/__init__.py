@@ -1,0 +1,132 @@
+"""What trains a stack of models: one interface, two engines.
+
+An engine holds the parameters and the optimiser state of M models and knows rows by number. It is told which rows
+each model sees, in which order, and keeps no schedule of its own, so both engines see the same batches.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Protocol
+
+import numpy as np
+
+from rnn_core.arrays import Array, Params
+from rnn_core.config import Model, Training
+from rnn_core.errors import ConfigError
+from rnn_core.optim import Rule
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The N windows that a stack reads, x (N, T, I), and how each model standardises them.
+
+    `center` and `scale` are (M, I); a model sees (x − center) / scale.
+    """
+
+    x: Array
+    center: Array
+    scale: Array
+
+    def __len__(self) -> int:
+        return len(self.center)
+
+    def batch(self, models: Array, rows: Array) -> Array:
+        """`rows` (m, B) as `models` (m,) see them: (m, B, T, I). Row −1 is padding and may hold anything."""
+        return (self.x[rows] - self.center[models, None, None]) / self.scale[models, None, None]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the N windows should yield at S steps, y (N, S, O), and which steps are scored, mask (N, S)."""
+
+    y: Array
+    mask: Array
+
+    def batch(self, rows: Array) -> tuple[Array, Array]:
+        """Targets (m, B, S, O) and mask (m, B, S) of `rows` (m, B). Row −1 is padding and is never scored."""
+        return self.y[rows], self.mask[rows] & (rows >= 0)[..., None]
+
+
+class Engine(Protocol):
+    """A stack of M models in training."""
+
+    @property
+    def params(self) -> Params:
+        """A copy of the present parameters, {name: (M, …)}."""
+        ...
+
+    @property
+    def frozen(self) -> Array:
+        """(M,) the update at which a model's loss or gradient turned non-finite, −1 for those that have not.
+
+        A frozen model stays at its last finite parameters and takes no further update.
+        """
+        ...
+
+    def train_epoch(self, rows: Array, rate: Array) -> Array:
+        """Update on batches of `rows` (M, steps, B), −1 padded, at the learning `rate` (M,).
+
+        Returns the mean training loss of each model (M,). A model without rows in a step takes no update there;
+        without any row its loss is NaN.
+        """
+        ...
+
+    def loss(self, rows: Array) -> Array:
+        """Mean loss of each model (M,) over `rows` (M, v), without dropout and without learning."""
+        ...
+
+
+class Tally:
+    """The mean training loss of m models over the batches of an epoch, each batch by the steps it scores."""
+
+    def __init__(self, models: int) -> None:
+        self._total, self._count = np.zeros((2, models))
+
+    def add(self, loss: Array, mask: Array, usable: Array) -> Array:
+        """Count one batch's `loss` (m,) over `mask` (m, B, S) where `usable` (m,); returns which models move (m,)."""
+        scored = mask.reshape(len(mask), -1).sum(axis=1)
+        moves: Array = usable & (scored > 0)
+        self._total += np.where(moves, loss * scored, 0)
+        self._count += np.where(moves, scored, 0)
+        return moves
+
+    @property
+    def mean(self) -> Array:
+        """(m,) NaN for a model that never moved."""
+        return np.where(self._count > 0, self._total / np.maximum(self._count, 1), np.nan)
+
+
+def rule_of(training: Training) -> Rule:
+    """The update rule that the configuration asks for."""
+    return Rule(
+        name=training.optimiser,
+        momentum=training.momentum,
+        weight_decay=training.weight_decay,
+        clip_norm=training.clip_norm,
+        clip_value=training.clip_value,
+    )
+
+
+def start(
+    model: Model,
+    training: Training,
+    inputs: Inputs,
+    targets: Targets,
+    params: Params,
+    rngs: Sequence[np.random.Generator],
+) -> Engine:
+    """The engine that `training.engine` names, holding `params`; `rngs` draw the dropout, one a model.
+
+    Raises:
+        ConfigError: the torch engine is asked for and torch is not installed.
+    """
+    if training.engine == "torch":
+        if find_spec("torch") is None:
+            raise ConfigError("training.engine is torch, which is not installed; pip install torch, or use numpy")
+        from rnn_core.engines.torch_engine import TorchEngine
+
+        return TorchEngine(model, training, inputs, targets, params, rngs)
+    from rnn_core.engines.numpy_engine import NumpyEngine
+
+    return NumpyEngine(model, training, inputs, targets, params, rngs)

@@ -1,0 +1,114 @@
+"""The NumPy engine: hand-written backpropagation through time, in chunks of models that stay in cache, on threads."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from rnn_core import optim
+from rnn_core.arrays import Array, Params
+from rnn_core.config import Model, Training
+from rnn_core.engines import Inputs, Tally, Targets, rule_of
+from rnn_core.losses import binary_cross_entropy
+from rnn_core.network import network
+
+CHUNK = 32  # models of one pass: their activations fit a core's second-level cache
+PREDICTED_ROWS = 64  # rows of one prediction batch, always: BLAS gives other bits for other batch sizes
+
+
+class NumpyEngine:
+    """A stack of M models whose parameters are the rows of one (M, P) array."""
+
+    def __init__(
+        self,
+        model: Model,
+        training: Training,
+        inputs: Inputs,
+        targets: Targets,
+        params: Params,
+        rngs: Sequence[np.random.Generator],
+    ) -> None:
+        self._model, self._training, self._inputs, self._targets, self._rngs = model, training, inputs, targets, rngs
+        self._shapes = {name: value.shape[1:] for name, value in params.items()}
+        self._flat = _flatten(params)
+        self._rule = rule_of(training)
+        self._state = optim.start(self._rule, self._flat)
+        self._updates = 0
+        self.frozen = np.full(len(self._flat), -1)
+
+    @property
+    def params(self) -> Params:
+        """A copy of the present parameters, {name: (M, …)}."""
+        return _unflatten(self._flat.copy(), self._shapes)
+
+    def train_epoch(self, rows: Array, rate: Array) -> Array:
+        """Update on batches of `rows` (M, steps, B) at `rate` (M,); returns each model's mean training loss (M,)."""
+        busy = np.flatnonzero((rows >= 0).any(axis=(1, 2)) & (self.frozen < 0))
+        losses = np.full(len(rows), np.nan)
+        losses[busy] = np.concatenate(_on_threads(lambda models: self._train(models, rows[models], rate[models]), busy))
+        self._updates += rows.shape[1]
+        return losses
+
+    def loss(self, rows: Array) -> Array:
+        """Mean loss of each model (M,) over `rows` (M, v)."""
+        logits = predict(self._model, self.params, self._inputs, rows)
+        return binary_cross_entropy(logits, *self._targets.batch(rows))[0]
+
+    def _train(self, models: Array, rows: Array, rate: Array) -> Array:
+        """One epoch of `models` (m,) over their `rows` (m, steps, B); returns their mean losses (m,)."""
+        flat, state = self._flat[models], {name: value[models] for name, value in self._state.items()}
+        params, rngs = _unflatten(flat, self._shapes), [self._rngs[m] for m in models]
+        tally = Tally(len(models))
+        for step in range(rows.shape[1]):
+            y, mask = self._targets.batch(rows[:, step])
+            logits, backward = network(params, self._inputs.batch(models, rows[:, step]), self._model, rngs)
+            loss, dlogits = binary_cross_entropy(logits, y, mask)
+            grads = _flatten(backward(dlogits))
+            finite = np.isfinite(loss) & np.isfinite(optim.norms(grads))
+            moves = tally.add(loss, mask, finite & (self.frozen[models] < 0))
+            self.frozen[models[~finite & (self.frozen[models] < 0)]] = self._updates + step
+            optim.update(self._rule, flat, grads, state, moves, rate)
+        self._flat[models] = flat
+        for name, value in state.items():
+            self._state[name][models] = value
+        return tally.mean
+
+
+def predict(model: Model, params: Params, inputs: Inputs, rows: Array) -> Array:
+    """Logits (M, s, S, O) of `rows` (M, s); whatever stands at padding (−1) means nothing.
+
+    Rows go through in batches of one fixed size, so a row gives the same bits alone as among many.
+    """
+    pieces = _on_threads(lambda models: _logits(model, params, inputs, models, rows[models]), np.arange(len(rows)))
+    return np.concatenate(pieces)
+
+
+def _logits(model: Model, params: Params, inputs: Inputs, models: Array, rows: Array) -> Array:
+    """Logits (m, s, S, O) of `models` (m,) for their `rows` (m, s)."""
+    count = rows.shape[1]
+    padded = np.pad(rows, ((0, 0), (0, -count % PREDICTED_ROWS)), constant_values=-1)
+    chosen = {name: value[models] for name, value in params.items()}
+    batches = np.split(padded, padded.shape[1] // PREDICTED_ROWS, axis=1)
+    logits = [network(chosen, inputs.batch(models, batch), model)[0] for batch in batches]
+    return np.concatenate(logits, axis=1)[:, :count]
+
+
+def _on_threads(work: Callable[[Array], Array], models: Array) -> list[Array]:
+    """What `work` returns for each chunk of `models` (m,), in order; chunks run side by side, one thread each."""
+    chunks = [models[start : start + CHUNK] for start in range(0, max(len(models), 1), CHUNK)]
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        return list(pool.map(work, chunks))
+
+
+def _flatten(params: Params) -> Array:
+    """One row (P,) a model of all its arrays."""
+    return np.concatenate([value.reshape(len(value), -1) for value in params.values()], axis=1)
+
+
+def _unflatten(flat: Array, shapes: dict[str, tuple[int, ...]]) -> Params:
+    """The named arrays (M, …) as views of `flat` (M, P)."""
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])
+    pieces = np.split(flat, ends[:-1], axis=1)
+    return {name: piece.reshape(len(flat), *shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)}
