@@ -29,12 +29,14 @@ class Summary:
     Attributes:
         title: ticker and test period.
         rows: pairs of a name and a value, ready to be shown.
+        forecast: the probability that the next session closes up, and its spread over the seeds.
         run_id: the MLflow run.
         address: how to open it.
     """
 
     title: str
     rows: tuple[tuple[str, str], ...]
+    forecast: tuple[float, float]
     run_id: str
     address: str
 
@@ -60,7 +62,7 @@ def summarise(
     run_id: str,
     address: str,
 ) -> Summary:
-    """The table of one retrain; `forecast` is the probability for the next session and its spread over the seeds."""
+    """The table of one retrain."""
     scores, calls, sessions = evaluation.scores, evaluation.calls, prices.frame.index
     known = prices.attainable_accuracy
     attainable = [] if known is None else [("  the best that is attainable", f"{known:.1%}")]
@@ -77,4 +79,4 @@ def summarise(
         ("seconds", ", ".join(f"{step} {elapsed:.1f}" for step, elapsed in seconds.items())),
     )
     title = f"{prices.ticker}, test days {calls.index[0]:%Y-%m-%d} to {calls.index[-1]:%Y-%m-%d}"
-    return Summary(title, rows, run_id, address)
+    return Summary(title, rows, forecast, run_id, address)

@@ -35,7 +35,8 @@ from rnn_core.problems import prices_needed
 from rnn_core.sources import Prices
 from rnn_core.training import Fit
 
-DEFAULT_URI = "sqlite:///mlflow.db"
+SQLITE = "sqlite:///"
+DEFAULT_URI = f"{SQLITE}mlflow.db"
 BATCH = 1000  # metrics that MLflow takes in one request
 SERVED_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "scipy", "threadpoolctl")
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -61,7 +62,7 @@ def experiment_id(name: str) -> str:
     try:
         with _alone():
             found = _client(uri()).get_experiment_by_name(name)
-            return found.experiment_id if found else _client(uri()).create_experiment(name)
+            return found.experiment_id if found else _client(uri()).create_experiment(name, _artifacts(name))
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise TrackingError(
             f"MLflow at {uri()} cannot be used ({_one_line(_reason(error))}); check MLFLOW_TRACKING_URI"
@@ -152,6 +153,7 @@ def log_model(run_id: str, config: Retrain, prices: Prices, fit: Fit) -> str | N
     the probability that the session after the last one closes up.
     """
     columns = served_model.columns(config.problem)
+    mlflow.set_tracking_uri(uri())  # logging a model knows no other way
     client = _client(uri())
     experiment = client.get_run(run_id).info.experiment_id
     logged = client.create_logged_model(experiment, "model", source_run_id=run_id, tags={"ticker": config.ticker})
@@ -202,17 +204,23 @@ def git_commit() -> str:
 
 @cache
 def _client(tracking_uri: str) -> mlflow.MlflowClient:
-    mlflow.set_tracking_uri(tracking_uri)
     return mlflow.MlflowClient(tracking_uri)
+
+
+def _artifacts(experiment: str) -> str | None:
+    """Where the files of runs are kept: beside a SQLite file, wherever a process stands, else where the server says."""
+    if not uri().startswith(SQLITE):
+        return None
+    return str(Path(uri().removeprefix(SQLITE)).resolve().parent / "mlruns" / experiment)
 
 
 @contextmanager
 def _alone() -> Iterator[None]:
     """Hold a lock while MLflow first opens a SQLite file: two processes that both create its tables fail."""
-    if not uri().startswith("sqlite:///"):
+    if not uri().startswith(SQLITE):
         yield
         return
-    with FileLock(uri().removeprefix("sqlite:///") + ".lock"):
+    with FileLock(uri().removeprefix(SQLITE) + ".lock"):
         yield
 
 

@@ -71,7 +71,9 @@ class Problem(Section):
     """Windows of features and the label to predict from them."""
 
     seq_len: int = Field(10, ge=1, le=1000, description="Sessions in one window")
-    features: tuple[Feature, ...] = Field(("return",), min_length=1, description="Inputs of one session, by name")
+    features: tuple[Feature, ...] = Field(
+        ("return", "direction"), min_length=1, description="Inputs of one session, by name"
+    )
     volatility_window: int = Field(20, ge=2, le=1000, description="Sessions in the rolling volatility feature")
 
     @model_validator(mode="after")

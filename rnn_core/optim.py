@@ -40,51 +40,59 @@ class Rule:
 def start(rule: Rule, params: Flat) -> State:
     """The state before the first update."""
     moments = ("velocity",) if rule.name == "sgd" else ("first", "second")
-    return {"step": np.zeros(len(params))} | dict.fromkeys(moments, params * 0)
+    return {"step": np.zeros(len(params))} | {name: params * 0 for name in moments}
 
 
-def norms(grads: Flat) -> Flat:
-    """Euclidean norm of each model's gradient, (M,)."""
-    return (grads * grads).sum(1) ** 0.5
+@np.errstate(over="ignore", invalid="ignore")  # what is not finite is reported
+def update(rule: Rule, params: Flat, grads: Flat, state: State, moves: Array, rate: Array) -> Array:
+    """One step, in place, of the models that move (M,) at their learning `rate` (M,); the others keep everything.
 
-
-def update(rule: Rule, params: Flat, grads: Flat, state: State, moves: Array, rate: Array) -> None:
-    """One step, in place, of the models that move (M,) at their learning `rate` (M,); the others keep everything."""
+    Returns which models have a finite gradient and step (M,); the parameters of one that has not stay as they were.
+    """
+    finite = _finite(grads)
     still = ~moves
     kept = [(value, value[still] * 1) for value in (params, *state.values())] if still.any() else []
     if rule.clip_value is not None:
         grads = grads.clip(-rule.clip_value, rule.clip_value)
     if rule.clip_norm is not None:
-        grads = grads * (rule.clip_norm / (norms(grads) + 1e-6)).clip(max=1)[:, None]
+        norm = (grads * grads).sum(1) ** 0.5
+        grads = grads * (rule.clip_norm / (norm + 1e-6)).clip(max=1)[:, None]
     if rule.weight_decay and rule.name != "adamw":
         grads = grads + rule.weight_decay * params
+    step = _sgd(rule, grads, state, rate) if rule.name == "sgd" else _adam(rule, grads, state, rate)
     if rule.name == "adamw":
-        params *= _column(1 - rate * rule.weight_decay, params)
-    if rule.name == "sgd":
-        _sgd(rule, params, grads, state, rate)
-    else:
-        _adam(rule, params, grads, state, rate)
+        step += _column(rate * rule.weight_decay, params) * params
+    finite &= _finite(step)
+    if not finite.all():
+        step[~finite] = 0
+    params -= step
     for value, before in kept:
         value[still] = before
+    return finite
 
 
-def _sgd(rule: Rule, params: Flat, grads: Flat, state: State, rate: Array) -> None:
-    """V ← μv + g; θ ← θ − ηv."""
+def _sgd(rule: Rule, grads: Flat, state: State, rate: Array) -> Flat:
+    """Heavy-ball momentum: v ← μv + g; the step is ηv."""
     state["step"] += 1
     state["velocity"] *= rule.momentum
     state["velocity"] += grads
-    params -= _column(rate, params) * state["velocity"]
+    return _column(rate, grads) * state["velocity"]
 
 
-def _adam(rule: Rule, params: Flat, grads: Flat, state: State, rate: Array) -> None:
-    """Kingma and Ba (2015), algorithm 1; ε is added after the bias correction, as in torch."""
+def _adam(rule: Rule, grads: Flat, state: State, rate: Array) -> Flat:
+    """The step of Kingma and Ba (2015), algorithm 1; ε is added after the bias correction, as in torch."""
     (beta1, beta2), first, second = rule.betas, state["first"], state["second"]
     state["step"] += 1
     first += (1 - beta1) * (grads - first)
     second *= beta2
     second += (1 - beta2) * (grads * grads)
-    scale = _column((1 - beta2 ** state["step"]) ** 0.5, params)
-    params -= _column(rate / (1 - beta1 ** state["step"]), params) * (first / (second**0.5 / scale + rule.eps))
+    scale = _column((1 - beta2 ** state["step"]) ** 0.5, grads)
+    return _column(rate / (1 - beta1 ** state["step"]), grads) * (first / (second**0.5 / scale + rule.eps))
+
+
+def _finite(values: Flat) -> Array:
+    """Which rows (M,) hold neither NaN nor infinity: only those become zero when multiplied by it."""
+    return np.asarray((values * 0).sum(1).tolist()) == 0
 
 
 def _column(values: Array, like: Flat) -> Flat:

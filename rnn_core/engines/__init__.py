@@ -58,7 +58,7 @@ class Engine(Protocol):
 
     @property
     def frozen(self) -> Array:
-        """(M,) the update at which a model's loss or gradient turned non-finite, −1 for those that have not.
+        """(M,) the update at which a model's gradient or step turned non-finite, −1 for those that have not.
 
         A frozen model stays at its last finite parameters and takes no further update.
         """

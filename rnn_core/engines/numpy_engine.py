@@ -14,6 +14,7 @@ from rnn_core.engines import Inputs, Tally, Targets, rule_of
 from rnn_core.losses import binary_cross_entropy
 from rnn_core.network import network
 
+EXPLODING = np.errstate(over="ignore", invalid="ignore")  # a model that turns non-finite is frozen, not warned of
 CHUNK = 32  # models of one pass: their activations fit a core's second-level cache
 PREDICTED_ROWS = 64  # rows of one prediction batch, always: BLAS gives other bits for other batch sizes
 
@@ -51,11 +52,13 @@ class NumpyEngine:
         self._updates += rows.shape[1]
         return losses
 
+    @EXPLODING
     def loss(self, rows: Array) -> Array:
         """Mean loss of each model (M,) over `rows` (M, v)."""
         logits = predict(self._model, self.params, self._inputs, rows)
         return binary_cross_entropy(logits, *self._targets.batch(rows))[0]
 
+    @EXPLODING
     def _train(self, models: Array, rows: Array, rate: Array) -> Array:
         """One epoch of `models` (m,) over their `rows` (m, steps, B); returns their mean losses (m,)."""
         flat, state = self._flat[models], {name: value[models] for name, value in self._state.items()}
@@ -66,10 +69,10 @@ class NumpyEngine:
             logits, backward = network(params, self._inputs.batch(models, rows[:, step]), self._model, rngs)
             loss, dlogits = binary_cross_entropy(logits, y, mask)
             grads = _flatten(backward(dlogits))
-            finite = np.isfinite(loss) & np.isfinite(optim.norms(grads))
-            moves = tally.add(loss, mask, finite & (self.frozen[models] < 0))
-            self.frozen[models[~finite & (self.frozen[models] < 0)]] = self._updates + step
-            optim.update(self._rule, flat, grads, state, moves, rate)
+            alive = self.frozen[models] < 0
+            moves = tally.add(loss, mask, alive)
+            finite = optim.update(self._rule, flat, grads, state, moves, rate)
+            self.frozen[models[moves & ~finite]] = self._updates + step
         self._flat[models] = flat
         for name, value in state.items():
             self._state[name][models] = value
@@ -85,6 +88,7 @@ def predict(model: Model, params: Params, inputs: Inputs, rows: Array) -> Array:
     return np.concatenate(pieces)
 
 
+@EXPLODING
 def _logits(model: Model, params: Params, inputs: Inputs, models: Array, rows: Array) -> Array:
     """Logits (m, s, S, O) of `models` (m,) for their `rows` (m, s)."""
     count = rows.shape[1]

@@ -58,11 +58,9 @@ class TorchEngine:
             flat = self._flat.detach().requires_grad_()
             loss, mask = self._loss(flat, rows[:, step], self._rngs)
             (grads,) = torch.autograd.grad(loss.sum(), flat)
-            losses = loss.detach().cpu().numpy()
-            finite = np.isfinite(losses) & np.isfinite(optim.norms(grads).cpu().numpy())
-            moves = tally.add(losses, mask, finite & (self.frozen < 0))
-            self.frozen[~finite & (self.frozen < 0)] = self._updates + step
-            optim.update(self._rule, self._flat, grads, self._state, moves, rate)
+            moves = tally.add(loss.detach().cpu().numpy(), mask, self.frozen < 0)
+            finite = optim.update(self._rule, self._flat, grads, self._state, moves, rate)
+            self.frozen[moves & ~finite] = self._updates + step
         self._updates += rows.shape[1]
         return tally.mean
 

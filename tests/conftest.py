@@ -1,0 +1,9 @@
+"""No test reaches the network: Python's sockets are blocked by pytest-socket, other clients by a dead proxy."""
+
+import os
+
+DEAD_PROXY = "http://127.0.0.1:9"  # the discard port
+
+for scheme in ("all", "http", "https"):
+    os.environ[f"{scheme}_proxy"] = os.environ[f"{scheme.upper()}_PROXY"] = DEAD_PROXY
+os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1,localhost,::1"

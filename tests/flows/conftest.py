@@ -1,0 +1,46 @@
+"""Flows run in this process, against Prefect's test server and an MLflow store of their own."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from prefect.testing.utilities import prefect_test_harness
+
+from rnn_core.config import Evaluation, Model, Training
+
+AAPL = Path(__file__).parents[1] / "data" / "AAPL.csv"
+FEW_FOLDS = Evaluation(train_days=300, valid_days=60, test_days=1000)
+TINY = {"model": Model(hidden_size=4), "training": Training(epochs=2, seeds=2), "evaluation": FEW_FOLDS}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def prefect_server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=180):
+        yield
+
+
+@pytest.fixture(scope="session")
+def runs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path: Path, runs_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Each test in a folder of its own, all with one MLflow store, which takes seconds to make."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runs_folder}/mlflow.db")
+    return tmp_path
+
+
+@pytest.fixture
+def runs(runs_folder: Path) -> Callable[[], list[Run]]:
+    """The runs of the experiment `retrain`, latest first."""
+    client = MlflowClient(f"sqlite:///{runs_folder}/mlflow.db")
+
+    def latest_first() -> list[Run]:
+        found = client.get_experiment_by_name("retrain")
+        return list(client.search_runs([found.experiment_id], order_by=["attributes.start_time DESC"])) if found else []
+
+    return latest_first

@@ -1,0 +1,161 @@
+"""The shell: every bad input is one line that names it, an exit code, and nothing half-done behind it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.entities import Run
+
+from flows import command_line
+from flows.retrain import main
+from rnn_core.config import Retrain
+from tests.flows.conftest import AAPL
+
+ROWS = pd.read_csv(AAPL).head(700)
+QUICK = ("--training.epochs", "1", "--training.seeds", "1", "--model.hidden_size", "2")
+
+
+def edited(**columns: object) -> str:
+    return ROWS.assign(**columns).to_csv(index=False)
+
+
+def with_row(row: int, column: str, value: object) -> str:
+    frame = ROWS.astype({column: object})
+    frame.loc[row, column] = value
+    return frame.to_csv(index=False)
+
+
+FILES: dict[str, tuple[str | bytes, str]] = {
+    "empty": ("", "prices.csv"),
+    "binary": (bytes(range(256)) * 40, "prices.csv"),
+    "no price column": (ROWS[["Date", "Volume"]].to_csv(index=False), "'Date', 'Volume'"),
+    "text in the prices": (with_row(5, "Adj Close", "n/a!"), "n/a!"),
+    "twenty rows": (ROWS.head(20).to_csv(index=False), "needs 603"),
+    "one repeated price": (edited(**{"Adj Close": 7.0}), "7"),
+    "null prices": (with_row(5, "Adj Close", np.nan), "7"),
+    "an infinite price": (with_row(5, "Adj Close", np.inf), "inf"),
+    "a negative price": (with_row(5, "Adj Close", -1.0), "-1"),
+    "duplicate dates": (with_row(5, "Date", "2000-03-01"), "2000-03-01"),
+    "a date that does not parse": (with_row(5, "Date", "soon"), "soon"),
+}
+OPTIONS: dict[str, tuple[list[str], str]] = {
+    "an unknown option": (["--training.epoch", "3"], "--training.epoch"),
+    "an unknown section": (["--optimizer", "adam"], "--optimizer"),
+    "no epochs": (["--training.epochs", "0"], "training.epochs"),
+    "words for a number": (["--training.epochs", "many"], "many"),
+    "a slash in the ticker": (["--ticker", "A/B"], "A/B"),
+    "dots in the ticker": (["--ticker", "..A"], "..A"),
+    "an unknown feature": (["--problem.features", "return,magic"], "magic"),
+    "an unknown source": (["--source.kind", "bloomberg"], "bloomberg"),
+    "an option of another source": (["--source.kind", "synthetic", "--source.path", "x"], "path"),
+    "a file source without a path": (["--source.kind", "file"], "source.file.path"),
+    "a rate that is not a number": (["--training.learning_rate", "nan"], "training.learning_rate"),
+}
+
+
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Run the command line in this process; returns its exit code and the last thing it said on stderr."""
+
+    def run(*options: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["flows.retrain", *options])
+        with pytest.raises(SystemExit) as exit_:
+            command_line.run(Retrain, main)
+        errors = capfd.readouterr().err
+        assert "Traceback" not in errors
+        said = [line for line in errors.splitlines() if "error: " in line]
+        assert len(said) == 1, errors
+        return int(exit_.value.code or 0), said[0]
+
+    return run
+
+
+@pytest.mark.parametrize(("options", "named"), OPTIONS.values(), ids=OPTIONS)
+def test_a_bad_option_is_named_before_anything_starts(
+    shell: Callable[..., tuple[int, str]], runs: Callable[[], list[Run]], options: list[str], named: str
+) -> None:
+    before = len(runs())
+    code, said = shell(*options)
+    assert code == 2
+    assert named in said
+    assert len(runs()) == before
+
+
+@pytest.mark.parametrize(("content", "named"), FILES.values(), ids=FILES)
+def test_a_bad_file_is_named_and_leaves_no_run_running(
+    shell: Callable[..., tuple[int, str]], runs: Callable[[], list[Run]], content: str | bytes, named: str
+) -> None:
+    Path("prices.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    code, said = shell("--source.kind", "file", "--source.path", "prices.csv", *QUICK)
+    assert code == 1
+    assert named in said
+    assert runs()[0].info.status == "FAILED"
+    assert os.listdir() == ["prices.csv"], "something half-written was left behind"
+
+
+def test_a_missing_file_is_named(shell: Callable[..., tuple[int, str]]) -> None:
+    assert shell("--source.kind", "file", "--source.path", "nowhere.csv") == (1, "error: nowhere.csv: no such file")
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "nonsense://x", "sqlite:////proc/nowhere/mlflow.db"])
+def test_a_tracking_store_that_is_not_there_is_named(
+    shell: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    code, said = shell("--source.kind", "synthetic")
+    assert code == 1
+    assert uri in said
+    assert "MLFLOW_TRACKING_URI" in said
+
+
+def test_no_environment_variable_is_mistaken_for_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ticker", "TICKER", "training", "now"):
+        monkeypatch.setenv(name, '{"epochs": 3}')
+    monkeypatch.setattr(sys, "argv", ["flows.retrain"])
+    heard: list[Retrain] = []
+    command_line.run(Retrain, heard.append)
+    assert heard == [Retrain()]
+
+
+def test_the_options_of_the_contract_reach_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "--ticker MSFT --source.kind file --source.path prices.csv --training.epochs 40 --now 2013-02-28T22:00:00Z"
+    monkeypatch.setattr(sys, "argv", ["flows.retrain", *line.split(), "--training.clip_norm", "null"])
+    heard: list[Retrain] = []
+    command_line.run(Retrain, heard.append)
+    source = {"kind": "file", "path": "prices.csv"}
+    training = {"epochs": 40, "clip_norm": None}
+    wanted = {"ticker": "MSFT", "source": source, "training": training, "now": "2013-02-28T22:00:00Z"}
+    assert heard == [Retrain.model_validate(wanted)]
+
+
+def test_fallback_can_be_set_without_naming_yahoo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["flows.retrain", "--source.fallback", "none"])
+    heard: list[Retrain] = []
+    command_line.run(Retrain, heard.append)
+    assert heard[0].source.fallback == "none"
+
+
+def real_process(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "flows.retrain", *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_a_real_process_says_one_line_and_minus_v_shows_the_traceback() -> None:
+    missing = ("--source.kind", "file", "--source.path", "nowhere.csv")
+    quiet, verbose = real_process(*missing), real_process("-v", *missing)
+    assert quiet.returncode == verbose.returncode == 1
+    assert "Traceback" not in quiet.stdout + quiet.stderr
+    assert [line for line in quiet.stderr.splitlines() if "nowhere" in line] == ["error: nowhere.csv: no such file"]
+    assert "Traceback" in verbose.stderr
+
+
+def test_a_real_process_ends_with_the_table_and_the_line_that_opens_mlflow() -> None:
+    done = real_process("--source.kind", "synthetic", "--source.days", "700", *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert "always the majority class" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("MLflow: ")

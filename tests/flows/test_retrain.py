@@ -1,0 +1,211 @@
+"""The flow `retrain`, from its parameters to what MLflow and Prefect remember of it."""
+
+import inspect
+import json
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+from flows import tracking
+from flows.retrain import retrain
+from flows.summary import Summary
+from rnn_core import sources
+from rnn_core.config import File, Model, Problem, Retrain, Synthetic, Training, Yahoo, config_hash
+from rnn_core.errors import PricesUnavailable
+from rnn_core.exchanges import sessions
+from tests.flows.conftest import AAPL, FEW_FOLDS, TINY
+from tests.yahoo_server import EMPTY, SERVER_ERROR, TOO_MANY_REQUESTS, sample_frame, yahoo_server
+
+NOW = datetime(2021, 6, 2, 22, tzinfo=UTC)
+SESSIONS = sessions("XNYS", date(2015, 1, 2), NOW.date())
+
+Runs = Callable[[], list[Run]]
+METRICS = {"test/accuracy", "test/log_loss", "test/brier", "test/auc", "train/loss", "valid/loss"}
+METRICS |= {"baseline/majority_accuracy", "baseline/reversal_accuracy"}
+
+
+@pytest.fixture(scope="module")
+def summary(runs_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Summary:
+    """A run on Apple's real prices, shared by the tests that look at what it left behind."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("aapl"))
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runs_folder}/mlflow.db")
+        return retrain(ticker="AAPL", source=File(path=AAPL), **TINY)
+
+
+@pytest.fixture
+def run(summary: Summary) -> Run:
+    return MlflowClient().get_run(summary.run_id)
+
+
+def artifact(run: Run, path: str) -> Path:
+    return Path(mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path=path))
+
+
+def test_a_run_is_recorded_with_its_parameters_metrics_and_tags(run: Run) -> None:
+    assert run.info.status == "FINISHED"
+    assert run.data.params["training.epochs"] == "2"
+    assert run.data.params["problem.features"] == "return,direction"
+    assert METRICS | {"valid/best_loss"} == run.data.metrics.keys()
+    assert all(np.isfinite(value) for value in run.data.metrics.values())
+    head = subprocess.run(["git", "-C", AAPL.parent, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    expected = {
+        "ticker": "AAPL",
+        "data.source": "file",
+        "data.column": "Adj Close",
+        "data.sha256": sources.load(File(path=AAPL), "AAPL", datetime.now(UTC)).sha256,
+        "engine": "numpy",
+        "version": version("rnnflow"),
+        "mlflow.source.git.commit": head.stdout.strip(),
+        "config_hash": config_hash(Retrain(**TINY)),
+    }
+    assert expected.items() <= run.data.tags.items()
+    assert len(run.data.tags["prefect.flow_run_id"]) == 36
+
+
+def test_losses_are_logged_by_epoch(run: Run) -> None:
+    history = MlflowClient().get_metric_history(run.info.run_id, "train/loss")
+    assert [metric.step for metric in history] == [1, 2]
+
+
+def test_figures_calls_and_the_configuration_are_artifacts(run: Run) -> None:
+    figures = {path.name for path in artifact(run, "figures").iterdir()}
+    assert figures == {"loss.png", "directions.png", "reliability.png", "folds.png"}
+    calls = pd.read_csv(artifact(run, "calls.csv"), parse_dates=["date"])
+    assert ((calls["probability"] > 0.5) == calls["up"]).mean() == pytest.approx(run.data.metrics["test/accuracy"])
+    assert calls["date"].is_monotonic_increasing
+    config = Retrain.model_validate_json(artifact(run, "config.json").read_text())
+    assert config.training.epochs == 2
+    assert not [path for path in artifact(run, "").rglob("*") if path.suffix in {".pkl", ".pickle"}]
+
+
+def test_the_summary_puts_the_accuracy_beside_the_majority_class(summary: Summary, run: Run) -> None:
+    rows = dict(summary.rows)
+    assert rows["accuracy"].startswith(f"{run.data.metrics['test/accuracy']:.1%}")
+    assert rows["  always the majority class"] == f"{run.data.metrics['baseline/majority_accuracy']:.1%}"
+    assert rows["prices"] == "file, column 'Adj Close', 3270 sessions to 2013-03-01"
+    for step in ("fetch", "windows", "train", "evaluate and plot", "record"):
+        assert step in rows["seconds"]
+    assert "mlflow ui --backend-store-uri sqlite:///" in summary.address
+    assert summary.run_id in summary.address
+
+
+def test_prefect_keeps_the_table_and_the_progress(summary: Summary) -> None:
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["retrain-aapl"])))
+        progress = [a for a in client.read_artifacts() if a.type == "progress"]
+    assert "always the majority class" in found[-1].data
+    assert progress[0].data == 100
+
+
+def test_fallback_data_are_tagged_warned_of_and_never_registered(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with yahoo_server(monkeypatch, sample_frame(SESSIONS)) as server:
+        server.answers = [EMPTY] * 20
+        retrain(ticker="NOPE", source=Yahoo(), now=NOW, **TINY)
+    run = runs()[0]
+    assert run.data.tags["data.source"] == "synthetic-fallback"
+    assert "model.version" not in run.data.tags
+    assert any("synthetic" in record.message for record in caplog.records if record.levelname == "WARNING")
+    assert not MlflowClient().search_registered_models("name = 'direction-NOPE'")
+
+
+def test_without_fallback_an_outage_fails_the_run(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    with yahoo_server(monkeypatch, sample_frame(SESSIONS)) as server:
+        server.answers = [EMPTY] * 20
+        with pytest.raises(PricesUnavailable):
+            retrain(ticker="NOPE", source=Yahoo(fallback="none"), now=NOW, **TINY)
+    assert runs()[0].info.status == "FAILED"
+    assert "NOPE" in runs()[0].data.tags["error"]
+
+
+@pytest.mark.parametrize("busy", [TOO_MANY_REQUESTS, SERVER_ERROR])
+def test_a_busy_yahoo_is_asked_again(runs: Runs, monkeypatch: pytest.MonkeyPatch, busy: object) -> None:
+    with yahoo_server(monkeypatch, sample_frame(SESSIONS)) as server:
+        server.answers = [busy] * 2  # yfinance itself asks twice
+        retrain(ticker="MSFT", source=Yahoo(fallback="none"), now=NOW, **TINY)
+        assert len(server.requests) == 3
+    assert runs()[0].data.tags["data.source"] == "yahoo"
+    assert Path("data/prices/MSFT.parquet").exists()
+
+
+def test_stored_prices_stand_in_for_yahoo_with_their_age(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    with yahoo_server(monkeypatch, sample_frame(SESSIONS)) as server:
+        retrain(ticker="GOOG", source=Yahoo(), now=NOW - timedelta(days=1), **TINY)
+        server.answers = [EMPTY] * 20
+        retrain(ticker="GOOG", source=Yahoo(), now=NOW, **TINY)
+    stored, fetched = runs()[:2]
+    assert fetched.data.tags["data.source"] == "yahoo"
+    assert stored.data.tags["data.source"] == "yahoo-stored"
+    assert "day" in stored.data.tags["data.warnings"]
+    assert stored.data.tags["model.version"] == "2"
+
+
+def test_the_torch_engine_gives_the_same_scores(summary: Summary, run: Run) -> None:
+    training = Training(epochs=2, seeds=2, engine="torch")
+    other = retrain(ticker="AAPL", source=File(path=AAPL), **(TINY | {"training": training}))
+    metrics = MlflowClient().get_run(other.run_id).data.metrics
+    for name, value in run.data.metrics.items():
+        assert metrics[name] == pytest.approx(value, rel=1e-9), name
+
+
+def test_now_hides_what_came_after_it(runs: Runs) -> None:
+    retrain(ticker="AAPL", source=File(path=AAPL), now=datetime(2005, 3, 1, 22, tzinfo=UTC), **TINY)
+    assert runs()[0].data.tags["data.last"] == "2005-03-01"
+    retrain(ticker="AAPL", source=File(path=AAPL), now=datetime(2005, 3, 1, 20, tzinfo=UTC), **TINY)
+    assert runs()[0].data.tags["data.last"] == "2005-02-28", "the session was still open"
+
+
+def test_a_cancelled_or_crashed_flow_leaves_no_run_running(runs: Runs) -> None:
+    experiment = tracking.experiment_id("retrain")
+    client = MlflowClient()
+    for status in ("KILLED", "FAILED"):
+        left = client.create_run(experiment, tags={"prefect.flow_run_id": f"flow-{status}"})
+        other = client.create_run(experiment, tags={"prefect.flow_run_id": "another"})
+        tracking.close_runs_of(f"flow-{status}", status)
+        assert client.get_run(left.info.run_id).info.status == status
+        assert client.get_run(other.info.run_id).info.status == "RUNNING"
+        client.set_terminated(other.info.run_id)
+
+
+def test_an_interrupted_run_is_killed_not_running(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flows.retrain.build_windows", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        retrain(ticker="AAPL", source=File(path=AAPL), **TINY)
+    assert runs()[0].info.status == "KILLED"
+
+
+def test_the_flow_says_what_the_configuration_says() -> None:
+    properties = retrain.parameters.model_dump()["properties"]
+    fields = Retrain.model_fields
+    assert list(properties) == list(fields)
+    for name, field in fields.items():
+        assert properties[name]["description"] == field.description
+    defaults = {name: parameter.default for name, parameter in inspect.signature(retrain.fn).parameters.items()}
+    assert Retrain(**defaults) == Retrain()
+
+
+def test_everything_a_user_can_set_is_described() -> None:
+    undescribed = [
+        f"{section.__name__}.{name}"
+        for section in (Yahoo, File, Synthetic, Problem, Model, Training, type(FEW_FOLDS), Retrain)
+        for name, field in section.model_fields.items()
+        if not field.description and name != "kind"
+    ]
+    assert not undescribed
+    assert json.dumps(Retrain.model_json_schema())
