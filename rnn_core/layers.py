@@ -7,9 +7,9 @@ may be called any number of times, as long as those are not overwritten.
 Axes: M models, N sequences, T steps, I input_size, H hidden_size, G gates of a cell, D directions. Models never mix:
 each one takes the same operations, to the same bits, whatever stands beside it.
 
-Inside, arrays are (M, T, N, ...) and gates (M, G, T, N, H): one step of one gate of one model is a contiguous block,
-and T and N merge into one axis, so that whatever does not recur is one matrix product over all steps: the projection of
-the inputs and every weight gradient. The loops over time hold nothing but the recurrence.
+Inside, time comes first: x is (T, M, N, I), gates are (T, G, M, N, H), and each step, and each gate of it, is one
+contiguous block. The loops over time hold nothing but the recurrence. Whatever does not recur is computed for all steps
+at once: the projection of the inputs, the derivatives that depend on activations alone, the gradients of the weights.
 
 A sequence that is over keeps its state. So the last state is that of the last valid step; and the reverse direction,
 which meets the padding first, comes to the last valid step with its initial state.
@@ -130,16 +130,16 @@ def run_recurrent(
 ) -> tuple[Array, State, RecurrentBackward]:
     """`recurrent` without its checks, for a caller that made the arrays itself."""
     directions = ("", "_reverse") if bidirectional else ("",)
-    rows = [slice(layer * len(directions), (layer + 1) * len(directions)) for layer in range(num_layers)]
+    places = [slice(layer * len(directions), (layer + 1) * len(directions)) for layer in range(num_layers)]
     padding = None if lengths is None else _padding(lengths, x.shape[2])
-    initial = _initial_states([h0, c0] if cell == "lstm" else [h0], params, x, rows[-1].stop)
+    initial = _initial_states([h0, c0] if cell == "lstm" else [h0], params, x, places[-1].stop)
 
     y = _without(padding, np.moveaxis(x, 2, 0))  # (T, M, N, I)
     finals, backwards = [], []
-    for layer, row in enumerate(rows):
+    for layer, place in enumerate(places):
         y, drop_backward = _drop(y, dropout if layer > 0 else 0.0, rng, axis=1)
         names = [f"l{layer}{direction}" for direction in directions]
-        y, final, layer_backward = _layer(cell, params, y, [state[:, row] for state in initial], names, padding)
+        y, final, layer_backward = _layer(cell, params, y, [state[:, place] for state in initial], names, padding)
         finals.append(final)
         backwards.append((layer_backward, drop_backward))
 
@@ -148,8 +148,8 @@ def run_recurrent(
         d_final = [np.zeros_like(state) for state in initial] if d_state is None else _parts(d_state)
         grads: Params = {}
         d_initials = []
-        for row, (layer_backward, drop_backward) in zip(reversed(rows), reversed(backwards), strict=True):
-            layer_grads, dy, d_initial = layer_backward(dy, [state[:, row] for state in d_final])
+        for place, (layer_backward, drop_backward) in zip(reversed(places), reversed(backwards), strict=True):
+            layer_grads, dy, d_initial = layer_backward(dy, [state[:, place] for state in d_final])
             dy = drop_backward(dy)
             grads |= layer_grads
             d_initials.append(d_initial)
@@ -170,8 +170,8 @@ def _without(padding: Array | None, x: Array) -> Array:
     return np.where(padding if x.ndim == 4 else padding[:, None], 0, x)
 
 
-def _initial_states(given: list[Array | None], params: Params, x: Array, rows: int) -> list[Array]:
-    shape = (len(x), rows, x.shape[1], params["weight_hh_l0"].shape[-1])  # (M, D·num_layers, N, H)
+def _initial_states(given: list[Array | None], params: Params, x: Array, places: int) -> list[Array]:
+    shape = (len(x), places, x.shape[1], params["weight_hh_l0"].shape[-1])  # (M, D·num_layers, N, H)
     return [np.zeros(shape, x.dtype) if state is None else state for state in given]
 
 
@@ -197,7 +197,7 @@ class _Walk(NamedTuple):
 
 
 class _Scan(NamedTuple):
-    """A walk done: hidden states after and before each step (T, M, N, H), the final state, and the way back."""
+    """A walk that was made: hidden states after and before each step (T, M, N, H), final state, and the way back."""
 
     h: Array
     h_before: Array
@@ -206,7 +206,7 @@ class _Scan(NamedTuple):
 
 
 class _ScanGradients(NamedTuple):
-    """Gradients of a cell's sums (T, G, M, N, H) as the inputs and as the hidden states see them, and of the state."""
+    """Gradients of the sums (T, G, M, N, H) that inputs and that hidden states enter, and of the initial state."""
 
     inputs: Array
     hidden: Array
@@ -217,7 +217,7 @@ class _ScanGradients(NamedTuple):
 def _layer(
     cell: str, params: Params, x: Array, initial: list[Array], names: list[str], padding: Array | None
 ) -> tuple[Array, list[Array], _LayerBackward]:
-    """The directions of one layer: x (T, M, N, I) to hidden states (T, M, N, D·H); states are (M, D, N, H)."""
+    """Both directions of a layer, or one: x (T, M, N, I) to hidden states (T, M, N, D·H); states are (M, D, N, H)."""
     hiddens, finals, backwards = [], [], []
     for d, name in enumerate(names):
         walk = _Walk(range(len(x))[:: -1 if d else 1], padding)
@@ -371,7 +371,7 @@ def _gru(own: Params, sums: Array, initial: list[Array], walk: _Walk) -> _Scan:
     steps, padding = walk
     weight = _by_gate(own["weight_hh"], 3)  # (3, M, H, H)
     weight_t = np.ascontiguousarray(weight.swapaxes(2, 3))
-    bias_n = _by_gate(own["bias_hh"], 3)[2, :, None] if "bias_hh" in own else np.zeros_like(weight[2, :, :1, 0])
+    bias_n = _by_gate(own["bias_hh"], 3)[2, :, None] if "bias_hh" in own else np.zeros_like(weight[2, :, :1])
     gates = sums  # become the gates in place
     r, z, n = gates.swapaxes(0, 1)  # each (T, M, N, H)
     h, h_before = _trail(initial[0], steps)
@@ -506,8 +506,9 @@ def _prelu(slope: Array) -> _Activation:
     """max(a, 0) + slope · min(a, 0), with a slope that broadcasts with a."""
 
     def value(a: Array, out: Array) -> None:
-        np.multiply(a, slope, out=out)
-        np.copyto(out, a, where=a > 0)
+        np.minimum(a, 0, out=out)
+        out *= slope
+        out += np.maximum(a, 0)
 
     return _Activation(value, lambda a, y: np.where(a > 0, 1, slope))
 
@@ -698,7 +699,7 @@ def _param_shapes(
             if any(given.startswith("bias") for given in params):
                 expected[f"bias_ih_{name}"] = expected[f"bias_hh_{name}"] = "M, G·H", (models, rows)
             if cell == "rnn_prelu":
-                flat = np.ndim(params.get(f"slope_{name}")) == 1
+                flat = np.ndim(params.get(f"slope_{name}", 0)) == 1
                 expected[f"slope_{name}"] = ("M", (models,)) if flat else ("M, 1", (models, 1))
     return expected
 
