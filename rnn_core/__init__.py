@@ -1,1 +1,24 @@
-"""Recurrent networks on daily prices, trained and evaluated honestly. Knows nothing of Prefect or MLflow."""
+"""Recurrent networks by hand-written backpropagation through time, for many models at once, and what they are for here.
+
+The layers take arrays and know nothing else; `fit` trains whole stacks of networks on windows of daily prices.
+Nothing in this package knows of Prefect or MLflow.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from rnn_core.arrays import Array, Params
+from rnn_core.layers import recurrent
+
+if TYPE_CHECKING:
+    from rnn_core.engines.torch_engine import from_torch_state_dict, to_torch_state_dict
+
+__all__ = ["Array", "Params", "from_torch_state_dict", "recurrent", "to_torch_state_dict"]
+
+
+def __getattr__(name: str) -> Any:
+    """The conversions from and to torch, which is imported when they are asked for."""
+    if name in {"from_torch_state_dict", "to_torch_state_dict"}:
+        from rnn_core.engines import torch_engine
+
+        return getattr(torch_engine, name)
+    raise AttributeError(f"module {__name__} has no attribute {name}")

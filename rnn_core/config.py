@@ -92,6 +92,20 @@ class Model(Section):
     bidirectional: bool = Field(False, description="Read each window in both directions")
     bias: bool = Field(True, description="Recurrent layers have biases")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout between recurrent layers")
+    readout: Literal["last", "steps"] = Field("last", description="Read the last hidden states, or every step's output")
+    head: Literal["linear", "tanh"] = Field("linear", description="A linear layer, or one with tanh before it")
+    init: Literal["torch", "xavier", "orthogonal", "identity"] = Field("torch", description="Initial weights")
+    forget_bias: float = Field(0.0, description="Added to the bias of an LSTM's forget gate at the start")
+
+    @model_validator(mode="after")
+    def _options_have_an_effect(self) -> "Model":
+        if self.dropout and self.num_layers == 1:
+            raise ValueError("dropout acts between layers; set num_layers to 2 or more, or dropout to 0")
+        if self.init == "identity" and self.cell != "rnn_relu":
+            raise ValueError(f"init identity is for the cell rnn_relu; received {self.cell}")
+        if self.forget_bias and (self.cell != "lstm" or not self.bias):
+            raise ValueError("forget_bias is for an lstm with biases")
+        return self
 
 
 class Training(Section):
@@ -104,10 +118,19 @@ class Training(Section):
     batch_size: int = Field(32, ge=1, le=100_000, description="Windows in one update")
     optimiser: Literal["sgd", "adam", "adamw"] = Field("adam", description="Update rule")
     learning_rate: float = Field(3e-3, gt=0, le=10, description="Step size")
+    schedule: Literal["constant", "cosine", "plateau"] = Field(
+        "constant", description="Learning rate by epoch: constant, a half cosine to 0, or cut when learning stalls"
+    )
+    plateau_factor: float = Field(0.1, gt=0, lt=1, description="What plateau multiplies the learning rate by")
+    plateau_patience: int = Field(10, ge=0, description="Epochs without a better validation loss that plateau bears")
     momentum: float = Field(0.0, ge=0, lt=1, description="Momentum of sgd")
     weight_decay: float = Field(0.0, ge=0, le=1, description="L2 penalty; of adamw the decoupled shrinkage")
     clip_norm: float | None = Field(1.0, gt=0, description="Largest norm of a model's gradient; empty: no clipping")
     clip_value: float | None = Field(None, gt=0, description="Largest element of a gradient; empty: no clipping")
+    class_weights: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
+        None, description="How much an example counts in the loss, by its class; for direction: down, up"
+    )
+    truncate: int | None = Field(None, ge=1, description="Steps a gradient travels back; empty: all of the window")
     patience: int = Field(8, ge=1, description="Epochs without a better validation loss before a model stops")
     seeds: int = Field(8, ge=1, le=1000, description="Networks in the ensemble of each fold")
     seed: int = Field(0, ge=0, description="Root of every random stream")
@@ -145,6 +168,14 @@ class Retrain(Section):
     training: Training = Field(default_factory=Training, description="How the network is fitted")
     evaluation: Evaluation = Field(default_factory=Evaluation, description="Walk-forward folds")
     now: datetime | None = Field(None, description="Time to run as of, such as 2013-02-28T22:00:00Z; empty: the clock")
+
+    @model_validator(mode="after")
+    def _fits_next_day_direction(self) -> "Retrain":
+        if self.model.readout == "steps":
+            raise ValueError("model.readout: the next day's direction is read from the last state; received steps")
+        if self.training.class_weights is not None and len(self.training.class_weights) != 2:
+            raise ValueError(f"training.class_weights: down and up are two; received {self.training.class_weights}")
+        return self
 
     @field_validator("source", mode="before")
     @classmethod

@@ -1,13 +1,16 @@
-"""Trained arrays on their way out and back: one npz file without pickle."""
+"""Trained arrays on their way out and back: npz files without pickle."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from rnn_core.arrays import Array
 from rnn_core.config import Model, Training
 from rnn_core.errors import DataError
-from rnn_core.training import Fit
+from rnn_core.training import Checkpoint, Fit
 
 FORMAT = 1
 
@@ -35,9 +38,7 @@ def load(path: Path) -> Fit:
         DataError: the file was written in another format.
     """
     with np.load(path, allow_pickle=False) as arrays:
-        header = json.loads(str(arrays["header"]))
-        if header["format"] != FORMAT:
-            raise DataError(f"{path}: model format {header['format']}; this version reads {FORMAT}")
+        header = _header(path, arrays)
         return Fit(
             params={n.removeprefix("params."): arrays[n] for n in arrays.files if n.startswith("params.")},
             center=arrays["center"],
@@ -48,3 +49,30 @@ def load(path: Path) -> Fit:
             model=Model.model_validate(header["model"]),
             training=Training.model_validate(header["training"]),
         )
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a checkpoint to an npz file, in one go: a file that is there is whole."""
+    header = json.dumps({"format": FORMAT, "epoch": checkpoint.epoch, "streams": checkpoint.streams})
+    unfinished = path.with_suffix(".unfinished.npz")
+    np.savez(unfinished, allow_pickle=False, header=np.array(header), **checkpoint.arrays)
+    unfinished.replace(path)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read what `save_checkpoint` wrote.
+
+    Raises:
+        DataError: the file was written in another format.
+    """
+    with np.load(path, allow_pickle=False) as arrays:
+        header = _header(path, arrays)
+        names = [name for name in arrays.files if name != "header"]
+        return Checkpoint(header["epoch"], {name: arrays[name] for name in names}, header["streams"])
+
+
+def _header(path: Path, arrays: Mapping[str, Array]) -> dict[str, Any]:
+    header: dict[str, Any] = json.loads(str(arrays["header"]))
+    if header["format"] != FORMAT:
+        raise DataError(f"{path}: format {header['format']}; this version reads {FORMAT}")
+    return header

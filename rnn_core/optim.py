@@ -92,7 +92,7 @@ def _adam(rule: Rule, grads: Flat, state: State, rate: Array) -> Flat:
 
 def _finite(values: Flat) -> Array:
     """Which rows (M,) hold neither NaN nor infinity: only those become zero when multiplied by it."""
-    return np.asarray((values * 0).sum(1).tolist()) == 0
+    return np.array([total == 0 for total in (values * 0).sum(1).tolist()])
 
 
 def _column(values: Array, like: Flat) -> Flat:

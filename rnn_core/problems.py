@@ -9,6 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from rnn_core.arrays import Array
 from rnn_core.config import Feature, Problem
 from rnn_core.errors import DataError
+from rnn_core.losses import LossName
 from rnn_core.sources import Prices
 
 
@@ -24,6 +25,8 @@ class Windows:
         returns: (N,) log return of that session.
         next_returns: (N,) log return of the next session, NaN for the live window.
         features: I names.
+        lengths: (N,) valid steps of each window, all of them if None.
+        loss: what a network is trained to lower.
     """
 
     x: Array
@@ -33,6 +36,8 @@ class Windows:
     returns: Array
     next_returns: Array
     features: tuple[str, ...]
+    lengths: Array | None = None
+    loss: LossName = "binary_cross_entropy"
 
     def __len__(self) -> int:
         return len(self.x)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -68,6 +69,21 @@ class Fit:
         )
 
 
+@dataclass
+class Checkpoint:
+    """A training that was interrupted after an epoch: everything it needs to go on as if it had not been.
+
+    Attributes:
+        epoch: epochs done.
+        arrays: by name, the engine's state, the best parameters, the losses and the schedule's memory.
+        streams: the states of the random streams, JSON values by purpose.
+    """
+
+    epoch: int
+    arrays: dict[str, Array]
+    streams: dict[str, list[Any]]
+
+
 def fit(
     model: Model,
     training: Training,
@@ -76,52 +92,96 @@ def fit(
     *,
     params0: Params | None = None,
     on_epoch: OnEpoch | None = None,
+    resume: Checkpoint | None = None,
+    on_checkpoint: Callable[[Checkpoint], None] | None = None,
 ) -> Fit:
     """Train `training.seeds` models on each fold, each until its validation loss stops improving.
 
     What a model learns depends on its fold's rows, its seed and the configuration, and on nothing else in the stack.
     `params0`, {name: (M, …)}, replaces the values drawn at the start; `on_epoch` is called after each epoch.
+    `on_checkpoint` is given what `resume` takes: a training that is resumed ends with the same bits as one that was
+    never stopped.
 
     Raises:
-        ConfigError: the engine asked for is not installed.
+        ConfigError: the engine asked for is not installed, or cannot do what the configuration asks.
         TrainingError: every model of a fold turned non-finite.
     """
     train, valid = (np.repeat(rows, training.seeds, axis=0) for rows in (folds.train, folds.valid))
+    models, epochs = len(train), training.epochs
     streams = {name: _streams(name, training, len(folds)) for name in ("initial", "order", "dropout")}
-    inputs = standardised(windows.x, train, training.dtype)
-    targets = Targets(windows.y.astype(training.dtype), windows.mask)
+    inputs = standardised(windows.x, train, training.dtype, windows.lengths)
     if params0 is None:
         sizes = windows.x.shape[-1], windows.y.shape[-1]
         params0 = initial_params(model, *sizes, streams["initial"], training.dtype)
-    engine = engines.start(model, training, inputs, targets, params0, streams["dropout"])
+    engine = engines.start(model, training, inputs, _targets(windows, training), params0, streams["dropout"])
+    schedule = Schedule(training, models)
 
     best = engine.params
-    rate = np.full(len(train), training.learning_rate)
-    best_loss, best_epoch = np.full(len(train), np.inf), np.zeros(len(train), dtype=int)
-    train_loss, valid_loss = np.full((2, len(train), training.epochs), np.nan)
-    for epoch in range(training.epochs):
+    best_loss, best_epoch = np.full(models, np.inf), np.zeros(models, dtype=int)
+    train_loss, valid_loss = np.full((2, models, epochs), np.nan)
+    history = {"best_loss": best_loss, "best_epoch": best_epoch, "train_loss": train_loss, "valid_loss": valid_loss}
+    kept = {"best": best, "history": history, "schedule": schedule.memory}
+    first = 0 if resume is None else _resume(resume, engine, kept, streams)
+    for epoch in range(first, epochs):
         learning = (epoch - best_epoch <= training.patience) & (engine.frozen < 0)
         if not learning.any():
             break
         order = _batches(train, streams["order"], training.batch_size)
-        train_loss[:, epoch] = engine.train_epoch(np.where(learning[:, None, None], order, -1), rate)
+        train_loss[:, epoch] = engine.train_epoch(np.where(learning[:, None, None], order, -1), schedule.rate(epoch))
         valid_loss[:, epoch] = np.where(learning, engine.loss(valid), np.nan)
         better = valid_loss[:, epoch] < best_loss
         best_loss[better], best_epoch[better] = valid_loss[better, epoch], epoch
         for name, value in engine.params.items():
             best[name][better] = value[better]
+        schedule.hear(valid_loss[:, epoch])
         if on_epoch is not None:
             on_epoch(epoch + 1, train_loss[:, epoch], valid_loss[:, epoch])
+        if on_checkpoint is not None:
+            on_checkpoint(_checkpoint(epoch + 1, engine, kept, streams))
     _refuse_lost_folds(engine.frozen, training.seeds)
     return Fit(best, inputs.center, inputs.scale, train_loss, valid_loss, engine.frozen, model, training)
 
 
-def predict(fit: Fit, x: Array, rows: Array) -> Array:
+class Schedule:
+    """The learning rate of each model by epoch.
+
+    cosine is torch's CosineAnnealingLR down to 0 over all epochs (Loshchilov and Hutter 2017); plateau is torch's
+    ReduceLROnPlateau with its relative threshold of 1e-4.
+    """
+
+    THRESHOLD = 1e-4
+
+    def __init__(self, training: Training, models: int) -> None:
+        self._training = training
+        rate = np.full(models, training.learning_rate)
+        self.memory = {"rate": rate, "lowest": np.full(models, np.inf), "waited": np.zeros(models, dtype=int)}
+
+    def rate(self, epoch: int) -> Array:
+        """(M,) the learning rate in `epoch`, counted from 0."""
+        if self._training.schedule == "cosine":
+            return np.asarray(self.memory["rate"] * (1 + np.cos(np.pi * epoch / self._training.epochs)) / 2)
+        return self.memory["rate"].copy()
+
+    def hear(self, valid_loss: Array) -> None:
+        """Take note of an epoch's validation losses (M,), NaN for models that have stopped."""
+        if self._training.schedule != "plateau":
+            return
+        rate, lowest, waited = self.memory.values()
+        lower = valid_loss < lowest * (1 - self.THRESHOLD)
+        lowest[lower] = valid_loss[lower]
+        waited += 1
+        waited[lower] = 0
+        stalled = waited > self._training.plateau_patience
+        rate[stalled] *= self._training.plateau_factor
+        waited[stalled] = 0
+
+
+def predict(fit: Fit, x: Array, rows: Array, lengths: Array | None = None) -> Array:
     """Logits (M, s, S, O) of `rows` (M, s) of the windows x (N, T, I); NaN at padding (−1) and for frozen models.
 
     Always computed by the NumPy engine, whichever engine trained: what is evaluated is, bit for bit, what is served.
     """
-    inputs = Inputs(x.astype(fit.training.dtype), fit.center, fit.scale)
+    inputs = Inputs(x.astype(fit.training.dtype), fit.center, fit.scale, lengths)
     logits = numpy_engine.predict(fit.model, fit.params, inputs, rows)
     usable = (rows >= 0) & (fit.frozen < 0)[:, None]
     return np.where(usable[..., None, None], logits, np.nan)
@@ -144,18 +204,52 @@ def ensemble(logits: Array) -> tuple[Array, Array]:
     return np.nanmean(each, axis=1), np.nanstd(each, axis=1)
 
 
-def standardised(x: Array, train: Array, dtype: str) -> Inputs:
+def standardised(x: Array, train: Array, dtype: str, lengths: Array | None = None) -> Inputs:
     """The windows x (N, T, I) with each model's mean and standard deviation over its training rows `train` (M, n).
 
-    A feature that does not vary there is centred and not scaled.
+    Only the valid steps count, `lengths` (N,). A feature that does not vary is centred and not scaled.
     """
+    valid = np.arange(x.shape[1]) < (np.full(len(x), x.shape[1]) if lengths is None else lengths)[:, None]  # (N, T)
     moments = []
     for rows in train:
-        seen = x[rows[rows >= 0]].reshape(-1, x.shape[-1])
+        chosen = rows[rows >= 0]
+        seen = x[chosen][valid[chosen]]  # (steps, I)
         spread = seen.std(axis=0)
         moments.append((seen.mean(axis=0), np.where(spread > 0, spread, 1)))
     center, scale = np.stack(moments, axis=1).astype(dtype)
-    return Inputs(x.astype(dtype), center, scale)
+    return Inputs(x.astype(dtype), center, scale, lengths)
+
+
+def _targets(windows: Windows, training: Training) -> Targets:
+    weights = None if training.class_weights is None else np.array(training.class_weights)
+    return Targets(windows.y.astype(training.dtype), windows.mask, windows.loss, weights)
+
+
+def _checkpoint(
+    epoch: int, engine: engines.Engine, kept: dict[str, dict[str, Array]], streams: dict[str, list[np.random.Generator]]
+) -> Checkpoint:
+    parts = kept | {"engine": engine.state}
+    arrays = {f"{part}/{name}": value.copy() for part, own in parts.items() for name, value in own.items()}
+    return Checkpoint(
+        epoch, arrays, {name: [rng.bit_generator.state for rng in rngs] for name, rngs in streams.items()}
+    )
+
+
+def _resume(
+    checkpoint: Checkpoint,
+    engine: engines.Engine,
+    kept: dict[str, dict[str, Array]],
+    streams: dict[str, list[np.random.Generator]],
+) -> int:
+    """Put everything back as it was; returns how many epochs are done."""
+    for part, own in kept.items():
+        for name, value in own.items():
+            value[...] = checkpoint.arrays[f"{part}/{name}"]
+    engine.state = {name: checkpoint.arrays[f"engine/{name}"].copy() for name in engine.state}
+    for name, rngs in streams.items():
+        for rng, state in zip(rngs, checkpoint.streams[name], strict=True):
+            rng.bit_generator.state = state
+    return checkpoint.epoch
 
 
 def _streams(name: str, training: Training, folds: int) -> list[np.random.Generator]:

@@ -14,6 +14,7 @@ import numpy as np
 from rnn_core.arrays import Array, Params
 from rnn_core.config import Model, Training
 from rnn_core.errors import ConfigError
+from rnn_core.losses import LossName
 from rnn_core.optim import Rule
 
 
@@ -21,27 +22,35 @@ from rnn_core.optim import Rule
 class Inputs:
     """The N windows that a stack reads, x (N, T, I), and how each model standardises them.
 
-    `center` and `scale` are (M, I); a model sees (x − center) / scale.
+    `center` and `scale` are (M, I); a model sees (x − center) / scale. `lengths` (N,) are the valid steps of each
+    window, all of them if None.
     """
 
     x: Array
     center: Array
     scale: Array
+    lengths: Array | None = None
 
     def __len__(self) -> int:
         return len(self.center)
 
-    def batch(self, models: Array, rows: Array) -> Array:
-        """`rows` (m, B) as `models` (m,) see them: (m, B, T, I). Row −1 is padding and may hold anything."""
-        return (self.x[rows] - self.center[models, None, None]) / self.scale[models, None, None]
+    def batch(self, models: Array, rows: Array) -> tuple[Array, Array | None]:
+        """`rows` (m, B) as `models` (m,) see them, (m, B, T, I), and their lengths (m, B).
+
+        Row −1 is padding and may hold anything.
+        """
+        x = (self.x[rows] - self.center[models, None, None]) / self.scale[models, None, None]
+        return x, None if self.lengths is None else self.lengths[rows]
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What the N windows should yield at S steps, y (N, S, O), and which steps are scored, mask (N, S)."""
+    """What the N windows should yield at S steps, y (N, S, O); which are scored, mask (N, S); and by what loss."""
 
     y: Array
     mask: Array
+    loss: LossName = "binary_cross_entropy"
+    class_weights: Array | None = None
 
     def batch(self, rows: Array) -> tuple[Array, Array]:
         """Targets (m, B, S, O) and mask (m, B, S) of `rows` (m, B). Row −1 is padding and is never scored."""
@@ -75,6 +84,14 @@ class Engine(Protocol):
     def loss(self, rows: Array) -> Array:
         """Mean loss of each model (M,) over `rows` (M, v), without dropout and without learning."""
         ...
+
+    @property
+    def state(self) -> dict[str, Array]:
+        """A copy of everything that training changes, as NumPy arrays, for a checkpoint."""
+        ...
+
+    @state.setter
+    def state(self, state: dict[str, Array]) -> None: ...
 
 
 class Tally:

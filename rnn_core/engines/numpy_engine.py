@@ -11,7 +11,7 @@ from rnn_core import optim
 from rnn_core.arrays import Array, Params
 from rnn_core.config import Model, Training
 from rnn_core.engines import Inputs, Tally, Targets, rule_of
-from rnn_core.losses import binary_cross_entropy
+from rnn_core.losses import LOSSES
 from rnn_core.network import network
 
 EXPLODING = np.errstate(over="ignore", invalid="ignore")  # a model that turns non-finite is frozen, not warned of
@@ -31,11 +31,12 @@ class NumpyEngine:
         params: Params,
         rngs: Sequence[np.random.Generator],
     ) -> None:
-        self._model, self._training, self._inputs, self._targets, self._rngs = model, training, inputs, targets, rngs
+        self._model, self._inputs, self._targets, self._rngs = model, inputs, targets, rngs
+        self._loss, self._truncate = LOSSES[targets.loss], training.truncate
         self._shapes = {name: value.shape[1:] for name, value in params.items()}
         self._flat = _flatten(params)
         self._rule = rule_of(training)
-        self._state = optim.start(self._rule, self._flat)
+        self._memory = optim.start(self._rule, self._flat)
         self._updates = 0
         self.frozen = np.full(len(self._flat), -1)
 
@@ -43,6 +44,17 @@ class NumpyEngine:
     def params(self) -> Params:
         """A copy of the present parameters, {name: (M, …)}."""
         return _unflatten(self._flat.copy(), self._shapes)
+
+    @property
+    def state(self) -> dict[str, Array]:
+        """A copy of everything that training changes."""
+        changing = {"params": self._flat, "frozen": self.frozen, "updates": np.array(self._updates)} | self._memory
+        return {name: value.copy() for name, value in changing.items()}
+
+    @state.setter
+    def state(self, state: dict[str, Array]) -> None:
+        self._flat, self.frozen, self._updates = state["params"], state["frozen"], int(state["updates"])
+        self._memory = {name: state[name] for name in self._memory}
 
     def train_epoch(self, rows: Array, rate: Array) -> Array:
         """Update on batches of `rows` (M, steps, B) at `rate` (M,); returns each model's mean training loss (M,)."""
@@ -56,18 +68,19 @@ class NumpyEngine:
     def loss(self, rows: Array) -> Array:
         """Mean loss of each model (M,) over `rows` (M, v)."""
         logits = predict(self._model, self.params, self._inputs, rows)
-        return binary_cross_entropy(logits, *self._targets.batch(rows))[0]
+        return self._loss(logits, *self._targets.batch(rows), self._targets.class_weights)[0]
 
     @EXPLODING
     def _train(self, models: Array, rows: Array, rate: Array) -> Array:
         """One epoch of `models` (m,) over their `rows` (m, steps, B); returns their mean losses (m,)."""
-        flat, state = self._flat[models], {name: value[models] for name, value in self._state.items()}
+        flat, state = self._flat[models], {name: value[models] for name, value in self._memory.items()}
         params, rngs = _unflatten(flat, self._shapes), [self._rngs[m] for m in models]
         tally = Tally(len(models))
         for step in range(rows.shape[1]):
+            x, lengths = self._inputs.batch(models, rows[:, step])
             y, mask = self._targets.batch(rows[:, step])
-            logits, backward = network(params, self._inputs.batch(models, rows[:, step]), self._model, rngs)
-            loss, dlogits = binary_cross_entropy(logits, y, mask)
+            logits, backward = network(params, x, self._model, lengths=lengths, rng=rngs, truncate=self._truncate)
+            loss, dlogits = self._loss(logits, y, mask, self._targets.class_weights)
             grads = _flatten(backward(dlogits))
             alive = self.frozen[models] < 0
             moves = tally.add(loss, mask, alive)
@@ -75,7 +88,7 @@ class NumpyEngine:
             self.frozen[models[moves & ~finite]] = self._updates + step
         self._flat[models] = flat
         for name, value in state.items():
-            self._state[name][models] = value
+            self._memory[name][models] = value
         return tally.mean
 
 
@@ -94,8 +107,10 @@ def _logits(model: Model, params: Params, inputs: Inputs, models: Array, rows: A
     count = rows.shape[1]
     padded = np.pad(rows, ((0, 0), (0, -count % PREDICTED_ROWS)), constant_values=-1)
     chosen = {name: value[models] for name, value in params.items()}
-    batches = np.split(padded, padded.shape[1] // PREDICTED_ROWS, axis=1)
-    logits = [network(chosen, inputs.batch(models, batch), model)[0] for batch in batches]
+    logits = []
+    for batch in np.split(padded, padded.shape[1] // PREDICTED_ROWS, axis=1):
+        x, lengths = inputs.batch(models, batch)
+        logits.append(network(chosen, x, model, lengths=lengths)[0])
     return np.concatenate(logits, axis=1)[:, :count]
 
 

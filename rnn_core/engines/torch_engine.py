@@ -4,7 +4,7 @@ The arithmetic of the layers is written once more here, forward only, over a lea
 recurrent modules do not have.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -18,6 +18,7 @@ from rnn_core.config import Model, Training
 from rnn_core.engines import Inputs, Tally, Targets, rule_of
 from rnn_core.errors import ConfigError
 from rnn_core.layers import dropout
+from rnn_core.losses import LossName
 
 Tensors = dict[str, Tensor]
 
@@ -38,18 +39,32 @@ class TorchEngine:
             raise ConfigError("training.device is cuda and torch finds no GPU; use cpu")
         self._tensor = partial(torch.as_tensor, device=training.device)
         self._model, self._inputs, self._targets, self._rngs = model, inputs, targets, rngs
+        self._truncate = training.truncate
         self._shapes = {name: value.shape[1:] for name, value in params.items()}
         flat = np.concatenate([value.reshape(len(value), -1) for value in params.values()], axis=1)
-        self._flat = self._tensor(flat).clone()
+        self._flat = self._tensor(flat)
         self._rule = rule_of(training)
-        self._state = optim.start(self._rule, self._flat)
+        self._memory = optim.start(self._rule, self._flat)
         self._updates = 0
         self.frozen = np.full(len(flat), -1)
 
     @property
     def params(self) -> Params:
         """A copy of the present parameters, {name: (M, …)}."""
-        return {name: value.detach().cpu().numpy().copy() for name, value in self._unflatten(self._flat).items()}
+        return {name: _array(value).copy() for name, value in self._unflatten(self._flat).items()}
+
+    @property
+    def state(self) -> dict[str, Array]:
+        """A copy of everything that training changes."""
+        moments = {name: _array(value) for name, value in self._memory.items()}
+        changing = {"params": _array(self._flat), "frozen": self.frozen, "updates": np.array(self._updates)} | moments
+        return {name: value.copy() for name, value in changing.items()}
+
+    @state.setter
+    def state(self, state: dict[str, Array]) -> None:
+        self._flat, self.frozen, self._updates = self._tensor(state["params"]), state["frozen"], int(state["updates"])
+        moments = {name: self._tensor(state[name]) for name in self._memory if name != "step"}
+        self._memory = {"step": state["step"]} | moments
 
     def train_epoch(self, rows: Array, rate: Array) -> Array:
         """Update on batches of `rows` (M, steps, B) at `rate` (M,); returns each model's mean training loss (M,)."""
@@ -58,8 +73,9 @@ class TorchEngine:
             flat = self._flat.detach().requires_grad_()
             loss, mask = self._loss(flat, rows[:, step], self._rngs)
             (grads,) = torch.autograd.grad(loss.sum(), flat)
-            moves = tally.add(loss.detach().cpu().numpy(), mask, self.frozen < 0)
-            finite = optim.update(self._rule, self._flat, grads, self._state, moves, rate)
+            moves = tally.add(_array(loss), mask, self.frozen < 0)
+            with torch.no_grad():
+                finite = optim.update(self._rule, self._flat, grads, self._memory, moves, rate)
             self.frozen[moves & ~finite] = self._updates + step
         self._updates += rows.shape[1]
         return tally.mean
@@ -67,41 +83,86 @@ class TorchEngine:
     def loss(self, rows: Array) -> Array:
         """Mean loss of each model (M,) over `rows` (M, v)."""
         with torch.no_grad():
-            losses: Array = self._loss(self._flat, rows, None)[0].cpu().numpy()
-        return losses
+            return _array(self._loss(self._flat, rows, None)[0])
 
     def _loss(self, flat: Tensor, rows: Array, rngs: Sequence[np.random.Generator] | None) -> tuple[Tensor, Array]:
         """Mean loss of each model (M,) over the batch `rows` (M, B), and what of it was scored (M, B, S)."""
-        models = np.arange(len(rows))
+        x, lengths = self._inputs.batch(np.arange(len(rows)), rows)
         y, mask = self._targets.batch(rows)
-        x = self._tensor(self._inputs.batch(models, rows))
-        logits = _network(self._unflatten(flat), x, self._model, rngs)
+        ends = None if lengths is None else self._tensor(lengths)
+        logits = _network(self._unflatten(flat), self._tensor(x), self._model, ends, rngs, self._truncate)
+        weights = None if self._targets.class_weights is None else self._tensor(self._targets.class_weights).to(logits)
         scored = self._tensor(mask)[..., None]
         aim = torch.where(scored, self._tensor(y), 0)
-        each = functional.binary_cross_entropy_with_logits(logits, aim, reduction="none")
-        total = torch.where(scored, each, 0).flatten(1).sum(1)
-        count = scored.expand_as(each).flatten(1).sum(1).clip(min=1)
-        return total / count, mask
+        each, weight = _weighted_loss(self._targets.loss, logits, aim, weights)
+        count = torch.where(scored, weight, 0).flatten(1).sum(1)
+        return torch.where(scored, each, 0).flatten(1).sum(1) / torch.where(count > 0, count, 1), mask
 
     def _unflatten(self, flat: Tensor) -> Tensors:
         sizes = [int(np.prod(shape)) for shape in self._shapes.values()]
-        pieces = torch.split(flat, sizes, dim=1)
-        return {
-            name: piece.reshape(len(flat), *shape)
-            for (name, shape), piece in zip(self._shapes.items(), pieces, strict=True)
-        }
+        pieces = zip(self._shapes.items(), torch.split(flat, sizes, dim=1), strict=True)
+        return {name: piece.reshape(len(flat), *shape) for (name, shape), piece in pieces}
 
 
-def _network(params: Tensors, x: Tensor, model: Model, rngs: Sequence[np.random.Generator] | None) -> Tensor:
-    """Logits (M, N, 1, O) of x (M, N, T, I), as `rnn_core.network.network`."""
+def to_torch_state_dict(params: Params, model: int = 0) -> Tensors:
+    """One model of a stack as tensors, {name: (…)}, of the same type.
+
+    The names are torch's, so `torch.nn.RNN`, `GRU` and `LSTM` load the recurrent parameters as they are. Those of a
+    whole network hold its head besides (`head.weight`, …), for a module that has a `torch.nn.Linear` of that name.
+    """
+    return {name: torch.from_numpy(value[model].copy()) for name, value in params.items()}
+
+
+def from_torch_state_dict(state_dict: Mapping[str, Tensor]) -> Params:
+    """The tensors of a torch module as a stack of one model, {name: (1, …)}."""
+    return {name: tensor.detach().cpu().numpy()[None].copy() for name, tensor in state_dict.items()}
+
+
+def _weighted_loss(name: LossName, logits: Tensor, y: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Weighted losses and their weights, (M, N, T, O or 1), as `rnn_core.losses`."""
+    if name == "mean_squared_error":
+        return functional.mse_loss(logits, y, reduction="none"), torch.ones_like(logits)
+    if name == "cross_entropy":
+        weighted = y if weights is None else y * weights
+        return -(weighted * logits.log_softmax(-1)).sum(-1, keepdim=True), weighted.sum(-1, keepdim=True)
+    weight = torch.ones_like(y) if weights is None else weights[0] * (1 - y) + weights[1] * y
+    return weight * functional.binary_cross_entropy_with_logits(logits, y, reduction="none"), weight
+
+
+def _network(
+    params: Tensors,
+    x: Tensor,
+    model: Model,
+    lengths: Tensor | None = None,
+    rngs: Sequence[np.random.Generator] | None = None,
+    truncate: int | None = None,
+) -> Tensor:
+    """Logits of x (M, N, T, I), as `rnn_core.network.network`."""
     directions = ("", "_reverse") if model.bidirectional else ("",)
+    steps = x.shape[2]
+    if truncate is not None and truncate < steps and model.bidirectional:
+        raise ConfigError(
+            f"training.truncate is {truncate} of {steps} steps; a bidirectional model cannot be truncated"
+        )
+    if lengths is not None:
+        x = torch.where((torch.arange(steps, device=x.device) < lengths[..., None])[..., None], x, 0)
     for layer in range(model.num_layers):
         if layer > 0 and model.dropout > 0 and rngs is not None:
             x = x * _dropout_scale(x, model.dropout, rngs)
-        scans = [_scan(params, x, model.cell, f"l{layer}{direction}") for direction in directions]
+        scans = [
+            _scan(params, x, model.cell, f"l{layer}{direction}", lengths, truncate or steps) for direction in directions
+        ]
         x = torch.cat([hidden for hidden, _ in scans], dim=-1)
-        last = torch.cat([final for _, final in scans], dim=-1)  # (M, N, D·H)
-    return torch.baddbmm(params["head.bias"][:, None], last, params["head.weight"].mT)[:, :, None]
+    features = x if model.readout == "steps" else torch.cat([final for _, final in scans], dim=-1)[:, :, None]
+    if model.head == "tanh":
+        features = _linear(params, "hidden", features).tanh()
+    return _linear(params, "head", features)
+
+
+def _linear(params: Tensors, name: str, x: Tensor) -> Tensor:
+    """(M, N, S, O) of x (M, N, S, F)."""
+    weight, bias = params[f"{name}.weight"].mT, params[f"{name}.bias"][:, None]
+    return torch.baddbmm(bias, x.flatten(1, 2), weight).reshape(*x.shape[:3], -1)
 
 
 def _dropout_scale(x: Tensor, p: float, rngs: Sequence[np.random.Generator]) -> Tensor:
@@ -111,7 +172,9 @@ def _dropout_scale(x: Tensor, p: float, rngs: Sequence[np.random.Generator]) -> 
     return torch.as_tensor(scale, dtype=x.dtype, device=x.device).transpose(1, 2)
 
 
-def _scan(params: Tensors, x: Tensor, cell: str, suffix: str) -> tuple[Tensor, Tensor]:
+def _scan(
+    params: Tensors, x: Tensor, cell: str, suffix: str, lengths: Tensor | None, truncate: int
+) -> tuple[Tensor, Tensor]:
     """One direction of one layer: hidden states (M, N, T, H) of x (M, N, T, I) and the last one (M, N, H)."""
     models, rows, steps, width = x.shape
     weight_ih, weight_hh = params[f"weight_ih_{suffix}"], params[f"weight_hh_{suffix}"].mT
@@ -119,26 +182,36 @@ def _scan(params: Tensors, x: Tensor, cell: str, suffix: str) -> tuple[Tensor, T
     bias_ih, bias_hh = (params.get(f"bias_{side}_{suffix}", nothing)[:, None] for side in ("ih", "hh"))
     projected = torch.baddbmm(bias_ih, x.reshape(models, rows * steps, width), weight_ih.mT)
     inputs = projected.reshape(models, rows, steps, -1).unbind(2)
-    order = range(steps)[::-1] if suffix.endswith("_reverse") else range(steps)
-    h = c = x.new_zeros(models, rows, weight_hh.shape[1])
-    hidden: list[Tensor] = [h] * steps
-    for t in order:
-        recurrent = torch.baddbmm(bias_hh, h, weight_hh)
-        if cell == "lstm":
-            i, f, g, o = (inputs[t] + recurrent).chunk(4, dim=-1)
-            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-            h = o.sigmoid() * c.tanh()
-        elif cell == "gru":
-            (ir, iz, candidate), (hr, hz, kept) = inputs[t].chunk(3, dim=-1), recurrent.chunk(3, dim=-1)
-            update = (iz + hz).sigmoid()
-            h = update * h + (1 - update) * (candidate + (ir + hr).sigmoid() * kept).tanh()
-        else:
-            h = _activate(cell, inputs[t] + recurrent, params.get(f"slope_{suffix}"))
-        hidden[t] = h
-    return torch.stack(hidden, dim=2), h
+    slope = params.get(f"slope_{suffix}")
+    state = (x.new_zeros(models, rows, weight_hh.shape[1]),) * (2 if cell == "lstm" else 1)
+    hidden = [state[0]] * steps
+    for t in range(steps)[::-1] if suffix.endswith("_reverse") else range(steps):
+        alive = None if lengths is None else (t < lengths)[..., None]
+        if t > 0 and t % truncate == 0:  # the state is carried on, its gradient only where the sequence was over
+            state = tuple(s.detach() if alive is None else torch.where(alive, s.detach(), s) for s in state)
+        new = _step(cell, inputs[t], torch.baddbmm(bias_hh, state[0], weight_hh), state, slope)
+        state = new if alive is None else tuple(torch.where(alive, n, s) for n, s in zip(new, state, strict=True))
+        hidden[t] = state[0] if alive is None else torch.where(alive, state[0], 0)
+    return torch.stack(hidden, dim=2), state[0]
 
 
-def _activate(cell: str, z: Tensor, slope: Tensor | None) -> Tensor:
-    if cell == "rnn_prelu" and slope is not None:
-        return torch.where(z > 0, z, slope.reshape(-1, 1, 1) * z)
-    return {"rnn_tanh": torch.tanh, "rnn_relu": torch.relu, "rnn_sigmoid": torch.sigmoid}[cell](z)
+def _step(
+    cell: str, inputs: Tensor, recurrent: Tensor, state: tuple[Tensor, ...], slope: Tensor | None
+) -> tuple[Tensor, ...]:
+    """The state after a step: h, or h and c of an LSTM, each (M, N, H)."""
+    if cell == "lstm":
+        i, f, g, o = (inputs + recurrent).chunk(4, dim=-1)
+        c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
+        return o.sigmoid() * c.tanh(), c
+    if cell == "gru":
+        (ir, iz, candidate), (hr, hz, kept) = inputs.chunk(3, dim=-1), recurrent.chunk(3, dim=-1)
+        update = (iz + hz).sigmoid()
+        return (update * state[0] + (1 - update) * (candidate + (ir + hr).sigmoid() * kept).tanh(),)
+    z = inputs + recurrent
+    if slope is not None:
+        return (torch.where(z > 0, z, slope.reshape(-1, 1, 1) * z),)
+    return ({"rnn_tanh": torch.tanh, "rnn_relu": torch.relu, "rnn_sigmoid": torch.sigmoid}[cell](z),)
+
+
+def _array(value: Tensor | Array) -> Array:
+    return value if isinstance(value, np.ndarray) else value.detach().cpu().numpy()

@@ -1,6 +1,5 @@
 """The shell: every bad input is one line that names it, an exit code, and nothing half-done behind it."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -95,7 +94,7 @@ def test_a_bad_file_is_named_and_leaves_no_run_running(
     assert code == 1
     assert named in said
     assert runs()[0].info.status == "FAILED"
-    assert os.listdir() == ["prices.csv"], "something half-written was left behind"
+    assert [path.name for path in Path().iterdir()] == ["prices.csv"], "something half-written was left behind"
 
 
 def test_a_missing_file_is_named(shell: Callable[..., tuple[int, str]]) -> None:

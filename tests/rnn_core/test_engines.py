@@ -89,7 +89,7 @@ def test_the_gradient_of_the_whole_network_equals_autograd(
     params = initial_params(model, FEATURES, 1, generators(2), "float64")
     rows = np.array([[3, 1, 4, -1], [5, 9, 2, 6]])
     y, mask = targets.batch(rows)
-    logits, backward = network(params, inputs.batch(np.arange(2), rows), model)
+    logits, backward = network(params, inputs.batch(np.arange(2), rows)[0], model)
     grads = backward(binary_cross_entropy(logits, y, mask)[1])
 
     oracle = TorchEngine(model, Training(engine="torch"), inputs, targets, params, generators(2))

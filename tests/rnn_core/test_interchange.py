@@ -47,5 +47,5 @@ def test_the_file_holds_no_pickle(fitted: Fit, tmp_path: Path) -> None:
 def test_another_format_is_refused(fitted: Fit, tmp_path: Path) -> None:
     header = json.dumps({"format": 99})
     np.savez(tmp_path / "fit.npz", header=np.array(header))
-    with pytest.raises(DataError, match=r"fit\.npz: model format 99; this version reads 1"):
+    with pytest.raises(DataError, match=r"fit\.npz: format 99; this version reads 1"):
         interchange.load(tmp_path / "fit.npz")

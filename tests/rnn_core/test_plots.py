@@ -36,7 +36,7 @@ def drawn(figure: Figure) -> np.ndarray:
     """Pixels (height, width, 4) as they would be saved."""
     buffer = BytesIO()
     figure.savefig(buffer, format="rgba")
-    width, height = (int(round(inches * figure.dpi)) for inches in figure.get_size_inches())
+    width, height = (round(inches * figure.dpi) for inches in figure.get_size_inches())
     return np.frombuffer(buffer.getvalue(), np.uint8).reshape(height, width, 4)
 
 

@@ -26,7 +26,7 @@ def prepared(prices: Prices) -> tuple[Windows, Folds]:
     return built, folds(SHAPE, built)
 
 
-def tested(fitted: Fit, built: Windows, walk: Folds) -> np.ndarray:
+def out_of_sample(fitted: Fit, built: Windows, walk: Folds) -> np.ndarray:
     return predict(fitted, built.x, walk.test.repeat(fitted.training.seeds, axis=0))
 
 
@@ -45,7 +45,7 @@ def test_it_learns_the_direction_that_is_there_to_learn() -> None:
     assert prices.attainable_accuracy == pytest.approx(0.60)
     built = windows(Problem(), prices)
     walk = folds(Evaluation(), built)
-    found = evaluate(built, walk, tested(fit(Model(), Training(), built, walk), built, walk))
+    found = evaluate(built, walk, out_of_sample(fit(Model(), Training(), built, walk), built, walk))
     assert len(found.calls) >= 1100
     assert found.scores["test/accuracy"] >= 0.56
     assert found.scores["test/log_loss"] < np.log(2)
@@ -72,7 +72,10 @@ def test_changing_every_price_after_a_day_changes_no_bit_of_what_was_known_on_it
         assert value[label_known].tobytes() == other.params[name][label_known].tobytes(), name
     known = (walk.test.repeat(SMALL.seeds, axis=0) <= last) & label_known[:, None]
     assert known.sum() > 0
-    assert tested(fitted, built, walk)[known].tobytes() == tested(other, other_built, other_walk)[known].tobytes()
+    assert (
+        out_of_sample(fitted, built, walk)[known].tobytes()
+        == out_of_sample(other, other_built, other_walk)[known].tobytes()
+    )
 
 
 def test_the_same_configuration_and_data_give_the_same_bits(prices: Prices, fitted: Fit) -> None:
@@ -133,7 +136,7 @@ def test_a_frozen_model_is_left_out_and_a_fold_without_models_is_an_error(prices
     built, walk = prepared(prices)
     frozen = fitted.frozen.copy()
     frozen[1] = 5
-    logits = tested(replace(fitted, frozen=frozen), built, walk)
+    logits = out_of_sample(replace(fitted, frozen=frozen), built, walk)
     assert np.isnan(logits[1]).all()
     probability, spread = ensemble(logits[:2, :, 0, 0].T)
     np.testing.assert_allclose(probability, 1 / (1 + np.exp(-logits[0, :, 0, 0])))
