@@ -1,0 +1,25 @@
+"""Run the benchmarks named on the command line, all of them if none is."""
+
+import platform
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+
+from benchmarks import engines
+
+BENCHMARKS: dict[str, Callable[[], None]] = {"engines": engines.main}
+
+
+def main(names: list[str]) -> int:
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        print(f"error: no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 2
+    versions = ", ".join(f"{package} {version(package)}" for package in ("numpy", "torch"))
+    print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, {versions}")
+    for name in names or BENCHMARKS:
+        BENCHMARKS[name]()
+    return 0
+
+
+sys.exit(main(sys.argv[1:]))
