@@ -51,7 +51,7 @@ class Prices:
     source: str  # yahoo, yahoo-stored, file, synthetic or synthetic-fallback
     column: str  # the column of the source that `close` was taken from
     exchange: str  # MIC of the exchange calendar
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  # what a user should be told
     fetched_at: datetime | None = None  # when Yahoo answered
     attainable_accuracy: float | None = None  # of the best forecast of direction, where it is known
 
@@ -97,7 +97,6 @@ def fall_back(source: Yahoo, ticker: str, now: datetime, reason: PricesUnavailab
             logger.warning("the stored prices are no use: %s", unfit)
     warning = f"THESE PRICES ARE NOT REAL: {ticker} is a synthetic random walk, because {reason}"
     synthetic = load(Synthetic(exchange=source.exchange), ticker, now)
-    logger.warning(warning)
     return replace(synthetic, source="synthetic-fallback", warnings=(warning, *synthetic.warnings))
 
 
@@ -389,8 +388,6 @@ def _checked(prices: Prices, subject: str, rows: pd.Index, now: datetime) -> Pri
     for column, unknown in frame.isna().items():
         if unknown.any():
             warnings.append(f"{subject}: {column} is unknown in {_some(_dates(frame.index), unknown.to_numpy())}")
-    for warning in warnings:
-        logger.warning(warning)
     return replace(prices, frame=frame, warnings=tuple(warnings))
 
 
