@@ -82,6 +82,7 @@ def retrain(
         laps.end("record")
     forecast = call(fit.live, windows.x[[windows.live]])
     summary = summarise(prices, result, forecast, laps.seconds, version, run_id, tracking.address(run_id))
+    tracking.describe(run_id, summary.markdown())
     create_markdown_artifact(summary.markdown(), key=artifact_key(f"retrain-{config.ticker}"))
     return summary
 

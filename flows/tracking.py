@@ -37,6 +37,7 @@ from rnn_core.training import Fit
 
 SQLITE = "sqlite:///"
 DEFAULT_URI = f"{SQLITE}mlflow.db"
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # opens on runs, not on traces of a language model
 BATCH = 1000  # metrics that MLflow takes in one request
 SERVED_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "scipy", "threadpoolctl")
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -62,7 +63,7 @@ def experiment_id(name: str) -> str:
     try:
         with _alone():
             found = _client(uri()).get_experiment_by_name(name)
-            return found.experiment_id if found else _client(uri()).create_experiment(name, _artifacts(name))
+            return found.experiment_id if found else _client(uri()).create_experiment(name, _artifacts(name), KIND)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise TrackingError(
             f"MLflow at {uri()} cannot be used ({_one_line(_reason(error))}); check MLFLOW_TRACKING_URI"
@@ -181,6 +182,11 @@ def log_model(run_id: str, config: Retrain, prices: Prices, fit: Fit) -> str | N
     registered = mlflow.register_model(info.model_uri, f"direction-{config.ticker}")
     _tag(run_id, {"model.version": str(registered.version)})
     return str(registered.version)
+
+
+def describe(run_id: str, markdown: str) -> None:
+    """Put the text at the head of the run's page."""
+    _tag(run_id, {"mlflow.note.content": markdown})
 
 
 def address(run_id: str) -> str:

@@ -101,11 +101,12 @@ def test_the_summary_puts_the_accuracy_beside_the_majority_class(summary: Summar
     assert summary.run_id in summary.address
 
 
-def test_prefect_keeps_the_table_and_the_progress(summary: Summary) -> None:
+def test_the_table_and_the_progress_are_kept_for_both_pages(summary: Summary, run: Run) -> None:
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["retrain-aapl"])))
         progress = [a for a in client.read_artifacts() if a.type == "progress"]
     assert "always the majority class" in found[-1].data
+    assert run.data.tags["mlflow.note.content"] == found[-1].data
     assert progress[0].data == 100
 
 
