@@ -1,0 +1,59 @@
+"""A Prefect server with a worker, and what a user asks of them."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import httpx
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from tests.processes import run
+
+
+@dataclass(frozen=True)
+class Site:
+    """A server with a worker, in a temporary folder."""
+
+    address: str
+    folder: Path  # neither the checkout nor the worker's
+    environment: dict[str, str]
+
+    @property
+    def mlflow(self) -> MlflowClient:
+        return MlflowClient(self.environment["MLFLOW_TRACKING_URI"])
+
+    def prefect(self, *arguments: str) -> "CompletedProcess[str]":
+        """What a user types after `prefect`."""
+        return run("prefect", *arguments, environment=self.environment, cwd=self.folder)
+
+    def retrain(self, *options: str, **parameters: Any) -> tuple[str, "CompletedProcess[str]"]:
+        """Run `retrain/adhoc` with these parameters: the id of the flow run, if there is one, and what was said."""
+        values = (value if isinstance(value, str) else json.dumps(value) for value in parameters.values())
+        said = [part for name, value in zip(parameters, values, strict=True) for part in ("-p", f"{name}={value}")]
+        done = self.prefect("deployment", "run", "retrain/adhoc", *said, *options)
+        found = re.search(r"UUID: (\S+)", done.stdout)
+        return found[1] if found else "", done
+
+    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """GET from the API, or POST if there is a body."""
+        method = "GET" if body is None else "POST"
+        return httpx.request(method, f"{self.address}/api{path}", json=body, timeout=60).raise_for_status().json()
+
+    def deployment(self, name: str) -> dict[str, Any]:
+        """A deployment of the flow `retrain`."""
+        answer: dict[str, Any] = self.ask(f"/deployments/name/retrain/{name}")
+        return answer
+
+    def state(self, flow_run_id: str) -> str:
+        """The type of the state that a flow run is in."""
+        return str(self.ask(f"/flow_runs/{flow_run_id}")["state_type"])
+
+    def tracked(self, flow_run_id: str) -> Run | None:
+        """The MLflow run of a flow run."""
+        experiments = [experiment.experiment_id for experiment in self.mlflow.search_experiments()]
+        found = self.mlflow.search_runs(experiments, f"tags.`prefect.flow_run_id` = '{flow_run_id}'")
+        return found[0] if found else None
