@@ -9,7 +9,7 @@ as in torch.nn.CrossEntropyLoss.
 """
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -24,15 +24,17 @@ def binary_cross_entropy(
     logits: Array, y: Array, mask: Array, class_weights: Array | None = None
 ) -> tuple[Array, Array]:
     """−y·log σ(z) − (1 − y)·log(1 − σ(z)) in nats, of each output; y in [0, 1], `class_weights` of 0 and of 1."""
+    check_fit("binary_cross_entropy", logits, y, mask, class_weights)
     z, y, scored = _scored(logits, y, mask)
     down, up = _weights(class_weights, 2, logits)
-    weight = down * (1 - y) + up * y
-    loss = np.maximum(z, 0) - z * y + np.log1p(np.exp(-np.abs(z)))
-    return _weighted_mean(weight * loss, weight * (sigmoid(z) - y), weight, scored)
+    weight, rest = down * (1 - y) + up * y, np.log1p(np.exp(-np.abs(z)))
+    loss = up * y * (np.maximum(-z, 0) + rest) + down * (1 - y) * (np.maximum(z, 0) + rest)
+    return _weighted_mean(loss, weight * sigmoid(z) - up * y, weight, scored)
 
 
 def cross_entropy(logits: Array, y: Array, mask: Array, class_weights: Array | None = None) -> tuple[Array, Array]:
     """−Σ_c y_c·log softmax(z)_c in nats; y one-hot or a distribution over the O classes, `class_weights` (O,)."""
+    check_fit("cross_entropy", logits, y, mask, class_weights)
     z, y, scored = _scored(logits, y, mask)
     weighted = y * _weights(class_weights, logits.shape[-1], logits)
     z = z - z.max(axis=-1, keepdims=True)
@@ -43,9 +45,8 @@ def cross_entropy(logits: Array, y: Array, mask: Array, class_weights: Array | N
 
 
 def mean_squared_error(logits: Array, y: Array, mask: Array, class_weights: Array | None = None) -> tuple[Array, Array]:
-    """(z − y)², of each output."""
-    if class_weights is not None:
-        raise ArrayError(f"class_weights of shape {np.shape(class_weights)} are given; a squared error has no classes")
+    """(z − y)², of each output, which has no classes."""
+    check_fit("mean_squared_error", logits, y, mask, class_weights)
     z, y, scored = _scored(logits, y, mask)
     return _weighted_mean((z - y) ** 2, 2 * (z - y), np.ones_like(z), scored)
 
@@ -64,20 +65,29 @@ def sigmoid(z: Array) -> Array:
     return value
 
 
+def check_fit(loss: LossName, logits: Any, y: Any, mask: Any, class_weights: Any) -> None:
+    """Refuse what does not fit logits (M, N, T, O), be they arrays or tensors.
+
+    Raises:
+        ArrayError: targets, mask or class weights of another shape than `loss` takes.
+    """
+    if y.shape != logits.shape or mask.shape != logits.shape[:-1]:
+        raise ArrayError(
+            f"targets {y.shape} and mask {mask.shape} do not fit logits {tuple(logits.shape)} (M, N, T, O)"
+        )
+    classes = {"binary_cross_entropy": 2, "cross_entropy": logits.shape[-1], "mean_squared_error": 0}[loss]
+    if class_weights is not None and class_weights.shape != (classes,):
+        raise ArrayError(f"class_weights have shape {class_weights.shape}; {loss} has {classes} classes")
+
+
 def _scored(logits: Array, y: Array, mask: Array) -> tuple[Array, Array, Array]:
     """Logits, targets (both 0 where not scored) and the mask as (M, N, T, 1)."""
-    if y.shape != logits.shape or mask.shape != logits.shape[:-1]:
-        raise ArrayError(f"targets {y.shape} and mask {mask.shape} do not fit logits {logits.shape} (M, N, T, O)")
     scored = mask[..., None]
     return np.where(scored, logits, 0), np.where(scored, y, 0), scored
 
 
 def _weights(class_weights: Array | None, classes: int, logits: Array) -> Array:
-    if class_weights is None:
-        return np.ones(classes, logits.dtype)
-    if np.shape(class_weights) != (classes,):
-        raise ArrayError(f"class_weights have shape {np.shape(class_weights)}; ({classes},) is expected")
-    return np.asarray(class_weights, logits.dtype)
+    return np.ones(classes, logits.dtype) if class_weights is None else class_weights.astype(logits.dtype)
 
 
 def _weighted_mean(loss: Array, dlogits: Array, weight: Array, scored: Array) -> tuple[Array, Array]:

@@ -112,6 +112,21 @@ def network(
         dropout=model.dropout if rng is not None else 0.0,
         rng=rng,
     )
+    logits, read_backward = read(parts, output, state, model)
+
+    def backward(dlogits: Array) -> Params:
+        grads, d_output, d_state = read_backward(dlogits)
+        grads[""], _, _ = recurrent_backward(d_output, d_state)
+        joined = {f"{part}.{name}".removeprefix("."): grad for part in grads for name, grad in grads[part].items()}
+        return {name: joined[name] for name in params}
+
+    return logits, backward
+
+
+def read(
+    parts: dict[str, Params], output: Array, state: State, model: Model
+) -> tuple[Array, Callable[[Array], tuple[dict[str, Params], Array | None, State | None]]]:
+    """Logits from what the recurrent layers gave, and their backward pass to `(grads by part, d_output, d_state)`."""
     if model.readout == "steps":
         features = output
     else:
@@ -122,17 +137,12 @@ def network(
         features, activation_backward = tanh(features)
     logits, head_backward = linear(parts["head"], features)
 
-    def backward(dlogits: Array) -> Params:
+    def backward(dlogits: Array) -> tuple[dict[str, Params], Array | None, State | None]:
         grads = {}
         grads["head"], d_features = head_backward(dlogits)
         if activation_backward is not None:
             grads["hidden"], d_features = hidden_backward(activation_backward(d_features))
-        if model.readout == "steps":
-            grads[""], _, _ = recurrent_backward(d_features)
-        else:
-            grads[""], _, _ = recurrent_backward(None, last_backward(d_features))
-        joined = {f"{part}.{name}".removeprefix("."): grad for part in grads for name, grad in grads[part].items()}
-        return {name: joined[name] for name in params}
+        return (grads, d_features, None) if model.readout == "steps" else (grads, None, last_backward(d_features))
 
     return logits, backward
 

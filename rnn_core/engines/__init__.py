@@ -31,9 +31,6 @@ class Inputs:
     scale: Array
     lengths: Array | None = None
 
-    def __len__(self) -> int:
-        return len(self.center)
-
     def batch(self, models: Array, rows: Array) -> tuple[Array, Array | None]:
         """`rows` (m, B) as `models` (m,) see them, (m, B, T, I), and their lengths (m, B).
 

@@ -53,8 +53,9 @@ class NumpyEngine:
 
     @state.setter
     def state(self, state: dict[str, Array]) -> None:
-        self._flat, self.frozen, self._updates = state["params"], state["frozen"], int(state["updates"])
-        self._memory = {name: state[name] for name in self._memory}
+        own = {name: value.copy() for name, value in state.items()}
+        self._flat, self.frozen, self._updates = own["params"], own["frozen"], int(own["updates"])
+        self._memory = {name: own[name] for name in self._memory}
 
     def train_epoch(self, rows: Array, rate: Array) -> Array:
         """Update on batches of `rows` (M, steps, B) at `rate` (M,); returns each model's mean training loss (M,)."""

@@ -18,7 +18,7 @@ from rnn_core.config import Model, Training
 from rnn_core.engines import Inputs, Tally, Targets, rule_of
 from rnn_core.errors import ConfigError
 from rnn_core.layers import dropout
-from rnn_core.losses import LossName
+from rnn_core.losses import LossName, check_fit
 
 Tensors = dict[str, Tensor]
 
@@ -62,9 +62,10 @@ class TorchEngine:
 
     @state.setter
     def state(self, state: dict[str, Array]) -> None:
-        self._flat, self.frozen, self._updates = self._tensor(state["params"]), state["frozen"], int(state["updates"])
-        moments = {name: self._tensor(state[name]) for name in self._memory if name != "step"}
-        self._memory = {"step": state["step"]} | moments
+        own = {name: value.copy() for name, value in state.items()}
+        self._flat, self.frozen, self._updates = self._tensor(own["params"]), own["frozen"], int(own["updates"])
+        moments = {name: self._tensor(own[name]) for name in self._memory if name != "step"}
+        self._memory = {"step": own["step"]} | moments
 
     def train_epoch(self, rows: Array, rate: Array) -> Array:
         """Update on batches of `rows` (M, steps, B) at `rate` (M,); returns each model's mean training loss (M,)."""
@@ -91,6 +92,7 @@ class TorchEngine:
         y, mask = self._targets.batch(rows)
         ends = None if lengths is None else self._tensor(lengths)
         logits = _network(self._unflatten(flat), self._tensor(x), self._model, ends, rngs, self._truncate)
+        check_fit(self._targets.loss, logits, y, mask, self._targets.class_weights)
         weights = None if self._targets.class_weights is None else self._tensor(self._targets.class_weights).to(logits)
         scored = self._tensor(mask)[..., None]
         aim = torch.where(scored, self._tensor(y), 0)
@@ -125,8 +127,8 @@ def _weighted_loss(name: LossName, logits: Tensor, y: Tensor, weights: Tensor | 
     if name == "cross_entropy":
         weighted = y if weights is None else y * weights
         return -(weighted * logits.log_softmax(-1)).sum(-1, keepdim=True), weighted.sum(-1, keepdim=True)
-    weight = torch.ones_like(y) if weights is None else weights[0] * (1 - y) + weights[1] * y
-    return weight * functional.binary_cross_entropy_with_logits(logits, y, reduction="none"), weight
+    down, up = (1 - y, y) if weights is None else (weights[0] * (1 - y), weights[1] * y)
+    return -down * functional.logsigmoid(-logits) - up * functional.logsigmoid(logits), down + up
 
 
 def _network(
@@ -146,9 +148,10 @@ def _network(
         )
     if lengths is not None:
         x = torch.where((torch.arange(steps, device=x.device) < lengths[..., None])[..., None], x, 0)
+    scales = [] if rngs is None or model.dropout == 0 else _dropout_scales(x, model, rngs, truncate or steps)
     for layer in range(model.num_layers):
-        if layer > 0 and model.dropout > 0 and rngs is not None:
-            x = x * _dropout_scale(x, model.dropout, rngs)
+        if layer > 0 and scales:
+            x = x * scales[layer - 1]
         scans = [
             _scan(params, x, model.cell, f"l{layer}{direction}", lengths, truncate or steps) for direction in directions
         ]
@@ -165,11 +168,19 @@ def _linear(params: Tensors, name: str, x: Tensor) -> Tensor:
     return torch.baddbmm(bias, x.flatten(1, 2), weight).reshape(*x.shape[:3], -1)
 
 
-def _dropout_scale(x: Tensor, p: float, rngs: Sequence[np.random.Generator]) -> Tensor:
-    """0 or 1 / (1 − p) for each element of x (M, N, T, D·H), the same that the NumPy layers draw."""
-    models, rows, steps, width = x.shape
-    scale, _ = dropout(np.ones((models, steps, rows, width)), p, rngs)
-    return torch.as_tensor(scale, dtype=x.dtype, device=x.device).transpose(1, 2)
+def _dropout_scales(x: Tensor, model: Model, rngs: Sequence[np.random.Generator], truncate: int) -> list[Tensor]:
+    """0 or 1 / (1 − p) for each element (M, N, T, D·H) that a layer hands to the next.
+
+    They are those that the NumPy layers draw, in their order: piece by piece, and in a piece layer by layer.
+    """
+    models, rows, steps, _ = x.shape
+    width = model.hidden_size * (2 if model.bidirectional else 1)
+    pieces = []
+    for start in range(0, steps, truncate):
+        ones = np.ones((models, min(truncate, steps - start), rows, width))
+        pieces.append([dropout(ones, model.dropout, rngs)[0] for _ in range(1, model.num_layers)])
+    layers = (np.concatenate(layer, axis=1).swapaxes(1, 2) for layer in zip(*pieces, strict=True))
+    return [torch.as_tensor(layer, dtype=x.dtype, device=x.device) for layer in layers]
 
 
 def _scan(

@@ -1,16 +1,20 @@
 """Both engines: the same start, the same batches, the same losses; and a stack in which no model sees another."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from pydantic import BaseModel
 
 from rnn_core import engines
 from rnn_core.arrays import Array, Params
 from rnn_core.config import Cell, Model, Training
 from rnn_core.engines import Engine, Inputs, Targets, numpy_engine
 from rnn_core.engines.torch_engine import TorchEngine
-from rnn_core.errors import ConfigError
-from rnn_core.losses import binary_cross_entropy
+from rnn_core.errors import ArrayError, ConfigError
+from rnn_core.losses import LOSSES, LossName, binary_cross_entropy
 from rnn_core.network import initial_params, network
 
 ROWS, STEPS, FEATURES, BATCH = 40, 6, 2, 8
@@ -75,6 +79,176 @@ def test_the_engines_agree_on_a_deep_bidirectional_net_and_on_its_dropout() -> N
     np.testing.assert_allclose(here, there, rtol=1e-10)
     without = train(started("numpy", DEEP.model_copy(update={"dropout": 0.0})), rows)
     assert np.abs(np.array(without) - np.array(here)).max() > 1e-3
+
+
+def sequences(models: int, loss: LossName, readout: str, lengths: bool) -> tuple[Inputs, Targets]:
+    """Noisy echoes to learn, of any loss and readout; with lengths, all that lies beyond them is NaN."""
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(ROWS, STEPS, FEATURES))
+    valid = rng.integers(1, STEPS + 1, ROWS) if lengths else np.full(ROWS, STEPS)
+    padding = np.arange(STEPS) >= valid[:, None]
+    y = np.cumsum(x, axis=1) if readout == "steps" else x.sum(axis=1, keepdims=True)
+    if loss == "binary_cross_entropy":
+        y = (y > 0).astype(float)
+    if loss == "cross_entropy":
+        y = np.eye(FEATURES)[y.argmax(axis=-1)]
+    mask = rng.random(y.shape[:2]) < 0.8
+    if readout == "steps":
+        mask &= ~padding
+    y[~mask] = np.nan
+    x[padding] = np.nan
+    center, scale = rng.normal(size=(models, FEATURES)), rng.uniform(1, 2, (models, FEATURES))
+    return Inputs(x, center, scale, valid if lengths else None), Targets(y, mask, loss)
+
+
+PLAIN = {"loss": "binary_cross_entropy", "readout": "last", "lengths": False, "truncate": None}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "cross entropy": {"loss": "cross_entropy"},
+    "squared error": {"loss": "mean_squared_error"},
+    "class weights": {"class_weights": (0.3, 2.0)},
+    "class weights of a softmax": {"loss": "cross_entropy", "class_weights": (0.3, 2.0)},
+    "steps": {"readout": "steps"},
+    "steps of a softmax": {"readout": "steps", "loss": "cross_entropy", "class_weights": (0.3, 2.0)},
+    "tanh head": {"head": "tanh"},
+    "lengths": {"lengths": True},
+    "lengths and steps": {"lengths": True, "readout": "steps", "loss": "mean_squared_error"},
+    "lengths, both ways": {"lengths": True, "bidirectional": True, "num_layers": 2},
+    "steps, both ways": {"lengths": True, "bidirectional": True, "num_layers": 2, "readout": "steps", "head": "tanh"},
+    "truncated": {"truncate": 2},
+    "truncated steps": {"truncate": 4, "readout": "steps", "num_layers": 2},
+    "truncated lengths": {"truncate": 2, "lengths": True, "num_layers": 2},
+    "truncated with dropout": {"truncate": 2, "num_layers": 3, "dropout": 0.3, "readout": "steps"},
+    "truncated beyond the end": {"truncate": STEPS, "bidirectional": True},
+    "clipped by value": {"clip_value": 0.02, "clip_norm": None},
+    "momentum": {"optimiser": "sgd", "momentum": 0.9},
+    "weight decay": {"optimiser": "sgd", "weight_decay": 0.1},
+    "weight decay of adamw": {"optimiser": "adamw", "weight_decay": 0.1},
+}
+
+
+def engine_of(name: str, cell: Cell, options: dict[str, Any], models: int = 3) -> Engine:
+    """An engine over `sequences`; `options` are of the problem, the model and the training alike."""
+    given = PLAIN | options
+    inputs, targets = sequences(models, given["loss"], given["readout"], given["lengths"])
+    model = Model.model_validate({"cell": cell, "hidden_size": 4} | chosen(Model, given))
+    training = Training.model_validate({"engine": name} | chosen(Training, given))
+    weights = None if training.class_weights is None else np.array(training.class_weights)
+    params = initial_params(model, FEATURES, FEATURES, generators(models), "float64")
+    return engines.start(model, training, inputs, replace(targets, class_weights=weights), params, generators(models))
+
+
+def chosen(section: type[BaseModel], options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name in section.model_fields}
+
+
+@pytest.mark.parametrize("cell", ["rnn_tanh", "gru", "lstm"])
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_the_engines_agree_over_twenty_updates_whatever_is_asked_for(cell: Cell, options: dict[str, Any]) -> None:
+    rows = epochs_of_rows(3, 4)  # of five updates each
+    pair = [engine_of(name, cell, options) for name in ("numpy", "torch")]
+    before = pair[0].params
+    losses = [train(engine, rows) for engine in pair]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-10)
+    valid = np.tile(np.arange(ROWS), (3, 1))
+    np.testing.assert_allclose(pair[0].loss(valid), pair[1].loss(valid), rtol=1e-10)
+    largest = max(np.abs(value).max() for value in pair[0].params.values())
+    for name, value in pair[0].params.items():
+        assert np.abs(value - pair[1].params[name]).max() <= 1e-10 * largest, name
+        assert np.abs(value - before[name]).max() > 1e-4, name
+    assert pair[0].frozen.tolist() == pair[1].frozen.tolist() == [-1, -1, -1]
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("readout", ["last", "steps"])
+def test_a_batchs_gradient_is_the_average_of_its_samples(cell: Cell, readout: str) -> None:
+    inputs, targets = sequences(2, "binary_cross_entropy", readout, lengths=True)
+    model = Model.model_validate(
+        {"cell": cell, "hidden_size": 4, "num_layers": 2, "bidirectional": True, "readout": readout}
+    )
+    params = initial_params(model, FEATURES, FEATURES, generators(2), "float64")
+
+    def gradient(rows: Array) -> tuple[Params, Array]:
+        y, mask = targets.batch(rows)
+        x, lengths = inputs.batch(np.arange(2), rows)
+        logits, backward = network(params, x, model, lengths=lengths)
+        return backward(LOSSES["binary_cross_entropy"](logits, y, mask, None)[1]), mask.sum(axis=(1, 2))
+
+    rows = np.stack([rng.permutation(ROWS)[:BATCH] for rng in generators(2)])
+    whole, scored = gradient(rows)
+    total = {name: np.zeros_like(value) for name, value in params.items()}
+    for sample in range(BATCH):
+        grads, count = gradient(rows[:, [sample]])
+        for name, grad in grads.items():
+            total[name] += grad * (count / scored).reshape(-1, *[1] * (grad.ndim - 1))
+    largest = max(np.abs(value).max() for value in whole.values())
+    for name, value in whole.items():
+        assert np.abs(value - total[name]).max() <= 1e-14 * largest, name
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+def test_an_engine_goes_on_from_a_state_as_if_it_were_its_own(name: str, optimiser: str) -> None:
+    rows = epochs_of_rows(3, 3)
+    options = {"optimiser": optimiser, "momentum": 0.9} if optimiser == "sgd" else {}
+    whole = engine_of(name, "gru", options)
+    train(whole, rows[:1])
+    state = whole.state
+    kept = {part: value.copy() for part, value in state.items()}
+    others = [engine_of(name, "gru", options) for _ in range(2)]
+    losses = train(whole, rows[1:])
+    for other in others:  # each has its own copy
+        other.state = state
+        assert other.state.keys() == state.keys()
+        assert np.array(train(other, rows[1:])).tobytes() == np.array(losses).tobytes()
+        for part, value in whole.state.items():
+            assert other.state[part].tobytes() == value.tobytes(), part
+            assert state[part].tobytes() == kept[part].tobytes(), part
+    assert whole.state["updates"] == 15
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+def test_an_engine_counts_the_update_at_which_a_resumed_model_is_frozen(name: str) -> None:
+    engine = engine_of(name, "rnn_relu", {})
+    rows = epochs_of_rows(3, 2)
+    train(engine, rows[:1])
+    resumed = engine_of(name, "rnn_relu", {})
+    resumed.state = engine.state
+    resumed.train_epoch(rows[1], np.array([0.05, np.inf, 0.05]))
+    assert resumed.frozen.tolist() == [-1, 5, -1]
+    resumed.state = engine.state
+    assert resumed.frozen.tolist() == [-1, -1, -1]
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"loss": "mean_squared_error", "class_weights": (1.0, 1.0)}, r"mean_squared_error has 0 classes"),
+        ({"class_weights": (1.0, 1.0, 1.0)}, r"class_weights have shape \(3,\); binary_cross_entropy has 2 classes"),
+        ({"loss": "cross_entropy", "class_weights": (1.0,)}, r"class_weights have shape \(1,\); cross_entropy has 2"),
+    ],
+)
+def test_class_weights_that_do_not_fit_are_refused(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArrayError, match=message):
+        train(engine_of(name, "gru", options), epochs_of_rows(3, 1))
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_targets_of_another_shape_than_the_readouts_are_refused_not_broadcast(name: str, loss: LossName) -> None:
+    inputs, targets = sequences(2, loss, "steps", lengths=False)
+    params = initial_params(Model(), FEATURES, FEATURES, generators(2), "float64")
+    engine = engines.start(Model(), Training.model_validate({"engine": name}), inputs, targets, params, generators(2))
+    message = r"targets \(2, 8, 6, 2\) and mask \(2, 8, 6\) do not fit logits \(2, 8, 1, 2\)"
+    with pytest.raises(ArrayError, match=message):
+        train(engine, epochs_of_rows(2, 1))
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+def test_a_net_that_reads_both_ways_cannot_be_truncated(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"training\.truncate is 2 of 6 steps; a bidirectional model cannot"):
+        train(engine_of(name, "gru", {"truncate": 2, "bidirectional": True}), epochs_of_rows(3, 1))
 
 
 @pytest.mark.parametrize("cell", CELLS)
