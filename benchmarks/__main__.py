@@ -5,9 +5,9 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 
-from benchmarks import engines
+from benchmarks import engines, honesty
 
-BENCHMARKS: dict[str, Callable[[], None]] = {"engines": engines.main}
+BENCHMARKS: dict[str, Callable[[], None]] = {"engines": engines.main, "honesty": honesty.main}
 
 
 def main(names: list[str]) -> int:

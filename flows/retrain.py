@@ -26,6 +26,8 @@ from rnn_core.config import (
     Yahoo,
 )
 from rnn_core.errors import PricesUnavailable
+from rnn_core.folds import test_period
+from rnn_core.report import report
 from rnn_core.sources import Prices
 from rnn_core.training import call
 
@@ -74,10 +76,11 @@ def retrain(
         laps.end("windows")
         fit = train(config.model, config.training, windows, folds)
         laps.end("train")
-        result, figures = evaluate_and_plot(fit, windows, folds, config.ticker)
+        trials = tracking.trials(config, *test_period(windows, folds))
+        result, figures = evaluate_and_plot(fit, windows, folds, config.evaluation, trials, config.ticker)
         laps.end("evaluate and plot")
         tracking.log_fit(run_id, fit)
-        tracking.log_evaluation(run_id, result, figures)
+        tracking.log_evaluation(run_id, result, figures, report(config, prices, result, figures))
         version = tracking.log_model(run_id, config, prices, fit)
         laps.end("record")
     forecast = call(fit.live, windows.x[[windows.live]])

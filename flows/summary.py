@@ -8,6 +8,13 @@ from rich.table import Table
 from rnn_core.evaluation import Evaluation
 from rnn_core.sources import Prices
 
+BASELINES = {
+    "majority": "always the majority class",
+    "reversal": "opposite of yesterday",
+    "persistence": "same as yesterday",
+    "logistic": "logistic regression",
+}
+
 
 class Laps:
     """Seconds from one step to the next, by name."""
@@ -63,20 +70,37 @@ def summarise(
     address: str,
 ) -> Summary:
     """The table of one retrain."""
-    scores, calls, sessions = evaluation.scores, evaluation.calls, prices.frame.index
+    verdict, scores, calls, sessions = evaluation.verdict, evaluation.scores, evaluation.calls, prices.frame.index
     known = prices.attainable_accuracy
     attainable = [] if known is None else [("  the best that is attainable", f"{known:.1%}")]
     rows = (
-        ("accuracy", f"{scores['test/accuracy']:.1%} of {len(calls)} test days"),
-        ("  always the majority class", f"{scores['baseline/majority_accuracy']:.1%}"),
-        ("  opposite of yesterday", f"{scores['baseline/reversal_accuracy']:.1%}"),
+        ("verdict", verdict.tag),
+        ("  because", verdict.reason),
+        ("  lowest log loss", verdict.lowest),
+        (
+            "accuracy",
+            f"{scores['test/accuracy']:.1%} of {len(calls)} test days{_interval(scores, 'test/accuracy', '.1%')}",
+        ),
+        *((f"  {name}", f"{scores[f'baseline/{key}_accuracy']:.1%}") for key, name in BASELINES.items()),
         *attainable,
         ("log loss", f"{scores['test/log_loss']:.4f} (a coin toss: 0.6931)"),
         ("Brier score, AUC", f"{scores['test/brier']:.4f}, {scores.get('test/auc', float('nan')):.3f}"),
-        ("next session closes up", f"{forecast[0]:.1%} ± {forecast[1]:.1%} over the seeds"),
+        ("Sharpe ratio after costs", _sharpe(scores, "backtest/sharpe", "long or flat, by the year")),
+        ("  buy and hold", _sharpe(scores, "backtest/hold_sharpe", "")),
+        ("next session closes up", f"{forecast[0]:.1%}; seeds spread by {forecast[1]:.1%}"),
         ("prices", f"{prices.source}, column {prices.column!r}, {len(sessions)} sessions to {sessions[-1]:%Y-%m-%d}"),
         ("registered model", f"direction-{prices.ticker} version {version}" if version else "none: fallback data"),
         ("seconds", ", ".join(f"{step} {elapsed:.1f}" for step, elapsed in seconds.items())),
     )
     title = f"{prices.ticker}, test days {calls.index[0]:%Y-%m-%d} to {calls.index[-1]:%Y-%m-%d}"
     return Summary(title, rows, forecast, run_id, address)
+
+
+def _interval(scores: dict[str, float], name: str, form: str) -> str:
+    return f" ({scores[f'{name}_low']:{form}} to {scores[f'{name}_high']:{form}})"
+
+
+def _sharpe(scores: dict[str, float], name: str, note: str) -> str:
+    if f"{name}_net" not in scores:
+        return "undefined: the returns do not vary"
+    return f"{scores[f'{name}_net']:.2f}{_interval(scores, name, '.2f')} {note}".rstrip()

@@ -21,6 +21,7 @@ from rnn_core.config import Evaluation as EvaluationConfig
 from rnn_core.config import File, Model, Problem, Synthetic, Training, Yahoo
 from rnn_core.errors import PricesUnavailable
 from rnn_core.evaluation import Evaluation, evaluate
+from rnn_core.explain import explain
 from rnn_core.folds import Folds, folds
 from rnn_core.plots import Figures
 from rnn_core.problems import Windows, windows
@@ -63,10 +64,14 @@ def train(model: Model, training: Training, windows: Windows, folds: Folds) -> F
 
 
 @task(name="evaluate and plot", **IN_MEMORY)
-def evaluate_and_plot(fit: Fit, windows: Windows, folds: Folds, title: str) -> tuple[Evaluation, Figures]:
-    """Score the out-of-sample calls of every fold and draw the figures."""
-    evaluation = evaluate(windows, folds, predict(fit, windows.x, folds.test.repeat(fit.training.seeds, axis=0)))
-    return evaluation, plots.figures(fit, evaluation, title)
+def evaluate_and_plot(
+    fit: Fit, windows: Windows, folds: Folds, settings: EvaluationConfig, trials: int, title: str
+) -> tuple[Evaluation, Figures]:
+    """Score and judge the out-of-sample calls of every fold, and draw the figures."""
+    logits = predict(fit, windows.x, folds.test.repeat(fit.training.seeds, axis=0))
+    evaluation = evaluate(windows, folds, logits, settings, shrinkage=fit.training.shrinkage, trials=trials)
+    explanation = explain(fit, windows, folds.test.repeat(fit.training.seeds, axis=0))
+    return evaluation, plots.figures(fit, evaluation, explanation, windows.features, title)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import mlflow
+import pandas as pd
 from filelock import FileLock
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
@@ -137,14 +138,44 @@ def log_fit(run_id: str, fit: Fit) -> None:
     _tag(run_id, {"models": str(len(fit)), "models.frozen": str((fit.frozen >= 0).sum())})
 
 
-def log_evaluation(run_id: str, evaluation: Evaluation, figures: Figures) -> None:
-    """Log the scores, the table of calls by date and the figures."""
+def log_evaluation(run_id: str, evaluation: Evaluation, figures: Figures, page: str) -> None:
+    """Log the verdict, the scores, the table of calls by date, the figures and the report, an HTML `page`."""
     _log_metrics(run_id, {(name, 0): value for name, value in evaluation.scores.items()})
+    dates, verdict = evaluation.calls.index, evaluation.verdict
+    tags = {
+        "verdict": verdict.tag,
+        "verdict.reason": verdict.reason,
+        "verdict.lowest_log_loss": verdict.lowest,
+        "test.first": f"{dates[0]:%Y-%m-%d}",
+        "test.last": f"{dates[-1]:%Y-%m-%d}",
+    }
+    undefined = {f"undefined.{name.replace('/', '.')}": why for name, why in evaluation.undefined.items()}
+    _tag(run_id, tags | undefined)
     client = _client(uri())
     client.log_text(run_id, evaluation.calls.to_csv(), "calls.csv")
     client.log_text(run_id, evaluation.folds.to_csv(), "folds.csv")
     for name, figure in figures.items():
         client.log_figure(run_id, figure, f"figures/{name}")
+    client.log_text(run_id, page, "report.html")
+
+
+def trials(config: Retrain, first: pd.Timestamp, last: pd.Timestamp) -> int:
+    """How many distinct configurations were tried on the ticker with test days from `first` to `last`, this one too.
+
+    Repeats of one configuration, such as daily retrains, count once.
+    """
+    client, page, tried = _client(uri()), None, {config_hash(config)}
+    same = f"tags.ticker = '{config.ticker}' and attributes.status = 'FINISHED'"
+    while page != "":
+        found = client.search_runs([experiment_id("retrain")], same, page_token=page)
+        for earlier in (run.data.tags for run in found):
+            if (
+                earlier.get("test.first", "9") <= f"{last:%Y-%m-%d}"
+                and earlier.get("test.last", "") >= f"{first:%Y-%m-%d}"
+            ):
+                tried.add(earlier["config_hash"])
+        page = found.token or ""
+    return len(tried)
 
 
 def log_model(run_id: str, config: Retrain, prices: Prices, fit: Fit) -> str | None:

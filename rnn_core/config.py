@@ -132,6 +132,12 @@ class Training(Section):
     )
     truncate: int | None = Field(None, ge=1, description="Steps a gradient travels back; empty: all of the window")
     patience: int = Field(8, ge=1, description="Epochs without a better validation loss before a model stops")
+    shrinkage: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="How far the ensemble's probability is drawn to the training base rate; 0: not at all",
+    )
     seeds: int = Field(8, ge=1, le=1000, description="Networks in the ensemble of each fold")
     seed: int = Field(0, ge=0, description="Root of every random stream")
 
@@ -142,6 +148,9 @@ class Evaluation(Section):
     window: Literal["rolling", "expanding"] = Field("rolling", description="Whether old training days drop out")
     train_days: int = Field(500, ge=2, description="Training rows of the first fold (of each, when rolling)")
     valid_days: int = Field(100, ge=1, description="Rows that stop the training early")
+    embargo_days: int = Field(0, ge=0, description="Rows left out before each test block, beyond the purge")
+    cost: float = Field(5.0, ge=0, lt=10_000, description="Cost of trading, in basis points of what is traded")
+    trade: Literal["next_close", "next_open"] = Field("next_close", description="When the backtest trades on a call")
     test_days: int = Field(63, ge=1, description="Rows predicted by one fold before the next is trained")
 
 
@@ -201,7 +210,8 @@ def flatten(section: BaseModel) -> dict[str, Any]:
 
 
 def config_hash(config: Retrain) -> str:
-    """Names what was tried: twelve hex digits of problem, model, training and evaluation, data and seed left out."""
+    """Names what was tried, in twelve hex digits: neither the data, nor the seed, nor what computes it."""
     tried = config.model_dump(mode="json", include={"problem", "model", "training", "evaluation"})
-    del tried["training"]["seed"]
+    for indifferent in ("seed", "engine", "device"):
+        del tried["training"][indifferent]
     return hashlib.sha256(json.dumps(tried, sort_keys=True).encode()).hexdigest()[:12]

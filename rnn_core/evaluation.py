@@ -1,4 +1,4 @@
-"""The out-of-sample calls of every fold, scored once, beside the baselines through the same folds."""
+"""The out-of-sample calls of every fold, scored once, beside the baselines through the same folds, and judged."""
 
 from dataclasses import dataclass
 
@@ -6,65 +6,169 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
+from rnn_core import backtest, significance
 from rnn_core.arrays import Array
+from rnn_core.backtest import Backtest
+from rnn_core.baselines import Baselines, direction_baselines
+from rnn_core.config import Evaluation as Settings
+from rnn_core.errors import ConfigError
 from rnn_core.folds import Folds
-from rnn_core.metrics import scores, with_interval
+from rnn_core.metrics import calibration, log_losses, scores, wilson_interval, with_interval
 from rnn_core.problems import Windows
-from rnn_core.training import ensemble
+from rnn_core.significance import Verdict
+from rnn_core.training import base_rates, ensemble
+
+STYLES: tuple[backtest.Style, ...] = ("long_flat", "long_short")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was forecast on the test days, and what happened.
+    """What was forecast on the test days, what happened, and what may be said of it.
 
     Attributes:
+        verdict: whether the network has shown skill, and why.
         calls: one row a test day, by the date of the call: `fold`, `probability` that the next session closes up,
-            `spread` over the seeds, `up` (0 or 1: what happened), `next_return` (log), and the calls of the
-            baselines `majority` and `reversal` (0 or 1).
-        scores: by metric name, `test/…` and `baseline/…`; undefined ones are left out.
+            `spread` over the seeds, `up` (0 or 1: what happened), `next_return` (log), and for each baseline its call
+            (0 or 1) under its name and its probability under `p_<name>`.
+        scores: by metric name, `test/…`, `baseline/…`, `significance/…` and `backtest/…`.
+        undefined: {metric: why} of the scores that were left out.
         confusion: 2 × 2 counts, rows what happened (down, up), columns what was called.
         folds: one row a fold: `first` and `last` test day, `days`, `hits`, `accuracy`, its interval `low`..`high`,
             and the `majority` baseline's accuracy.
+        seeds: (seeds,) accuracy of each seed by itself over all folds.
+        backtests: by style, `long_flat` and `long_short`.
     """
 
+    verdict: Verdict
     calls: pd.DataFrame
     scores: dict[str, float]
+    undefined: dict[str, str]
     confusion: Array
     folds: pd.DataFrame
+    seeds: Array
+    backtests: dict[backtest.Style, Backtest]
 
 
-def evaluate(windows: Windows, folds: Folds, logits: Array) -> Evaluation:
-    """Score the logits (K × seeds, s, 1, 1) of the test rows of K folds."""
-    calls = _calls(windows, folds, logits)
-    up, called = calls["up"].to_numpy(), (calls["probability"] > 0.5).to_numpy()
-    found = {f"test/{name}": value for name, value in scores(up, calls["probability"].to_numpy()).items()}
-    for baseline in ("majority", "reversal"):
-        found[f"baseline/{baseline}_accuracy"] = float((calls[baseline] == calls["up"]).mean())
-    return Evaluation(calls, found, confusion_matrix(up, called, labels=[0, 1]), _by_fold(calls))
+def evaluate(
+    windows: Windows, folds: Folds, logits: Array, settings: Settings, *, shrinkage: float, trials: int = 1
+) -> Evaluation:
+    """Score and judge the logits (K × seeds, s, 1, 1) of the test rows of K folds.
 
+    `shrinkage` is that of the served probability; `trials` counts the distinct configurations that were tried on these
+    days, this one among them.
 
-def _calls(windows: Windows, folds: Folds, logits: Array) -> pd.DataFrame:
+    Raises:
+        ConfigError: the backtest is to trade at the next open, and opens are missing.
+    """
     tested = folds.test >= 0
     rows, fold = folds.test[tested], np.nonzero(tested)[0]
-    by_seed = np.moveaxis(logits[..., 0, 0].reshape(len(folds), -1, folds.test.shape[1]), 1, 2)  # (K, s, seeds)
-    probability, spread = ensemble(by_seed[tested])
-    return pd.DataFrame(
+    by_seed = np.moveaxis(logits[..., 0, 0].reshape(len(folds), -1, folds.test.shape[1]), 1, 2)[tested]  # (n, seeds)
+    probability, spread = ensemble(by_seed, base_rates(windows, folds.train)[fold], shrinkage)
+    baselines = direction_baselines(windows.x, windows.y[:, 0, 0], windows.returns, folds.train, folds.test)
+    calls = pd.DataFrame(
         {
             "fold": fold,
             "probability": probability,
             "spread": spread,
             "up": windows.y[rows, 0, 0].astype(int),
             "next_return": windows.next_returns[rows],
-            "majority": _majority(windows, folds)[fold],
-            "reversal": (windows.returns[rows] <= 0).astype(int),
+            **baselines.called,
+            **{f"p_{name}": p for name, p in baselines.probability.items()},
         },
         index=windows.dates[rows].rename("date"),
     )
+    up, called = calls["up"].to_numpy(), (probability > 0.5).astype(int)
+    found, undefined = _significance(calls, baselines)
+    verdict = significance.verdict(
+        found.get("significance/pt_pvalue"),
+        trials,
+        len(calls),
+        float(log_losses(up, probability).mean()),
+        {name: float(log_losses(up, p).mean()) for name, p in baselines.probability.items()},
+    )
+    backtests = {style: _backtest(windows, rows, probability, style, settings) for style in STYLES}
+    found |= {f"significance/{name}": value for name, value in verdict.inputs.items() if name != "log_loss"}
+    found |= _test_scores(up, probability) | _baseline_scores(up, baselines)
+    for style, result in backtests.items():
+        own, missing = _backtest_scores(style, result, trials)
+        found |= own
+        undefined |= missing
+    own_calls = np.where(np.isnan(by_seed), np.nan, (by_seed > 0) == (up == 1)[:, None])
+    return Evaluation(
+        verdict=verdict,
+        calls=calls,
+        scores=found,
+        undefined=undefined,
+        confusion=confusion_matrix(up, called, labels=[0, 1]),
+        folds=_by_fold(calls),
+        seeds=np.nanmean(own_calls, axis=0),
+        backtests=backtests,
+    )
 
 
-def _majority(windows: Windows, folds: Folds) -> Array:
-    """(K,) the more frequent class of each fold's training rows; up if both are equally so."""
-    return np.array([windows.y[rows[rows >= 0]].mean() >= 0.5 for rows in folds.train]).astype(int)
+def _test_scores(up: Array, probability: Array) -> dict[str, float]:
+    found = scores(up, probability) | calibration(up, probability)
+    hits = int(((probability > 0.5) == up).sum())
+    found["accuracy_low"], found["accuracy_high"] = wilson_interval(hits, len(up))
+    return {f"test/{name}": value for name, value in found.items()}
+
+
+def _baseline_scores(up: Array, baselines: Baselines) -> dict[str, float]:
+    accuracy = {f"baseline/{name}_accuracy": float((called == up).mean()) for name, called in baselines.called.items()}
+    losses = {f"baseline/{name}_log_loss": log_losses(up, p).mean() for name, p in baselines.probability.items()}
+    return accuracy | {name: float(loss) for name, loss in losses.items()}
+
+
+def _significance(calls: pd.DataFrame, baselines: Baselines) -> tuple[dict[str, float], dict[str, str]]:
+    """The tests by metric name, and why those that are left out are undefined."""
+    up, probability = calls["up"].to_numpy(), calls["probability"].to_numpy()
+    called = (probability > 0.5).astype(int)
+    loss = log_losses(up, probability)
+    worse = {name: log_losses(up, p) for name, p in baselines.probability.items()}
+    tests = {
+        "pt": significance.pesaran_timmermann(up, called),
+        "ag": significance.anatolyev_gerko(calls["next_return"].to_numpy(), called),
+        "pt_bootstrap": significance.bootstrap_mean(significance.excess_hits(up, called)),
+        "dm": significance.diebold_mariano(loss, worse["majority"]),
+        "dm_bootstrap": significance.bootstrap_mean(worse["majority"] - loss),
+        **{f"dm_{name}": significance.diebold_mariano(loss, other) for name, other in worse.items()},
+    }
+    pvalues = {f"significance/{name}_pvalue": None if test is None else test.pvalue for name, test in tests.items()}
+    why = "what it compares does not vary: constant calls, one class only, or equal losses"
+    days = significance.days_needed(float((called == up).mean()))
+    found = {name: value for name, value in pvalues.items() if value is not None}
+    undefined = {name: why for name, value in pvalues.items() if value is None}
+    if days is None:
+        undefined["significance/days_for_this_accuracy"] = "an accuracy of a half or less is never shown to be above it"
+    else:
+        found["significance/days_for_this_accuracy"] = days
+    return found, undefined
+
+
+def _backtest(windows: Windows, rows: Array, probability: Array, style: backtest.Style, settings: Settings) -> Backtest:
+    overnight = None
+    if settings.trade == "next_open":
+        if windows.overnight is None or not np.isfinite(windows.overnight[rows]).all():
+            raise ConfigError("evaluation.trade is next_open and opening prices are missing; use next_close")
+        overnight = windows.overnight[rows]
+    weights = backtest.positions(probability, style)
+    return backtest.backtest(weights, windows.next_returns[rows], settings.cost, overnight)
+
+
+def _backtest_scores(style: str, result: Backtest, trials: int) -> tuple[dict[str, float], dict[str, str]]:
+    """`backtest/…`; the plain names are long/flat's, and the names of the others begin with the style."""
+    prefix = "backtest/" if style == "long_flat" else f"backtest/{style}_"
+    strategy = result.strategy
+    found = {f"{prefix}{name}": value for name, value in strategy.statistics.items()}
+    undefined = {f"{prefix}{name}": why for name, why in strategy.undefined.items()}
+    if strategy.sharpe is not None:
+        ratio = strategy.sharpe
+        deflated = significance.deflated_sharpe(ratio.daily, ratio.days, trials, ratio.skew, ratio.kurtosis)
+        if deflated is not None:
+            found[f"{prefix}deflated_sharpe"] = deflated
+    if style == "long_flat":
+        found |= {f"backtest/hold_{name}": value for name, value in result.buy_and_hold.statistics.items()}
+    return found, undefined
 
 
 def _by_fold(calls: pd.DataFrame) -> pd.DataFrame:

@@ -27,6 +27,7 @@ def save(fit: Fit, path: Path) -> None:
         train_loss=fit.train_loss,
         valid_loss=fit.valid_loss,
         frozen=fit.frozen,
+        base_rate=fit.base_rate,
         **{f"params.{name}": value for name, value in fit.params.items()},
     )
 
@@ -46,6 +47,7 @@ def load(path: Path) -> Fit:
             train_loss=arrays["train_loss"],
             valid_loss=arrays["valid_loss"],
             frozen=arrays["frozen"],
+            base_rate=arrays["base_rate"],
             model=Model.model_validate(header["model"]),
             training=Training.model_validate(header["training"]),
         )

@@ -24,6 +24,30 @@ def scores(up: Array, probability: Array) -> dict[str, float]:
     return {name: float(value) for name, value in found.items()}
 
 
+def log_losses(up: Array, probability: Array) -> Array:
+    """(n,) −log of the probability that was given to what happened, in nats."""
+    certain = np.finfo(float).tiny  # a wrong certainty costs 708, not infinity
+    return np.asarray(-np.log(np.maximum(np.where(up == 1, probability, 1 - probability), certain)))
+
+
+def calibration(up: Array, probability: Array, bins: int = 10) -> dict[str, float]:
+    """Murphy's (1973) parts of the Brier score, and the expected calibration error, over bins of equal count.
+
+    Brier = reliability − resolution + uncertainty, exactly so where the forecasts of a bin are equal. The calibration
+    error is the mean distance of a bin's forecast from its frequency (Naeini, Cooper and Hauskrecht 2015).
+    """
+    table, base = reliability(up, probability, bins), up.mean()
+    weight = table["days"] / len(up)
+    gap = table["forecast"] - table["frequency"]
+    found = {
+        "brier_reliability": (weight * gap**2).sum(),
+        "brier_resolution": (weight * (table["frequency"] - base) ** 2).sum(),
+        "brier_uncertainty": base * (1 - base),
+        "calibration_error": (weight * gap.abs()).sum(),
+    }
+    return {name: float(value) for name, value in found.items()}
+
+
 def wilson_interval(hits: int, days: int, confidence: float = 0.95) -> tuple[float, float]:
     """Interval of a proportion of `hits` in `days` (Wilson, 1927)."""
     interval = binomtest(hits, days).proportion_ci(confidence, method="wilson")

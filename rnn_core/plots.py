@@ -1,5 +1,6 @@
 """The figures of a run. Each function returns a Figure; none saves or shows it."""
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import matplotlib as mpl
@@ -8,9 +9,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from rnn_core.arrays import Array
 from rnn_core.evaluation import Evaluation
+from rnn_core.explain import Explanation
 from rnn_core.metrics import reliability
 from rnn_core.training import Fit
 
@@ -31,14 +34,20 @@ STYLE: Any = {
 }
 
 
-def figures(fit: Fit, evaluation: Evaluation, title: str) -> Figures:
+def figures(fit: Fit, evaluation: Evaluation, explanation: Explanation, features: Sequence[str], title: str) -> Figures:
     """The figures of a run by file name."""
-    return {
+    drawn = {
         "loss.png": loss_curves(fit, title),
         "directions.png": direction_strip(evaluation.calls, title),
         "reliability.png": reliability_curve(evaluation.calls, title),
         "folds.png": accuracy_by_fold(evaluation.folds, title),
+        "equity.png": equity(evaluation, title),
+        "seeds.png": accuracy_by_seed(evaluation, title),
+        "inputs.png": input_sensitivity(explanation, features, title),
     }
+    if explanation.reach is not None:
+        drawn["gradient.png"] = gradient_reach(explanation.reach, fit.training.seeds, title)
+    return drawn
 
 
 def loss_curves(fit: Fit, title: str) -> Figure:
@@ -112,6 +121,72 @@ def accuracy_by_fold(folds: pd.DataFrame, title: str) -> Figure:
     axes.set(xlabel="first test day of the fold", ylabel="accuracy (95 % interval)")
     axes.legend(loc="upper left", ncols=2, frameon=False)
     axes.set_ylim(top=max(axes.get_ylim()[1], folds["high"].max() + 0.08))
+    return figure
+
+
+def equity(evaluation: Evaluation, title: str) -> Figure:
+    """Value of 1 traded on the calls, long or flat and long or short, after costs, beside buy and hold."""
+    backtests = evaluation.backtests
+    figure, axes = _canvas(f"{title}: value of 1 after costs, traded at the {backtests['long_flat'].traded}")
+    lines = {
+        "long or flat": (backtests["long_flat"].strategy, BLUE, "-"),
+        "long or short": (backtests["long_short"].strategy, ORANGE, "-"),
+        "buy and hold": (backtests["long_flat"].buy_and_hold, GREY, "--"),
+    }
+    days = evaluation.calls.index
+    for name, (strategy, colour, style) in lines.items():
+        axes.plot(days, strategy.equity, color=colour, linestyle=style, linewidth=1.2, label=name)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else ""))
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))  # type: ignore[no-untyped-call]
+    axes.set(xlabel="test day", ylabel="value (log scale)")
+    axes.legend(loc="upper left", ncols=3, frameon=False)
+    axes.margins(y=0.15)
+    return figure
+
+
+def accuracy_by_seed(evaluation: Evaluation, title: str) -> Figure:
+    """Accuracy of each seed by itself over all folds, beside the ensemble's with its interval."""
+    seeds, scores = evaluation.seeds, evaluation.scores
+    figure, axes = _canvas(f"{title}: accuracy of each of {len(seeds)} seeds, and of the ensemble", height=2.6)
+    low, mean, high = (scores[f"test/accuracy{end}"] for end in ("_low", "", "_high"))
+    axes.scatter(seeds, np.full(len(seeds), 1.0), 40, ec=BLUE, fc="none", lw=1.2)
+    axes.errorbar([mean], [0.0], xerr=[[mean - low], [high - mean]], color=BLUE, marker="o", capsize=3)
+    axes.scatter([scores["baseline/majority_accuracy"]], [-1.0], 60, marker="|", color=ORANGE, linewidth=3)
+    axes.axvline(0.5, color=GREY, linestyle="--", linewidth=1)
+    axes.set_yticks([1, 0, -1], ["seeds", "ensemble", "majority class"])
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    axes.set(xlabel="accuracy over all test days (95 % interval)", ylim=(-1.6, 1.6))
+    return figure
+
+
+def gradient_reach(reach: Array, seeds: int, title: str) -> Figure:
+    """Norm of ∂L/∂h by steps before the call, for each fold, as a heat map: how far back the gradient reaches."""
+    by_seed = reach.reshape(-1, seeds, reach.shape[-1])
+    by_fold = np.nanmean(by_seed[np.isfinite(by_seed).any(axis=(1, 2))], axis=1)  # the live fold has no test rows
+    figure, axes = _canvas(f"{title}: how far back the gradient reaches")
+    floor = max(float(by_fold.max()) * 1e-6, np.finfo(float).tiny)
+    folds, back = np.arange(len(by_fold)), np.arange(by_fold.shape[1])[::-1]
+    image = axes.pcolormesh(back, folds, np.maximum(by_fold, floor), norm="log", cmap="cividis")
+    axes.invert_xaxis()
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(xlabel="steps before the call", ylabel="fold")
+    figure.colorbar(image, label="mean ‖∂L/∂h‖ of one call")
+    return figure
+
+
+def input_sensitivity(explanation: Explanation, features: Sequence[str], title: str) -> Figure:
+    """Mean |∂p/∂x| by feature and steps before the call."""
+    moved = 100 * np.nanmean(explanation.sensitivity, axis=0)  # (T, I)
+    figure, axes = _canvas(f"{title}: what moves the probability", height=2.2 + 0.4 * len(features))
+    image = axes.pcolormesh(np.arange(len(moved))[::-1], np.arange(len(features)), moved.T, cmap="cividis", vmin=0)
+    axes.invert_xaxis()
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_yticks(np.arange(len(features)), [name.replace("_", " ") for name in features])
+    axes.set_xlabel("steps before the call")
+    figure.colorbar(image, label="% points per\nstandard deviation")
     return figure
 
 

@@ -25,6 +25,7 @@ class Windows:
         returns: (N,) log return of that session.
         next_returns: (N,) log return of the next session, NaN for the live window.
         features: I names.
+        overnight: (N,) the part of the next return up to the next open, NaN for the live window; None without opens.
         lengths: (N,) valid steps of each window, all of them if None.
         loss: what a network is trained to lower.
     """
@@ -36,6 +37,7 @@ class Windows:
     returns: Array
     next_returns: Array
     features: tuple[str, ...]
+    overnight: Array | None = None
     lengths: Array | None = None
     loss: LossName = "binary_cross_entropy"
 
@@ -71,7 +73,14 @@ def windows(problem: Problem, prices: Prices) -> Windows:
         returns=returns,
         next_returns=next_returns,
         features=problem.features,
+        overnight=_overnight(prices.frame)[-len(x) :] if "open" in prices.frame else None,
     )
+
+
+def _overnight(frame: pd.DataFrame) -> Array:
+    """(L,) log return from each close to the next open, the last NaN."""
+    opens, closes = frame["open"].to_numpy(), frame["close"].to_numpy()
+    return np.append(np.log(opens[1:] / closes[:-1]), np.nan)
 
 
 def inputs(problem: Problem, frame: pd.DataFrame) -> Array:

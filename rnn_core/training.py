@@ -31,6 +31,7 @@ class Fit:
         center, scale: (M, I) the standardisation of the inputs, from the training rows alone.
         train_loss, valid_loss: (M, epochs) in nats, NaN from where a model stopped.
         frozen: (M,) the update at which a model turned non-finite, −1 for those that did not.
+        base_rate: (M,) mean label of the training rows: how often the next session closed up.
         model, training: the configuration it was fitted with.
     """
 
@@ -40,6 +41,7 @@ class Fit:
     train_loss: Array
     valid_loss: Array
     frozen: Array
+    base_rate: Array
     model: Model
     training: Training
 
@@ -64,6 +66,7 @@ class Fit:
             train_loss=self.train_loss[last],
             valid_loss=self.valid_loss[last],
             frozen=self.frozen[last],
+            base_rate=self.base_rate[last],
             model=self.model,
             training=self.training,
         )
@@ -139,17 +142,19 @@ def fit(
         if on_checkpoint is not None:
             on_checkpoint(_checkpoint(epoch + 1, engine, kept, streams))
     _refuse_lost_folds(engine.frozen, training.seeds)
-    return Fit(best, inputs.center, inputs.scale, train_loss, valid_loss, engine.frozen, model, training)
+    rates = base_rates(windows, train)
+    return Fit(best, inputs.center, inputs.scale, train_loss, valid_loss, engine.frozen, rates, model, training)
 
 
 class Schedule:
     """The learning rate of each model by epoch.
 
     cosine is torch's CosineAnnealingLR down to 0 over all epochs (Loshchilov and Hutter 2017); plateau is torch's
-    ReduceLROnPlateau with its relative threshold of 1e-4.
+    ReduceLROnPlateau: a lower loss is one lower by a factor of 1 − THRESHOLD, and a cut smaller than EPS is not made.
     """
 
     THRESHOLD = 1e-4
+    EPS = 1e-8
 
     def __init__(self, training: Training, models: int) -> None:
         self._training = training
@@ -172,8 +177,9 @@ class Schedule:
         waited += 1
         waited[lower] = 0
         stalled = waited > self._training.plateau_patience
-        rate[stalled] *= self._training.plateau_factor
         waited[stalled] = 0
+        lower_rate = rate * self._training.plateau_factor
+        rate[...] = np.where(stalled & (rate - lower_rate > self.EPS), lower_rate, rate)
 
 
 def predict(fit: Fit, x: Array, rows: Array, lengths: Array | None = None) -> Array:
@@ -190,18 +196,25 @@ def predict(fit: Fit, x: Array, rows: Array, lengths: Array | None = None) -> Ar
 def call(live: Fit, x: Array) -> tuple[float, float]:
     """Probability that the session after the one window x (1, T, I) closes up, and its spread over the seeds."""
     logits = predict(live, x, np.zeros((len(live), 1), dtype=int))
-    probability, spread = ensemble(logits[:, :, 0, 0].T)
+    probability, spread = ensemble(logits[:, :, 0, 0].T, live.base_rate[:1], live.training.shrinkage)
     return float(probability[0]), float(spread[0])
 
 
-def ensemble(logits: Array) -> tuple[Array, Array]:
-    """Probability (n,) that the next session closes up, and its spread (n,) over the seeds, from logits (n, seeds).
+def ensemble(logits: Array, base_rate: Array, shrinkage: float) -> tuple[Array, Array]:
+    """The probability (n,) that is served, and its spread (n,) over the seeds, from logits (n, seeds).
 
-    The probability is the mean over the seeds and the spread their standard deviation; frozen models (NaN) are
-    left out.
+    It is the mean over the seeds, drawn by `shrinkage` towards the training base rate (n,): a mean of few networks is
+    over-confident. The spread is their standard deviation. Frozen models (NaN) are left out.
     """
     each = sigmoid(np.ascontiguousarray(logits))
-    return np.nanmean(each, axis=1), np.nanstd(each, axis=1)
+    mean = np.nanmean(each, axis=1)
+    return mean + shrinkage * (base_rate - mean), np.nanstd(each, axis=1)
+
+
+def base_rates(windows: Windows, train: Array) -> Array:
+    """(M,) mean label over the scored steps of each model's training rows `train` (M, n)."""
+    scored = [(rows[rows >= 0], windows.mask[rows[rows >= 0]]) for rows in train]
+    return np.array([windows.y[rows][mask].mean() for rows, mask in scored])
 
 
 def standardised(x: Array, train: Array, dtype: str, lengths: Array | None = None) -> Inputs:
@@ -245,7 +258,7 @@ def _resume(
     for part, own in kept.items():
         for name, value in own.items():
             value[...] = checkpoint.arrays[f"{part}/{name}"]
-    engine.state = {name: checkpoint.arrays[f"engine/{name}"].copy() for name in engine.state}
+    engine.state = {name: checkpoint.arrays[f"engine/{name}"] for name in engine.state}
     for name, rngs in streams.items():
         for rng, state in zip(rngs, checkpoint.streams[name], strict=True):
             rng.bit_generator.state = state

@@ -6,37 +6,18 @@ import re
 import pytest
 
 from rnn_core.config import Retrain
+from tests.browser import open_page
 from tests.e2e.prefect_site import Site
-from tests.processes import require_program, run
-
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--hide-scrollbars",
-    "--window-size=1300,5000",
-    "--enable-logging=stderr",
-    "--virtual-time-budget=60000",  # ms of the page's own clock
-)
 
 
 @pytest.fixture(scope="module")
 def form(site: Site, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """The text of the form, one piece a line, and what the page wrote to the console."""
-    chromium = require_program("chromium")
-    profile = tmp_path_factory.mktemp("form")
     page = f"{site.address}/deployments/deployment/{site.deployment('adhoc')['id']}/run"
-    options = (*FLAGS, f"--user-data-dir={profile}", "--dump-dom", page)
-    done = run(chromium, *options, environment=site.environment, cwd=profile)
-    text = re.sub(r"<(script|style)\b.*?</\1>", "", done.stdout, flags=re.DOTALL)
+    elements, console = open_page(page, tmp_path_factory.mktemp("form"), site.environment)
+    text = re.sub(r"<(script|style)\b.*?</\1>", "", elements, flags=re.DOTALL)
     pieces = [html.unescape(piece).strip() for piece in re.sub(r"<[^>]+>", "\n", text).splitlines()]
-    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    return "\n".join(filter(None, pieces)), "\n".join(console)
+    return "\n".join(filter(None, pieces)), console
 
 
 def test_every_parameter_shows_its_description(form: tuple[str, str]) -> None:

@@ -21,7 +21,7 @@ from flows import tracking
 from flows.retrain import retrain
 from flows.summary import Summary
 from rnn_core import sources
-from rnn_core.config import File, Model, Problem, Retrain, Synthetic, Training, Yahoo, config_hash
+from rnn_core.config import Evaluation, File, Model, Problem, Retrain, Synthetic, Training, Yahoo, config_hash
 from rnn_core.errors import PricesUnavailable
 from rnn_core.exchanges import sessions
 from tests.flows.conftest import AAPL, FEW_FOLDS, TINY
@@ -30,9 +30,12 @@ from tests.yahoo_server import EMPTY, SERVER_ERROR, TOO_MANY_REQUESTS, sample_fr
 NOW = datetime(2021, 6, 2, 22, tzinfo=UTC)
 SESSIONS = sessions("XNYS", date(2015, 1, 2), NOW.date())
 
+SHORT = Evaluation(train_days=100, valid_days=30, test_days=20)
+
 Runs = Callable[[], list[Run]]
 METRICS = {"test/accuracy", "test/log_loss", "test/brier", "test/auc", "train/loss", "valid/loss"}
-METRICS |= {"baseline/majority_accuracy", "baseline/reversal_accuracy"}
+METRICS |= {f"baseline/{name}_accuracy" for name in ("majority", "reversal", "logistic")}
+METRICS |= {"significance/pt_pvalue", "significance/dm_pvalue", "backtest/sharpe_net", "valid/best_loss"}
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +60,7 @@ def test_a_run_is_recorded_with_its_parameters_metrics_and_tags(run: Run) -> Non
     assert run.info.status == "FINISHED"
     assert run.data.params["training.epochs"] == "2"
     assert run.data.params["problem.features"] == "return,direction"
-    assert METRICS | {"valid/best_loss"} == run.data.metrics.keys()
+    assert run.data.metrics.keys() >= METRICS
     assert all(np.isfinite(value) for value in run.data.metrics.values())
     head = subprocess.run(["git", "-C", AAPL.parent, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
     expected = {
@@ -81,7 +84,8 @@ def test_losses_are_logged_by_epoch(run: Run) -> None:
 
 def test_figures_calls_and_the_configuration_are_artifacts(run: Run) -> None:
     figures = {path.name for path in artifact(run, "figures").iterdir()}
-    assert figures == {"loss.png", "directions.png", "reliability.png", "folds.png"}
+    assert figures >= {"loss.png", "directions.png", "reliability.png", "folds.png", "equity.png"}
+    assert run.data.tags["verdict"] in artifact(run, "report.html").read_text()
     calls = pd.read_csv(artifact(run, "calls.csv"), parse_dates=["date"])
     assert ((calls["probability"] > 0.5) == calls["up"]).mean() == pytest.approx(run.data.metrics["test/accuracy"])
     assert calls["date"].is_monotonic_increasing
@@ -92,6 +96,7 @@ def test_figures_calls_and_the_configuration_are_artifacts(run: Run) -> None:
 
 def test_the_summary_puts_the_accuracy_beside_the_majority_class(summary: Summary, run: Run) -> None:
     rows = dict(summary.rows)
+    assert summary.rows[0] == ("verdict", run.data.tags["verdict"])
     assert rows["accuracy"].startswith(f"{run.data.metrics['test/accuracy']:.1%}")
     assert rows["  always the majority class"] == f"{run.data.metrics['baseline/majority_accuracy']:.1%}"
     assert rows["prices"] == "file, column 'Adj Close', 3270 sessions to 2013-03-01"
@@ -160,6 +165,21 @@ def test_the_torch_engine_gives_the_same_scores(summary: Summary, run: Run) -> N
     metrics = MlflowClient().get_run(other.run_id).data.metrics
     for name, value in run.data.metrics.items():
         assert metrics[name] == pytest.approx(value, rel=1e-9), name
+
+
+def test_the_configurations_that_were_tried_on_the_same_days_are_counted(runs: Runs) -> None:
+    def trials(**options: object) -> float:
+        retrain(**({"ticker": "TRIED", "source": File(path=AAPL)} | TINY | options))
+        return runs()[0].data.metrics["significance/trials"]
+
+    other = Training(epochs=2, seeds=2, learning_rate=0.01)
+    assert trials() == 1
+    assert trials() == 1, "a repeat is no trial"
+    assert trials(training=Training(epochs=2, seeds=2, seed=7)) == 1, "nor is another seed"
+    assert trials(training=other) == 2
+    assert trials() == 2
+    assert trials(ticker="OTHER", training=other) == 1
+    assert trials(now=datetime(2001, 3, 1, tzinfo=UTC), evaluation=SHORT) == 1, "no test day in common"
 
 
 def test_now_hides_what_came_after_it(runs: Runs) -> None:

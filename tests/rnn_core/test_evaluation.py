@@ -1,21 +1,23 @@
-"""The calls of all folds, scored once, beside the baselines."""
+"""The calls of all folds, scored once, beside the baselines, and judged."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from rnn_core.config import Evaluation as Shape
+from rnn_core.config import Evaluation as Settings
+from rnn_core.errors import ConfigError
 from rnn_core.evaluation import Evaluation, evaluate
 from rnn_core.folds import Folds, folds
 from rnn_core.problems import Windows
 
-DAYS, SEEDS = 120, 3
+DAYS, SEEDS, SHRINKAGE = 120, 3, 0.25
+SETTINGS = Settings(train_days=40, valid_days=10, test_days=12)
 
 
 @pytest.fixture(scope="module")
 def built() -> Windows:
     rng = np.random.default_rng(2)
-    returns = rng.normal(size=DAYS)
+    returns = rng.normal(0, 0.01, DAYS)
     next_returns = np.append(returns[1:], np.nan)
     known = np.isfinite(next_returns)
     y = np.where(known, next_returns > 0, np.nan)[:, None, None]
@@ -25,7 +27,7 @@ def built() -> Windows:
 
 @pytest.fixture(scope="module")
 def walk(built: Windows) -> Folds:
-    return folds(Shape(train_days=40, valid_days=10, test_days=12), built)
+    return folds(SETTINGS, built)
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +38,19 @@ def logits(walk: Folds) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def found(built: Windows, walk: Folds, logits: np.ndarray) -> Evaluation:
-    return evaluate(built, walk, logits)
+    return evaluate(built, walk, logits, SETTINGS, shrinkage=SHRINKAGE, trials=4)
 
 
-def test_every_test_day_is_called_once_by_its_fold_with_the_ensembles_mean(
+def test_every_test_day_is_called_once_with_the_ensembles_mean_drawn_to_the_base_rate(
     found: Evaluation, built: Windows, walk: Folds, logits: np.ndarray
 ) -> None:
     assert found.calls.index.equals(built.dates[52:-1])
     for fold in range(len(walk) - 1):
         each = 1 / (1 + np.exp(-logits[fold * SEEDS : (fold + 1) * SEEDS, :, 0, 0]))
+        base = (built.returns[walk.train[fold] + 1] > 0).mean()
         mine = found.calls[found.calls["fold"] == fold]
-        np.testing.assert_allclose(mine["probability"], each.mean(axis=0)[: len(mine)], rtol=1e-12)
+        served = (1 - SHRINKAGE) * each.mean(axis=0) + SHRINKAGE * base
+        np.testing.assert_allclose(mine["probability"], served[: len(mine)], rtol=1e-12)
         np.testing.assert_allclose(mine["spread"], each.std(axis=0)[: len(mine)], rtol=1e-12)
 
 
@@ -55,23 +59,86 @@ def test_what_happened_is_the_next_return(found: Evaluation, built: Windows) -> 
     np.testing.assert_array_equal(found.calls["up"], built.returns[53:] > 0)
 
 
-def test_the_majority_is_that_of_the_folds_own_training_rows(found: Evaluation, built: Windows, walk: Folds) -> None:
+def test_baselines_are_called_from_what_their_fold_knew(found: Evaluation, built: Windows, walk: Folds) -> None:
     for fold, rows in enumerate(walk.train[:-1]):
-        majority = int((built.returns[rows + 1] > 0).mean() >= 0.5)
-        assert set(found.calls.loc[found.calls["fold"] == fold, "majority"]) == {majority}
-    hit = found.calls["majority"] == found.calls["up"]
-    assert found.scores["baseline/majority_accuracy"] == pytest.approx(hit.mean())
-
-
-def test_reversal_calls_the_opposite_of_the_day_of_the_call(found: Evaluation, built: Windows) -> None:
+        base = (built.returns[rows + 1] > 0).mean()
+        mine = found.calls[found.calls["fold"] == fold]
+        assert set(mine["majority"]) == {int(base >= 0.5)}
+        np.testing.assert_allclose(mine["p_majority"], base)
     np.testing.assert_array_equal(found.calls["reversal"], built.returns[52:-1] <= 0)
+    np.testing.assert_array_equal(found.calls["persistence"], built.returns[52:-1] > 0)
+    for name in ("majority", "reversal", "persistence", "logistic"):
+        hit = found.calls[name] == found.calls["up"]
+        assert found.scores[f"baseline/{name}_accuracy"] == pytest.approx(hit.mean())
+        p = np.where(found.calls["up"] == 1, found.calls[f"p_{name}"], 1 - found.calls[f"p_{name}"])
+        assert found.scores[f"baseline/{name}_log_loss"] == pytest.approx(-np.log(p).mean())
 
 
 def test_the_confusion_and_the_folds_add_up_to_the_accuracy(found: Evaluation) -> None:
     accuracy = found.scores["test/accuracy"]
+    assert found.scores["test/accuracy_low"] < accuracy < found.scores["test/accuracy_high"]
     assert np.trace(found.confusion) / found.confusion.sum() == pytest.approx(accuracy)
     assert found.confusion[1].sum() == found.calls["up"].sum()
     assert found.folds["hits"].sum() / found.folds["days"].sum() == pytest.approx(accuracy)
     assert found.folds["days"].tolist() == [12] * 5 + [7]
     assert found.folds["first"].iloc[0] == found.calls.index[0]
     assert found.folds["last"].iloc[-1] == found.calls.index[-1]
+
+
+def test_each_seed_is_scored_by_itself(found: Evaluation, walk: Folds, logits: np.ndarray) -> None:
+    called = [logits[seed::SEEDS, :, 0, 0][walk.test >= 0] > 0 for seed in range(SEEDS)]
+    np.testing.assert_allclose(found.seeds, [(mine == (found.calls["up"] == 1)).mean() for mine in called])
+
+
+def test_the_verdict_is_of_the_served_probability_and_of_all_trials(found: Evaluation) -> None:
+    assert found.verdict.tag == "inconclusive"
+    assert found.scores["significance/days"] == len(found.calls) == 67
+    assert found.scores["significance/trials"] == 4
+    p = found.scores["significance/pt_pvalue"]
+    assert found.scores["significance/pt_pvalue_adjusted"] == pytest.approx(1 - (1 - p) ** 4)
+
+
+def test_the_backtest_holds_what_was_called_one_day_later_and_pays_for_it(found: Evaluation) -> None:
+    result = found.backtests["long_short"].strategy
+    side = np.sign(found.calls["probability"].to_numpy() - 0.5)
+    np.testing.assert_array_equal(result.weight[1:], side[:-1])
+    assert result.weight[0] == 0
+    assert found.scores["backtest/long_short_total_return"] == pytest.approx(result.equity[-1] - 1)
+    assert found.scores["backtest/total_return"] == pytest.approx(found.backtests["long_flat"].strategy.equity[-1] - 1)
+
+
+def test_an_oracle_has_skill_and_constant_calls_have_none_and_no_metric_is_nan(
+    built: Windows, walk: Folds, logits: np.ndarray
+) -> None:
+    rows = walk.test.repeat(SEEDS, axis=0)
+    knowing = np.where(built.y[rows, 0] > 0.5, 3.0, -3.0)[..., None]
+    always = np.ones_like(knowing)
+    oracle = evaluate(built, walk, knowing, SETTINGS, shrinkage=0.5)
+    constant = evaluate(built, walk, always, SETTINGS, shrinkage=0.5)
+    assert oracle.verdict.tag == "skill"
+    assert oracle.scores["test/accuracy"] == 1
+    assert constant.verdict.tag == "inconclusive"
+    assert "significance/pt_pvalue" not in constant.scores
+    assert "does not vary" in constant.undefined["significance/pt_pvalue"]
+    for evaluation in (oracle, constant):
+        assert all(np.isfinite(value) for value in evaluation.scores.values())
+
+
+def test_a_test_period_with_one_class_is_scored_as_far_as_it_can_be(walk: Folds, logits: np.ndarray) -> None:
+    returns = np.full(DAYS, 0.01)
+    returns[:50:2] = -0.01
+    next_returns = np.append(returns[1:], np.nan)
+    y = np.where(np.isfinite(next_returns), next_returns > 0, np.nan)[:, None, None]
+    dates = pd.bdate_range("2020-01-01", periods=DAYS)
+    rising = Windows(returns[:, None, None], y, np.isfinite(y[..., 0]), dates, returns, next_returns, ("return",))
+    found = evaluate(rising, walk, logits, SETTINGS, shrinkage=0.5)
+    assert found.calls["up"].all()
+    assert "test/auc" not in found.scores
+    assert found.verdict.tag == "inconclusive"
+    assert all(np.isfinite(value) for value in found.scores.values())
+
+
+def test_trading_at_the_open_needs_opens(built: Windows, walk: Folds, logits: np.ndarray) -> None:
+    at_open = SETTINGS.model_copy(update={"trade": "next_open"})
+    with pytest.raises(ConfigError, match=r"evaluation\.trade is next_open and opening prices are missing"):
+        evaluate(built, walk, logits, at_open, shrinkage=0.5)

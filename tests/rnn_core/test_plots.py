@@ -9,21 +9,29 @@ import pytest
 from matplotlib.figure import Figure
 
 from rnn_core import plots
-from rnn_core.config import Evaluation as Shape
+from rnn_core.config import Evaluation as Settings
 from rnn_core.config import Model, Problem, Synthetic, Training
 from rnn_core.evaluation import Evaluation, evaluate
+from rnn_core.explain import Explanation, explain
 from rnn_core.folds import folds
 from rnn_core.problems import windows
 from rnn_core.sources import load
 from rnn_core.training import Fit, fit, predict
 
+FEATURES = ("return", "direction")
+NAMES = {f"{name}.png" for name in ("loss", "directions", "reliability", "folds")}
+NAMES |= {f"{name}.png" for name in ("equity", "seeds", "gradient", "inputs")}
+SETTINGS = Settings(train_days=100, valid_days=30, test_days=40)
+
 
 @pytest.fixture(scope="module")
-def run() -> tuple[Fit, Evaluation]:
+def run() -> tuple[Fit, Evaluation, Explanation]:
     built = windows(Problem(), load(Synthetic(days=300, seed=1), "TEST", datetime(2024, 6, 1, tzinfo=UTC)))
-    walk = folds(Shape(train_days=100, valid_days=30, test_days=40), built)
+    walk = folds(SETTINGS, built)
     fitted = fit(Model(hidden_size=4), Training(epochs=5, seeds=2), built, walk)
-    return fitted, evaluate(built, walk, predict(fitted, built.x, walk.test.repeat(2, axis=0)))
+    rows = walk.test.repeat(2, axis=0)
+    found = evaluate(built, walk, predict(fitted, built.x, rows), SETTINGS, shrinkage=0.5)
+    return fitted, found, explain(fitted, built, rows)
 
 
 def texts(figure: Figure) -> str:
@@ -40,9 +48,9 @@ def drawn(figure: Figure) -> np.ndarray:
     return np.frombuffer(buffer.getvalue(), np.uint8).reshape(height, width, 4)
 
 
-def test_a_run_has_four_figures_of_a_size_that_fits_a_page(run: tuple[Fit, Evaluation]) -> None:
-    figures = plots.figures(*run, "TEST")
-    assert figures.keys() == {"loss.png", "directions.png", "reliability.png", "folds.png"}
+def test_a_run_has_its_figures_of_a_size_that_fits_a_page(run: tuple[Fit, Evaluation, Explanation]) -> None:
+    figures = plots.figures(*run, FEATURES, "TEST")
+    assert figures.keys() == NAMES
     for figure in figures.values():
         pixels = drawn(figure)
         assert pixels.shape[1] == 960
@@ -51,7 +59,7 @@ def test_a_run_has_four_figures_of_a_size_that_fits_a_page(run: tuple[Fit, Evalu
         assert (pixels[:, [0, -1]] == 255).all(), "something is cut at the left or right"
 
 
-def test_the_loss_curves_carry_the_coin_toss_and_their_names(run: tuple[Fit, Evaluation]) -> None:
+def test_the_loss_curves_carry_the_coin_toss_and_their_names(run: tuple[Fit, Evaluation, Explanation]) -> None:
     figure = plots.loss_curves(run[0], "TEST")
     assert all(word in texts(figure) for word in ("TEST", "training", "validation", "ln 2", "epoch", "nats"))
     lines = figure.axes[0].lines
@@ -60,12 +68,12 @@ def test_the_loss_curves_carry_the_coin_toss_and_their_names(run: tuple[Fit, Eva
     np.testing.assert_allclose(lines[2].get_ydata(), np.log(2))
 
 
-def test_a_single_epoch_can_be_seen(run: tuple[Fit, Evaluation]) -> None:
+def test_a_single_epoch_can_be_seen(run: tuple[Fit, Evaluation, Explanation]) -> None:
     one = replace(run[0], train_loss=run[0].train_loss[:, :1], valid_loss=run[0].valid_loss[:, :1])
     assert plots.loss_curves(one, "TEST").axes[0].lines[0].get_marker() == "o"
 
 
-def test_the_strip_tells_hits_from_misses_without_colour(run: tuple[Fit, Evaluation]) -> None:
+def test_the_strip_tells_hits_from_misses_without_colour(run: tuple[Fit, Evaluation, Explanation]) -> None:
     calls = run[1].calls
     figure = plots.direction_strip(calls, "TEST", days=30)
     last = calls.tail(30)
@@ -79,14 +87,38 @@ def test_the_strip_tells_hits_from_misses_without_colour(run: tuple[Fit, Evaluat
     assert sum(len(row.get_offsets()) for row in rows) == 60
 
 
-def test_the_reliability_curve_counts_its_days(run: tuple[Fit, Evaluation]) -> None:
+def test_the_reliability_curve_counts_its_days(run: tuple[Fit, Evaluation, Explanation]) -> None:
     calls = run[1].calls
     counts = [int(text.get_text()) for text in plots.reliability_curve(calls, "T").axes[0].texts[:-1]]
     assert sum(counts) == len(calls)
 
 
-def test_accuracy_by_fold_stands_beside_the_majority(run: tuple[Fit, Evaluation]) -> None:
+def test_accuracy_by_fold_stands_beside_the_majority(run: tuple[Fit, Evaluation, Explanation]) -> None:
     figure = plots.accuracy_by_fold(run[1].folds, "TEST")
     legend = figure.axes[0].get_legend()
     assert legend is not None
     assert {text.get_text() for text in legend.get_texts()} == {"network", "majority class"}
+
+
+def test_the_equity_curves_end_where_the_backtest_does(run: tuple[Fit, Evaluation, Explanation]) -> None:
+    figure = plots.equity(run[1], "TEST")
+    ends = [line.get_ydata()[-1] for line in figure.axes[0].lines]
+    backtests = run[1].backtests
+    accounts = (backtests["long_flat"].strategy, backtests["long_short"].strategy, backtests["long_flat"].buy_and_hold)
+    assert ends == [account.equity[-1] for account in accounts]
+
+
+def test_the_reach_is_drawn_fold_by_fold_with_the_call_at_the_right(run: tuple[Fit, Evaluation, Explanation]) -> None:
+    _, found, explanation = run
+    figure = plots.gradient_reach(explanation.reach, 2, "TEST")
+    axes = figure.axes[0]
+    assert axes.xaxis_inverted()
+    drawn = axes.collections[0].get_array()
+    assert drawn.shape == (len(found.folds), 10)
+    np.testing.assert_allclose(drawn[0], explanation.reach[:2].mean(axis=0))
+
+
+def test_a_bidirectional_net_has_no_reach(run: tuple[Fit, Evaluation, Explanation]) -> None:
+    fitted, found, explanation = run
+    without = replace(explanation, reach=None)
+    assert plots.figures(fitted, found, without, FEATURES, "TEST").keys() == NAMES - {"gradient.png"}

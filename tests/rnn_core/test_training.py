@@ -1,18 +1,26 @@
 """Fitting a stack: it learns what is there, from what was known, and repeats itself to the bit."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from oracles import one_fold, windows_of
+from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 
+from rnn_core import interchange
+from rnn_core.arrays import Array
 from rnn_core.config import Evaluation, Model, Problem, Synthetic, Training
 from rnn_core.errors import TrainingError
 from rnn_core.evaluation import evaluate
 from rnn_core.folds import Folds, folds
 from rnn_core.problems import Windows, windows
 from rnn_core.sources import Prices, load
-from rnn_core.training import Fit, call, ensemble, fit, predict
+from rnn_core.training import Checkpoint, Fit, Schedule, call, ensemble, fit, predict
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 SHAPE = Evaluation(train_days=60, valid_days=20, test_days=15)
@@ -45,7 +53,8 @@ def test_it_learns_the_direction_that_is_there_to_learn() -> None:
     assert prices.attainable_accuracy == pytest.approx(0.60)
     built = windows(Problem(), prices)
     walk = folds(Evaluation(), built)
-    found = evaluate(built, walk, out_of_sample(fit(Model(), Training(), built, walk), built, walk))
+    logits = out_of_sample(fit(Model(), Training(), built, walk), built, walk)
+    found = evaluate(built, walk, logits, Evaluation(), shrinkage=0.0)
     assert len(found.calls) >= 1100
     assert found.scores["test/accuracy"] >= 0.56
     assert found.scores["test/log_loss"] < np.log(2)
@@ -128,7 +137,8 @@ def test_the_live_call_is_that_of_the_last_fold_bit_for_bit(prices: Prices, fitt
     probability, spread = call(fitted.live, built.x[[built.live]])
     every = predict(fitted, built.x, np.full((len(fitted), 1), built.live))[-2:, 0, 0, 0]
     each = 1 / (1 + np.exp(-every))
-    assert probability == pytest.approx(each.mean(), rel=1e-14)
+    drawn = each.mean() + SMALL.shrinkage * (fitted.base_rate[-1] - each.mean())
+    assert probability == pytest.approx(drawn, rel=1e-14)
     assert spread == pytest.approx(each.std(), rel=1e-12)
 
 
@@ -138,7 +148,7 @@ def test_a_frozen_model_is_left_out_and_a_fold_without_models_is_an_error(prices
     frozen[1] = 5
     logits = out_of_sample(replace(fitted, frozen=frozen), built, walk)
     assert np.isnan(logits[1]).all()
-    probability, spread = ensemble(logits[:2, :, 0, 0].T)
+    probability, spread = ensemble(logits[:2, :, 0, 0].T, fitted.base_rate[:1], 0.0)
     np.testing.assert_allclose(probability, 1 / (1 + np.exp(-logits[0, :, 0, 0])))
     assert not spread.any()
     exploding = Training(epochs=9, seeds=2, optimiser="sgd", learning_rate=10, clip_norm=None)
@@ -151,3 +161,201 @@ def test_on_epoch_hears_of_every_epoch(prices: Prices) -> None:
     heard: list[int] = []
     fitted = fit(MODEL, SMALL, *prepared(prices), on_epoch=lambda epoch, train, valid: heard.append(epoch))
     assert heard == list(range(1, len(fitted.losses[0]) + 1))
+
+
+# --- schedules ----------------------------------------------------------------------------------------------------
+
+
+def torch_rates(
+    rate: float, make: Callable[[torch.optim.Optimizer], Any], losses: Array, step: Callable[[Any, float], None]
+) -> list[float]:
+    """The learning rate in each epoch under one of torch's schedulers, told of the losses."""
+    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], rate)
+    scheduler, rates = make(optimiser), []
+    for loss in losses:
+        rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        step(scheduler, loss)
+    return rates
+
+
+@pytest.mark.parametrize("epochs", [1, 7, 40])
+def test_the_cosine_schedule_is_torchs_by_epoch(epochs: int) -> None:
+    schedule = Schedule(Training(schedule="cosine", epochs=epochs, learning_rate=0.02), 2)
+    expected = torch_rates(
+        0.02,
+        lambda optimiser: CosineAnnealingLR(optimiser, T_max=epochs),
+        np.zeros(epochs),
+        lambda scheduler, _: scheduler.step(),
+    )
+    for epoch, rate in enumerate(expected):
+        np.testing.assert_allclose(schedule.rate(epoch), rate, rtol=1e-12)
+        schedule.hear(np.zeros(2))
+    assert len(set(expected)) == epochs
+
+
+@pytest.mark.parametrize(("factor", "patience"), [(0.1, 10), (0.5, 0), (0.7, 3)])
+def test_the_plateau_schedule_is_torchs_for_each_model(factor: float, patience: int) -> None:
+    epochs, start = 150, 0.02
+    rng = np.random.default_rng(0)
+    losses = np.stack(
+        [
+            rng.random(epochs),  # by chance
+            1 + np.exp(-np.arange(epochs) / 30) + 0.01 * rng.random(epochs),  # slower and slower
+            0.99999 ** np.arange(epochs),  # by less than the threshold
+            0.9998 ** np.arange(epochs),  # by more
+            np.where(np.arange(epochs) < 60, 1 / (1 + np.arange(epochs)), np.nan),  # stopped
+        ]
+    )
+    options = {"plateau_factor": factor, "plateau_patience": patience}
+    schedule = Schedule(Training(schedule="plateau", learning_rate=start, **options), len(losses))
+    found = []
+    for epoch in range(epochs):
+        found.append(schedule.rate(epoch))
+        schedule.hear(losses[:, epoch])
+    for m, own in enumerate(losses):
+        expected = torch_rates(
+            start,
+            lambda optimiser: ReduceLROnPlateau(optimiser, factor=factor, patience=patience),
+            own,
+            lambda scheduler, loss: scheduler.step(loss),
+        )
+        np.testing.assert_allclose(np.array(found)[:, m], expected, rtol=1e-12)
+    assert np.array(found)[-1].min() < start / 2
+    assert np.array(found)[-1, 3] == start
+
+
+def test_the_defaults_of_the_plateau_schedule_are_torchs() -> None:
+    torchs, ours = ReduceLROnPlateau(torch.optim.SGD([torch.zeros(1)])), Training()
+    assert (ours.plateau_factor, ours.plateau_patience) == (torchs.factor, torchs.patience)
+    assert (torchs.threshold, torchs.eps) == (Schedule.THRESHOLD, Schedule.EPS)
+
+
+def test_a_constant_schedule_is_constant() -> None:
+    schedule = Schedule(Training(learning_rate=0.02), 2)
+    schedule.hear(np.ones(2))
+    assert [schedule.rate(epoch).tolist() for epoch in (0, 50)] == [[0.02, 0.02]] * 2
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
+def test_a_model_trains_at_the_rate_of_its_schedule(schedule: str) -> None:
+    """At a rate of nearly nothing a model stands still: the loss of an epoch tells what the rate was."""
+    built = sequences("last", "mean_squared_error")
+    options = {"schedule": schedule, "plateau_factor": 1e-3, "plateau_patience": 0, "patience": 12, "epochs": 12}
+    given = Training.model_validate(options | {"seeds": 2, "learning_rate": 0.3, "batch_size": 8})
+    rates: list[Array] = []
+    own = Schedule(given, 2)
+
+    def remember(epoch: int, train_loss: Array, valid_loss: Array) -> None:
+        rates.append(own.rate(epoch - 1))
+        own.hear(valid_loss)
+
+    fitted = fit(MODEL, given, built, one_fold(24, 8), on_epoch=remember)
+    change = np.abs(np.diff(fitted.valid_loss, axis=1))
+    small = np.array(rates).T[:, 1:] < 1e-3
+    assert schedule == "cosine" or (small.any() and change[small].max() < 0.01 * change[~small].max())
+    if schedule == "cosine":
+        assert change[:, -1].max() < 0.2 * change[:, :6].max()
+
+
+# --- sequences, and going on where a training was stopped ----------------------------------------------------------
+
+
+def sequences(readout: str, loss: str, filler: float = np.nan) -> Windows:
+    """40 sequences of up to 6 steps, with something to learn at every step or at the last; `filler` beyond the end."""
+    rng = np.random.default_rng(3)
+    lengths = rng.integers(2, 7, 40)
+    padding = np.arange(6) >= lengths[:, None]
+    x = np.where(padding[..., None], 0, rng.normal(2, 3, (40, 6, 2)))
+    y = np.cumsum(x - 2, axis=1) if readout == "steps" else (x - 2).mean(axis=1, keepdims=True)
+    mask = ~padding if readout == "steps" else np.ones((40, 1), bool)
+    targets = {
+        "mean_squared_error": y / y.std(),
+        "binary_cross_entropy": (y > 0).astype(float),
+        "cross_entropy": np.eye(2)[y.argmax(axis=-1)],
+    }[loss]
+    targets[~mask] = filler
+    x[padding] = filler
+    return windows_of(x, targets, mask, lengths=lengths, loss=loss)
+
+
+@pytest.mark.parametrize("loss", ["mean_squared_error", "binary_cross_entropy", "cross_entropy"])
+@pytest.mark.parametrize("readout", ["last", "steps"])
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_sequences_of_any_length_are_learnt_whatever_their_padding_holds(engine: str, readout: str, loss: str) -> None:
+    model = Model.model_validate({"cell": "gru", "hidden_size": 8, "readout": readout, "bidirectional": True})
+    training = Training.model_validate(
+        {"engine": engine, "epochs": 40, "patience": 40, "seeds": 2, "learning_rate": 0.03}
+    )
+    built = sequences(readout, loss)
+    fitted = fit(model, training, built, one_fold(32, 8))
+    assert fitted.train_loss[:, 0].min() > 0.4
+    assert fitted.train_loss[:, -1].max() < 0.2 * fitted.train_loss[:, 0].min()
+    steps = np.concatenate([x[:length] for x, length in zip(built.x[:32], built.lengths, strict=False)])
+    np.testing.assert_allclose(fitted.center, np.tile(steps.mean(axis=0), (2, 1)), rtol=1e-12)
+    np.testing.assert_allclose(fitted.scale, np.tile(steps.std(axis=0), (2, 1)), rtol=1e-12)
+
+    rows = np.tile(np.arange(40), (2, 1))
+    logits = predict(fitted, built.x, rows, built.lengths)
+    assert logits.shape == (2, 40, 6 if readout == "steps" else 1, 2)
+    other_built = sequences(readout, loss, filler=1e6)
+    other = fit(model, training, other_built, one_fold(32, 8))
+    assert other.train_loss.tobytes() == fitted.train_loss.tobytes()
+    for name, value in fitted.params.items():
+        assert other.params[name].tobytes() == value.tobytes()
+    assert predict(other, other_built.x, rows, built.lengths).tobytes() == logits.tobytes()
+
+
+RESUMED = {
+    "dropout and a plateau": (
+        {"cell": "gru", "hidden_size": 4, "num_layers": 2, "dropout": 0.3},
+        {"schedule": "plateau", "plateau_patience": 0, "patience": 3, "learning_rate": 0.1},
+    ),
+    "momentum and a cosine": (
+        {"cell": "lstm", "hidden_size": 4},
+        {"schedule": "cosine", "optimiser": "sgd", "momentum": 0.9, "learning_rate": 0.3},
+    ),
+    "single precision": ({"cell": "rnn_prelu", "hidden_size": 4}, {"dtype": "float32", "optimiser": "adamw"}),
+}
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+@pytest.mark.parametrize("options", RESUMED.values(), ids=RESUMED)
+def test_a_training_that_is_resumed_ends_with_the_bits_of_one_that_never_stopped(
+    engine: str, options: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path
+) -> None:
+    model = Model.model_validate(options[0] | {"readout": "last"})
+    training = Training.model_validate({"engine": engine, "epochs": 7, "seeds": 3, "batch_size": 8} | options[1])
+    built = sequences("last", "mean_squared_error")
+
+    def keep(checkpoint: Checkpoint) -> None:
+        interchange.save_checkpoint(checkpoint, tmp_path / f"{checkpoint.epoch}.npz")
+
+    whole = fit(model, training, built, one_fold(24, 16), on_checkpoint=keep)
+    epochs = len(whole.losses[0])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{epoch}.npz" for epoch in range(1, epochs + 1)]
+    if training.schedule == "plateau":
+        assert len(set(np.isfinite(whole.valid_loss).sum(axis=1))) > 1, "some stop before others"
+    for epoch in range(1, epochs + 1):
+        heard: list[int] = []
+        checkpoint = interchange.load_checkpoint(tmp_path / f"{epoch}.npz")
+        other = fit(
+            model,
+            training,
+            built,
+            one_fold(24, 16),
+            resume=checkpoint,
+            on_epoch=lambda epoch, train, valid: heard.append(epoch),  # noqa: B023
+        )
+        assert heard == list(range(epoch + 1, epochs + 1))
+        for name in ("train_loss", "valid_loss", "center", "frozen"):
+            assert getattr(other, name).tobytes() == getattr(whole, name).tobytes(), (epoch, name)
+        for name, value in whole.params.items():
+            assert other.params[name].tobytes() == value.tobytes(), (epoch, name)
+
+
+def test_given_parameters_replace_those_that_are_drawn(prices: Prices, fitted: Fit) -> None:
+    built, walk = prepared(prices)
+    again = fit(MODEL, SMALL.model_copy(update={"learning_rate": 1e-12}), built, walk, params0=fitted.params)
+    for name, value in fitted.params.items():
+        np.testing.assert_allclose(again.params[name], value, atol=1e-9)
