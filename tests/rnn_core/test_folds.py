@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.model_selection import TimeSeriesSplit
+from purgedcv import WalkForwardSplit
 
 from rnn_core.config import Evaluation
 from rnn_core.errors import DataError
@@ -52,14 +52,41 @@ def test_every_row_behind_the_first_fold_is_tested_once_and_only_by_what_was_kno
         assert (len(train) == shape.train_days) if shape.window == "rolling" or fold == 0 else (train[0] == 0)
 
 
+def purged_split(rows: int, test_days: int, window: int, splits: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """What purgedcv makes of `rows` days whose labels are known just after the next day's call."""
+    days = pd.Series(pd.date_range("2000-01-01", periods=rows))
+    splitter = WalkForwardSplit(
+        splits,
+        test_days,
+        train_size=window,
+        window="sliding",
+        prediction_times=days,
+        evaluation_times=days + pd.Timedelta(hours=25),
+    )
+    return list(splitter.split(np.zeros((rows, 1))))
+
+
 def test_the_blocks_are_those_of_an_independent_implementation() -> None:
+    """purgedcv knows no validation block: it is asked once for what precedes the test, once for what precedes it."""
     shape = Evaluation(train_days=50, valid_days=10, test_days=7)
     labelled = 50 + 10 + 2 + 7 * 6
     found = folds(shape, rows_only(labelled))
-    oracle = TimeSeriesSplit(n_splits=6, max_train_size=50, test_size=7, gap=12).split(np.zeros(labelled))
-    for fold, (train, test) in enumerate(oracle):
-        np.testing.assert_array_equal(found.train[fold], train)
+    for fold, (before, test) in enumerate(purged_split(labelled, 7, 61, 6)):
         np.testing.assert_array_equal(found.test[fold], test)
+        np.testing.assert_array_equal(np.arange(found.train[fold, 0], found.valid[fold, -1] + 1), before)
+        ((train, valid),) = purged_split(before[-1] + 1, 10, 50, 1)
+        np.testing.assert_array_equal(found.train[fold], train)
+        np.testing.assert_array_equal(found.valid[fold], valid)
+
+
+def test_an_embargo_widens_the_gap_before_the_test_block_alone() -> None:
+    shape = Evaluation(train_days=20, valid_days=5, test_days=4, embargo_days=3)
+    found = folds(shape, rows_only(40))
+    assert found.train[0].tolist() == list(range(20))
+    assert found.valid[0].tolist() == list(range(21, 26))
+    assert found.test[0].tolist() == list(range(30, 34))
+    with pytest.raises(DataError, match=r"one fold needs 31: .* 5 purged"):
+        folds(shape, rows_only(30))
 
 
 def test_a_new_day_leaves_the_folds_of_the_past_as_they_were() -> None:
