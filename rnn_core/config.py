@@ -117,7 +117,7 @@ class Training(Section):
     epochs: int = Field(40, ge=1, le=100_000, description="Passes over the training rows, at most")
     batch_size: int = Field(32, ge=1, le=100_000, description="Windows in one update")
     optimiser: Literal["sgd", "adam", "adamw"] = Field("adam", description="Update rule")
-    learning_rate: float = Field(3e-3, gt=0, le=10, description="Step size")
+    learning_rate: float = Field(1e-2, gt=0, le=10, description="Step size")
     schedule: Literal["constant", "cosine", "plateau"] = Field(
         "constant", description="Learning rate by epoch: constant, a half cosine to 0, or cut when learning stalls"
     )

@@ -53,8 +53,8 @@ def test_it_learns_the_direction_that_is_there_to_learn() -> None:
     assert prices.attainable_accuracy == pytest.approx(0.60)
     built = windows(Problem(), prices)
     walk = folds(Evaluation(), built)
-    logits = out_of_sample(fit(Model(), Training(), built, walk), built, walk)
-    found = evaluate(built, walk, logits, Evaluation(), shrinkage=0.0)
+    fitted = fit(Model(), Training(), built, walk)
+    found = evaluate(built, walk, out_of_sample(fitted, built, walk), Evaluation(), shrinkage=fitted.training.shrinkage)
     assert len(found.calls) >= 1100
     assert found.scores["test/accuracy"] >= 0.56
     assert found.scores["test/log_loss"] < np.log(2)

@@ -1,0 +1,72 @@
+"""The configuration: frozen, without unknown fields, and every value checked where it is said."""
+
+import pytest
+from pydantic import ValidationError
+
+from rnn_core.config import Model, Problem, Retrain, Synthetic, Training, Yahoo, config_hash, flatten
+
+
+def test_it_is_frozen_and_refuses_what_it_does_not_know() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Training().epochs = 3  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        Training.model_validate({"epoch": 3})
+
+
+@pytest.mark.parametrize("ticker", ["AAPL", "078935.KS", "BRK-B", "^GSPC", "EURUSD=X", "0700.HK"])
+def test_tickers_as_yahoo_spells_them_are_taken(ticker: str) -> None:
+    assert Retrain(ticker=ticker).ticker == ticker
+
+
+@pytest.mark.parametrize("ticker", ["", "A/B", "..", "A..B", ".A", "-A", "A B", "a\\b", "Ü", "x" * 33])
+def test_tickers_that_would_leave_a_folder_or_a_name_are_refused(ticker: str) -> None:
+    with pytest.raises(ValidationError, match="ticker"):
+        Retrain(ticker=ticker)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"dropout": 0.2}, "dropout acts between layers"),
+        ({"init": "identity"}, "init identity is for the cell rnn_relu; received rnn_tanh"),
+        ({"forget_bias": 1.0}, "forget_bias is for an lstm"),
+        ({"cell": "lstm", "forget_bias": 1.0, "bias": False}, "forget_bias is for an lstm with biases"),
+        ({"cell": "transformer"}, "cell"),
+        ({"dropout": 1.0, "num_layers": 2}, "dropout"),
+    ],
+)
+def test_a_model_option_without_effect_is_refused(options: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Model.model_validate(options)
+
+
+def test_what_does_not_fit_next_day_direction_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"model\.readout: the next day's direction is read from the last state"):
+        Retrain(model=Model(readout="steps"))
+    with pytest.raises(ValidationError, match="down and up are two"):
+        Retrain(training=Training(class_weights=(1.0, 2.0, 3.0)))
+    with pytest.raises(ValidationError, match="features repeat"):
+        Problem(features=("return", "return"))
+
+
+def test_a_source_is_yahoo_unless_it_says_otherwise_and_now_is_utc() -> None:
+    assert Retrain.model_validate({"source": {"fallback": "none"}}).source == Yahoo(fallback="none")
+    assert Retrain.model_validate({"source": {"kind": "synthetic", "edge": 0.1}}).source == Synthetic(edge=0.1)
+    now = Retrain.model_validate({"now": "2013-02-28T22:00:00"}).now
+    assert now is not None
+    assert now.isoformat() == "2013-02-28T22:00:00+00:00"
+
+
+def test_leaves_have_dotted_names() -> None:
+    flat = flatten(Retrain(training=Training(epochs=7)))
+    assert flat["training.epochs"] == 7
+    assert flat["source.kind"] == "yahoo"
+    assert flat["problem.features"] == ["return", "direction"]
+    assert Retrain.model_validate_json(Retrain().model_dump_json()) == Retrain()
+
+
+def test_the_hash_names_what_was_tried_and_neither_data_nor_seed_nor_engine() -> None:
+    same = Retrain(ticker="MSFT", source=Synthetic(), training=Training(seed=3, engine="torch"))
+    assert config_hash(Retrain()) == config_hash(same)
+    assert config_hash(Retrain()) != config_hash(Retrain(training=Training(epochs=39)))
+    assert config_hash(Retrain()) != config_hash(Retrain(problem=Problem(seq_len=11)))
