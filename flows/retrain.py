@@ -84,7 +84,8 @@ def retrain(
         version = tracking.log_model(run_id, config, prices, fit)
         laps.end("record")
     forecast = call(fit.live, windows.x[[windows.live]])
-    summary = summarise(prices, result, forecast, laps.seconds, version, run_id, tracking.address(run_id))
+    links = tracking.page(run_id), tracking.address(run_id)
+    summary = summarise(prices, result, forecast, laps.seconds, version, run_id, *links)
     tracking.describe(run_id, summary.markdown())
     create_markdown_artifact(summary.markdown(), key=artifact_key(f"retrain-{config.ticker}"))
     return summary

@@ -38,6 +38,7 @@ class Summary:
         rows: pairs of a name and a value, ready to be shown.
         forecast: the probability that the next session closes up, and its spread over the seeds.
         run_id: the MLflow run.
+        page: its URL.
         address: how to open it.
     """
 
@@ -45,6 +46,7 @@ class Summary:
     rows: tuple[tuple[str, str], ...]
     forecast: tuple[float, float]
     run_id: str
+    page: str
     address: str
 
     def table(self) -> Table:
@@ -57,7 +59,8 @@ class Summary:
     def markdown(self) -> str:
         """For a Prefect artifact."""
         lines = [f"| {name} | {value} |" for name, value in self.rows]
-        return "\n".join([f"### {self.title}", "", "| | |", "|---|---|", *lines, "", f"`{self.address}`"])
+        links = f"[Report]({self.page}/artifacts/report.html), [run]({self.page})"
+        return "\n".join([f"### {self.title}", "", "| | |", "|---|---|", *lines, "", links, "", f"`{self.address}`"])
 
 
 def summarise(
@@ -67,12 +70,14 @@ def summarise(
     seconds: dict[str, float],
     version: str | None,
     run_id: str,
+    page: str,
     address: str,
 ) -> Summary:
     """The table of one retrain."""
     verdict, scores, calls, sessions = evaluation.verdict, evaluation.scores, evaluation.calls, prices.frame.index
     known = prices.attainable_accuracy
     attainable = [] if known is None else [("  the best that is attainable", f"{known:.1%}")]
+    auc = f"{scores['test/auc']:.3f}" if "test/auc" in scores else "undefined: one class only"
     rows = (
         ("verdict", verdict.tag),
         ("  because", verdict.reason),
@@ -84,7 +89,7 @@ def summarise(
         *((f"  {name}", f"{scores[f'baseline/{key}_accuracy']:.1%}") for key, name in BASELINES.items()),
         *attainable,
         ("log loss", f"{scores['test/log_loss']:.4f} (a coin toss: 0.6931)"),
-        ("Brier score, AUC", f"{scores['test/brier']:.4f}, {scores.get('test/auc', float('nan')):.3f}"),
+        ("Brier score, AUC", f"{scores['test/brier']:.4f}, {auc}"),
         ("Sharpe ratio after costs", _sharpe(scores, "backtest/sharpe", "long or flat, by the year")),
         ("  buy and hold", _sharpe(scores, "backtest/hold_sharpe", "")),
         ("next session closes up", f"{forecast[0]:.1%}; seeds spread by {forecast[1]:.1%}"),
@@ -93,7 +98,7 @@ def summarise(
         ("seconds", ", ".join(f"{step} {elapsed:.1f}" for step, elapsed in seconds.items())),
     )
     title = f"{prices.ticker}, test days {calls.index[0]:%Y-%m-%d} to {calls.index[-1]:%Y-%m-%d}"
-    return Summary(title, rows, forecast, run_id, address)
+    return Summary(title, rows, forecast, run_id, page, address)
 
 
 def _interval(scores: dict[str, float], name: str, form: str) -> str:

@@ -220,13 +220,18 @@ def describe(run_id: str, markdown: str) -> None:
     _tag(run_id, {"mlflow.note.content": markdown})
 
 
+def page(run_id: str) -> str:
+    """URL of the run, on the tracking server or on the UI as `make up` and `mlflow ui` start it."""
+    server = uri() if uri().startswith("http") else f"http://127.0.0.1:{os.environ.get('MLFLOW_PORT', 5000)}"
+    experiment = _client(uri()).get_run(run_id).info.experiment_id
+    return f"{server.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
+
+
 def address(run_id: str) -> str:
-    """How to open the run: a URL if a tracking server is used, else the command that starts the UI."""
-    run = _client(uri()).get_run(run_id)
-    page = f"#/experiments/{run.info.experiment_id}/runs/{run_id}"
+    """How to open the run: its URL, after the command that starts the UI where there is no tracking server."""
     if uri().startswith("http"):
-        return f"{uri().rstrip('/')}/{page}"
-    return f"{_relative(sys.executable)} -m mlflow ui --backend-store-uri {uri()}   # http://127.0.0.1:5000/{page}"
+        return page(run_id)
+    return f"{_relative(sys.executable)} -m mlflow ui --backend-store-uri {uri()}   # {page(run_id)}"
 
 
 @cache

@@ -53,6 +53,7 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
     "an unknown source": (["--source.kind", "bloomberg"], "bloomberg"),
     "an option of another source": (["--source.kind", "synthetic", "--source.path", "x"], "path"),
     "a file source without a path": (["--source.kind", "file"], "source.file.path"),
+    "a cost below zero": (["--evaluation.cost", "-1"], "evaluation.cost"),
     "a rate that is not a number": (["--training.learning_rate", "nan"], "training.learning_rate"),
 }
 

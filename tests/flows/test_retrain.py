@@ -111,6 +111,7 @@ def test_the_table_and_the_progress_are_kept_for_both_pages(summary: Summary, ru
         found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["retrain-aapl"])))
         progress = [a for a in client.read_artifacts() if a.type == "progress"]
     assert "always the majority class" in found[-1].data
+    assert f"/runs/{summary.run_id}/artifacts/report.html" in found[-1].data
     assert run.data.tags["mlflow.note.content"] == found[-1].data
     assert progress[0].data == 100
 
