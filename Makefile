@@ -27,12 +27,12 @@ bench: .venv/installed-dev
 lock: .venv/installed-dev  ## Write down the versions that are installed now
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
 
-clean:  ## Remove what can be made again; prices, runs and the ledger stay
+clean:  ## Remove what can be made again; prices and runs stay
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/installed: pyproject.toml requirements.lock
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	$(INSTALL) .
 	touch $@
 

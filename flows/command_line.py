@@ -71,7 +71,8 @@ def show(table: Table, line: str) -> None:
 
 def _is_no_error_of_ours(record: logging.LogRecord) -> bool:
     """False where Prefect reports an error that `run` says itself, in one line, at the end."""
-    return not OUR_ERROR.search(record.getMessage())
+    message = record.getMessage()
+    return "Retry" in message or not OUR_ERROR.search(message)
 
 
 def _said(problem: Any) -> str:

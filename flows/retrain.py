@@ -60,7 +60,7 @@ def retrain(
         problem: Inputs and label
         model: Network
         training: How the network is fitted
-        evaluation: Walk-forward folds
+        evaluation: Walk-forward folds and the backtest
         now: Time to run as of, such as 2013-02-28T22:00:00Z; empty: the clock
     """
     config = Retrain(
@@ -76,7 +76,7 @@ def retrain(
         laps.end("windows")
         fit = train(config.model, config.training, windows, folds)
         laps.end("train")
-        trials = tracking.trials(config, *test_period(windows, folds))
+        trials = tracking.trials(config, prices.source, *test_period(windows, folds))
         result, figures = evaluate_and_plot(fit, windows, folds, config.evaluation, trials, config.ticker)
         laps.end("evaluate and plot")
         tracking.log_fit(run_id, fit)

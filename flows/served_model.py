@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
@@ -41,8 +42,10 @@ class DirectionModel(PythonModel):
         frame = model_input[columns(self.problem)].astype(float).tail(needed)
         if len(frame) < needed:
             raise DataError(f"{len(frame)} prices received; the model needs the last {needed}")
-        if not (frame["close"] > 0).all():
-            raise DataError(f"close must be above zero; received {frame['close'].min()} or a missing price")
+        usable = np.isfinite(frame["close"]) & (frame["close"] > 0)
+        if not usable.all():
+            wrong = frame["close"][~usable].iloc[0]
+            raise DataError(f"every close must be a number above zero; received {wrong}")
         probability, spread = call(self.fit, inputs(self.problem, frame)[-1:])
         return pd.DataFrame({"probability_up": [probability], "spread": [spread]})
 

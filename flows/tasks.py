@@ -1,4 +1,4 @@
-"""The four tasks of every flow, each a single call into `rnn_core`."""
+"""The four tasks of every flow, each a few calls into `rnn_core`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

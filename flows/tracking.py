@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -39,8 +39,9 @@ from rnn_core.training import Fit
 SQLITE = "sqlite:///"
 DEFAULT_URI = f"{SQLITE}mlflow.db"
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # opens on runs, not on traces of a language model
+DEFAULT_PORT = 5000  # of MLflow's UI
 BATCH = 1000  # metrics that MLflow takes in one request
-SERVED_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "scipy", "threadpoolctl")
+SERVED_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "threadpoolctl")
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default retries an absent server for two minutes
@@ -66,9 +67,7 @@ def experiment_id(name: str) -> str:
             found = _client(uri()).get_experiment_by_name(name)
             return found.experiment_id if found else _client(uri()).create_experiment(name, _artifacts(name), KIND)
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise TrackingError(
-            f"MLflow at {uri()} cannot be used ({_one_line(_reason(error))}); check MLFLOW_TRACKING_URI"
-        ) from error
+        raise _unusable(error) from error
 
 
 @contextmanager
@@ -97,7 +96,10 @@ def run(experiment: str, config: Retrain, flow_run_id: str) -> Iterator[str]:
         status = "FINISHED"
     except Exception as error:
         status = "FAILED"
-        client.set_tag(run_id, "error", _one_line(error))
+        with suppress(MlflowException):
+            client.set_tag(run_id, "error", _one_line(error))
+        if isinstance(error, MlflowException):
+            raise _unusable(error) from error
         raise
     finally:
         client.set_terminated(run_id, status)
@@ -130,12 +132,14 @@ def log_prices(run_id: str, prices: Prices) -> None:
 
 
 def log_fit(run_id: str, fit: Fit) -> None:
-    """Log the mean losses of all models by epoch, and how many models were frozen."""
+    """Log the mean losses of the models by epoch, and name those that were frozen."""
     train, valid = fit.losses
     curves = {"train/loss": train, "valid/loss": valid}
     metrics = {(name, epoch): loss for name, curve in curves.items() for epoch, loss in enumerate(curve, start=1)}
     _log_metrics(run_id, metrics | {("valid/best_loss", 0): valid.min()})
-    _tag(run_id, {"models": str(len(fit)), "models.frozen": str((fit.frozen >= 0).sum())})
+    seeds = fit.training.seeds
+    frozen = [f"fold {m // seeds} seed {m % seeds} at update {fit.frozen[m]}" for m in fit.lost]
+    _tag(run_id, {"models": str(len(fit)), "models.frozen": "; ".join(frozen)[:5000] or "none"})
 
 
 def log_evaluation(run_id: str, evaluation: Evaluation, figures: Figures, page: str) -> None:
@@ -159,21 +163,21 @@ def log_evaluation(run_id: str, evaluation: Evaluation, figures: Figures, page: 
     client.log_text(run_id, page, "report.html")
 
 
-def trials(config: Retrain, first: pd.Timestamp, last: pd.Timestamp) -> int:
+def trials(config: Retrain, source: str, first: pd.Timestamp, last: pd.Timestamp) -> int:
     """How many distinct configurations were tried on the ticker with test days from `first` to `last`, this one too.
 
-    Repeats of one configuration, such as daily retrains, count once.
+    Repeats of one configuration, such as daily retrains, count once; tries on real prices and on synthetic ones, as
+    the `source` says, are counted apart.
     """
     client, page, tried = _client(uri()), None, {config_hash(config)}
     same = f"tags.ticker = '{config.ticker}' and attributes.status = 'FINISHED'"
     while page != "":
         found = client.search_runs([experiment_id("retrain")], same, page_token=page)
-        for earlier in (run.data.tags for run in found):
-            if (
-                earlier.get("test.first", "9") <= f"{last:%Y-%m-%d}"
-                and earlier.get("test.last", "") >= f"{first:%Y-%m-%d}"
-            ):
-                tried.add(earlier["config_hash"])
+        for tags in (run.data.tags for run in found):
+            same_kind = tags.get("data.source", "").startswith("synthetic") == source.startswith("synthetic")
+            days = tags.get("test.first", "9"), tags.get("test.last", "")
+            if same_kind and days[0] <= f"{last:%Y-%m-%d}" and days[1] >= f"{first:%Y-%m-%d}":
+                tried.add(tags["config_hash"])
         page = found.token or ""
     return len(tried)
 
@@ -222,7 +226,7 @@ def describe(run_id: str, markdown: str) -> None:
 
 def page(run_id: str) -> str:
     """URL of the run, on the tracking server or on the UI as `make up` and `mlflow ui` start it."""
-    server = uri() if uri().startswith("http") else f"http://127.0.0.1:{os.environ.get('MLFLOW_PORT', 5000)}"
+    server = uri() if uri().startswith("http") else f"http://127.0.0.1:{os.environ.get('MLFLOW_PORT', DEFAULT_PORT)}"
     experiment = _client(uri()).get_run(run_id).info.experiment_id
     return f"{server.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
 
@@ -231,7 +235,8 @@ def address(run_id: str) -> str:
     """How to open the run: its URL, after the command that starts the UI where there is no tracking server."""
     if uri().startswith("http"):
         return page(run_id)
-    return f"{_relative(sys.executable)} -m mlflow ui --backend-store-uri {uri()}   # {page(run_id)}"
+    port = os.environ.get("MLFLOW_PORT", DEFAULT_PORT)
+    return f"{_relative(sys.executable)} -m mlflow ui --port {port} --backend-store-uri {uri()}   # {page(run_id)}"
 
 
 @cache
@@ -281,6 +286,11 @@ def _text(value: Any) -> str:
     if value is None:
         return ""
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _unusable(error: Exception) -> TrackingError:
+    reason = _one_line(_reason(error))
+    return TrackingError(f"MLflow at {uri()} cannot be used ({reason}); check MLFLOW_TRACKING_URI")
 
 
 def _reason(error: BaseException) -> BaseException:

@@ -1,7 +1,8 @@
 """Recurrent networks by hand-written backpropagation through time, for many models at once, and what they are for here.
 
-The layers take arrays and know nothing else; `fit` trains whole stacks of networks on windows of daily prices.
-Nothing in this package knows of Prefect or MLflow.
+`recurrent` takes arrays and knows nothing else. From prices to a verdict it goes through the modules in this order:
+`sources.load`, `problems.windows`, `folds.folds`, `training.fit`, `training.predict`, `evaluation.evaluate`. Nothing in
+this package knows of Prefect or MLflow.
 """
 
 from typing import TYPE_CHECKING, Any

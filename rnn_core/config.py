@@ -141,9 +141,17 @@ class Training(Section):
     seeds: int = Field(8, ge=1, le=1000, description="Networks in the ensemble of each fold")
     seed: int = Field(0, ge=0, description="Root of every random stream")
 
+    @model_validator(mode="after")
+    def _options_have_an_effect(self) -> "Training":
+        if self.device == "cuda" and self.engine != "torch":
+            raise ValueError(f"device cuda is for the torch engine; received {self.engine}")
+        if self.momentum and self.optimiser != "sgd":
+            raise ValueError(f"momentum is for the optimiser sgd; received {self.optimiser}")
+        return self
+
 
 class Evaluation(Section):
-    """Walk-forward folds: what trains, validates and tests."""
+    """Walk-forward folds and the backtest."""
 
     window: Literal["rolling", "expanding"] = Field("rolling", description="Whether old training days drop out")
     train_days: int = Field(500, ge=2, description="Training rows of the first fold (of each, when rolling)")
@@ -151,7 +159,7 @@ class Evaluation(Section):
     embargo_days: int = Field(0, ge=0, description="Rows left out before each test block, beyond the purge")
     cost: float = Field(5.0, ge=0, lt=10_000, description="Cost of trading, in basis points of what is traded")
     trade: Literal["next_close", "next_open"] = Field("next_close", description="When the backtest trades on a call")
-    test_days: int = Field(63, ge=1, description="Rows predicted by one fold before the next is trained")
+    test_days: int = Field(63, ge=1, description="Rows predicted by one fold before the next is trained: the step")
 
 
 def _plain_ticker(ticker: str) -> str:
@@ -175,7 +183,7 @@ class Retrain(Section):
     problem: Problem = Field(default_factory=Problem, description="Inputs and label")
     model: Model = Field(default_factory=Model, description="Network")
     training: Training = Field(default_factory=Training, description="How the network is fitted")
-    evaluation: Evaluation = Field(default_factory=Evaluation, description="Walk-forward folds")
+    evaluation: Evaluation = Field(default_factory=Evaluation, description="Walk-forward folds and the backtest")
     now: datetime | None = Field(None, description="Time to run as of, such as 2013-02-28T22:00:00Z; empty: the clock")
 
     @model_validator(mode="after")
@@ -210,8 +218,10 @@ def flatten(section: BaseModel) -> dict[str, Any]:
 
 
 def config_hash(config: Retrain) -> str:
-    """Names what was tried, in twelve hex digits: neither the data, nor the seed, nor what computes it."""
+    """Names what was tried in twelve hex digits: not the data, the seed, what computes it or what trading costs."""
     tried = config.model_dump(mode="json", include={"problem", "model", "training", "evaluation"})
-    for indifferent in ("seed", "engine", "device"):
-        del tried["training"][indifferent]
+    indifferent = {"training": ("seed", "engine", "device", "dtype"), "evaluation": ("cost", "trade")}
+    for section, names in indifferent.items():
+        for name in names:
+            del tried[section][name]
     return hashlib.sha256(json.dumps(tried, sort_keys=True).encode()).hexdigest()[:12]

@@ -85,10 +85,12 @@ def evaluate(
         len(calls),
         float(log_losses(up, probability).mean()),
         {name: float(log_losses(up, p).mean()) for name, p in baselines.probability.items()},
+        _skilled(up, baselines),
     )
     backtests = {style: _backtest(windows, rows, probability, style, settings) for style in STYLES}
     found |= {f"significance/{name}": value for name, value in verdict.inputs.items() if name != "log_loss"}
-    found |= _test_scores(up, probability) | _baseline_scores(up, baselines)
+    confusion = confusion_matrix(up, called, labels=[0, 1])
+    found |= _test_scores(up, probability, confusion) | _baseline_scores(up, baselines)
     for style, result in backtests.items():
         own, missing = _backtest_scores(style, result, trials)
         found |= own
@@ -99,15 +101,17 @@ def evaluate(
         calls=calls,
         scores=found,
         undefined=undefined,
-        confusion=confusion_matrix(up, called, labels=[0, 1]),
+        confusion=confusion,
         folds=_by_fold(calls),
         seeds=np.nanmean(own_calls, axis=0),
         backtests=backtests,
     )
 
 
-def _test_scores(up: Array, probability: Array) -> dict[str, float]:
+def _test_scores(up: Array, probability: Array, confusion: Array) -> dict[str, float]:
     found = scores(up, probability) | calibration(up, probability)
+    for happened, counts in zip(("down", "up"), confusion, strict=True):
+        found |= {f"{happened}_called_{call}": float(count) for call, count in zip(("down", "up"), counts, strict=True)}
     hits = int(((probability > 0.5) == up).sum())
     found["accuracy_low"], found["accuracy_high"] = wilson_interval(hits, len(up))
     return {f"test/{name}": value for name, value in found.items()}
@@ -117,6 +121,12 @@ def _baseline_scores(up: Array, baselines: Baselines) -> dict[str, float]:
     accuracy = {f"baseline/{name}_accuracy": float((called == up).mean()) for name, called in baselines.called.items()}
     losses = {f"baseline/{name}_log_loss": log_losses(up, p).mean() for name, p in baselines.probability.items()}
     return accuracy | {name: float(loss) for name, loss in losses.items()}
+
+
+def _skilled(up: Array, baselines: Baselines) -> list[str]:
+    """The baselines whose own calls agree with what happened more than independent ones would."""
+    tests = {name: significance.pesaran_timmermann(up, called) for name, called in baselines.called.items()}
+    return [name for name, test in tests.items() if test is not None and test.pvalue <= significance.ALPHA]
 
 
 def _significance(calls: pd.DataFrame, baselines: Baselines) -> tuple[dict[str, float], dict[str, str]]:

@@ -79,4 +79,4 @@ def _mean(values: Array, usable: Array) -> Array:
     """Mean of values (M, s, …) over the usable rows (M, s) of each model."""
     weight = usable.reshape(*usable.shape, *[1] * (values.ndim - 2))
     count = weight.sum(axis=1)
-    return np.where(count > 0, (values * weight).sum(axis=1) / np.maximum(count, 1), np.nan)
+    return np.where(count > 0, np.where(weight, values, 0).sum(axis=1) / np.maximum(count, 1), np.nan)

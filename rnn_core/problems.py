@@ -1,6 +1,7 @@
 """From prices to windows: the inputs of each session, and the label that the next session brings."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,9 @@ from rnn_core.arrays import Array
 from rnn_core.config import Feature, Problem
 from rnn_core.errors import DataError
 from rnn_core.losses import LossName
-from rnn_core.sources import Prices
+
+if TYPE_CHECKING:  # a served model has inputs, but no sources
+    from rnn_core.sources import Prices
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Windows:
         return len(self) - 1
 
 
-def windows(problem: Problem, prices: Prices) -> Windows:
+def windows(problem: Problem, prices: "Prices") -> Windows:
     """Windows of `problem.seq_len` sessions and next-day direction labels.
 
     No feature looks ahead: the inputs of a window are functions of prices up to its own last session.

@@ -34,6 +34,7 @@ def report(config: Retrain, prices: Prices, evaluation: Evaluation, figures: Fig
         first=f"{days[0]:%Y-%m-%d}",
         last=f"{days[-1]:%Y-%m-%d}",
         rivals=_rivals(evaluation.scores),
+        confusion=zip(("down", "up"), evaluation.confusion.tolist(), strict=True),
         figures=[{"caption": text, "png": _png(figures, name)} for name, text in CAPTIONS.items() if name in figures],
         provenance=_provenance(prices),
         config=config.model_dump_json(indent=2),

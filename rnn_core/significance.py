@@ -3,7 +3,7 @@
 A test is a `Test`, or None where it is undefined: no statistic here is ever NaN.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, e, expm1, isfinite, log, log1p, sqrt
 from typing import Literal
@@ -225,7 +225,7 @@ class Verdict:
     Attributes:
         tag: `skill`, `inconclusive` or `no evidence of skill`.
         reason: one sentence.
-        lowest: who had the lowest mean log loss: `network`, or a baseline by name.
+        lowest: who had the lowest mean log loss: `network`, `coin toss`, or a baseline by name.
         inputs: {name: number} that decided, the undefined ones left out: `days`, `days_needed`, `trials`, `pt_pvalue`,
             `pt_pvalue_adjusted`, `log_loss`, `log_loss_majority`.
     """
@@ -239,12 +239,20 @@ class Verdict:
         return f"{self.tag}: {self.reason}"
 
 
-def verdict(pvalue: float | None, trials: int, days: int, log_loss: float, baselines: Mapping[str, float]) -> Verdict:
+def verdict(
+    pvalue: float | None,
+    trials: int,
+    days: int,
+    log_loss: float,
+    baselines: Mapping[str, float],
+    skilled: Sequence[str] = (),
+) -> Verdict:
     """The one place where a run is judged.
 
     `pvalue` is the one-sided Pesaran–Timmermann one of the sign of the served probability − ½, None where undefined;
     `trials` the distinct configurations tried on these days; `log_loss` the mean one of the served probability, and
-    `baselines` those of the baselines by name, all in nats; `majority` is that of the training base rate.
+    `baselines` those of the baselines by name, all in nats; `majority` is that of the training base rate. `skilled`
+    names the baselines whose own calls pass the test of direction: skill that they have too is said to be so.
 
     1. `skill`: p, adjusted for the trials, is at most 0.05, and the log loss is below the training base rate's and
        below ln 2. An undefined p or log loss is no skill.
@@ -263,12 +271,15 @@ def verdict(pvalue: float | None, trials: int, days: int, log_loss: float, basel
     found = adjusted is not None and adjusted <= ALPHA
     informed = log_loss < min(baselines["majority"], COIN_TOSS)
     enough = days_needed(DETECTABLE) or 0
-    losses = {name: loss for name, loss in {"network": log_loss, **baselines}.items() if isfinite(loss)}
+    rivals = {"network": log_loss, "coin toss": COIN_TOSS, **baselines}
+    losses = {name: loss for name, loss in rivals.items() if isfinite(loss)}
     lowest = min(losses, key=losses.__getitem__, default="none")
     tag: Tag = "skill" if found and informed else "inconclusive" if days < enough else "no evidence of skill"
-    reason = _reason(tag, adjusted, log_loss, baselines["majority"], days, enough)
+    reason = _reason(tag, adjusted, trials, log_loss, baselines["majority"], days, enough)
     if tag == "skill" and lowest != "network":
         reason += f"; but the baseline {lowest} has a lower log loss, {losses[lowest]:.4f}"
+    if tag == "skill" and skilled:
+        reason += f"; the calls of {' and '.join(skilled)} pass the same test of direction"
     inputs = {
         "days": days,
         "days_needed": enough,
@@ -282,10 +293,12 @@ def verdict(pvalue: float | None, trials: int, days: int, log_loss: float, basel
     return Verdict(tag, reason, lowest, known)
 
 
-def _reason(tag: Tag, adjusted: float | None, log_loss: float, majority: float, days: int, enough: int) -> str:
+def _reason(
+    tag: Tag, adjusted: float | None, trials: int, log_loss: float, majority: float, days: int, enough: int
+) -> str:
     direction = "direction p undefined (calls or outcomes do not vary)"
     if adjusted is not None:
-        direction = f"direction p {adjusted:.3g}"
+        direction = f"direction p {adjusted:.3g}" + (f" after {trials} trials" if trials > 1 else "")
     text = f"{direction}, log loss {log_loss:.4f} against {majority:.4f} of the base rate and {COIN_TOSS:.4f} of a coin"
     return f"{days} test days, {enough} needed; {text}" if tag == "inconclusive" else f"{text}, over {days} test days"
 

@@ -50,10 +50,17 @@ class Fit:
 
     @property
     def losses(self) -> tuple[Array, Array]:
-        """Mean training and validation loss by epoch (E,) over the models, each counting as it was when it stopped."""
-        epochs = int(np.isfinite(self.valid_loss).any(axis=0).sum())
-        train, valid = (pd.DataFrame(loss[:, :epochs]).ffill(axis=1) for loss in (self.train_loss, self.valid_loss))
+        """Mean training and validation loss by epoch (E,) over the usable models, each as it was when it stopped."""
+        usable = self.frozen < 0
+        epochs = int(np.isfinite(self.valid_loss[usable]).any(axis=0).sum())
+        both = self.train_loss[usable, :epochs], self.valid_loss[usable, :epochs]
+        train, valid = (pd.DataFrame(loss).ffill(axis=1) for loss in both)
         return train.mean().to_numpy(), valid.mean().to_numpy()
+
+    @property
+    def lost(self) -> list[int]:
+        """Numbers of the models that turned non-finite."""
+        return [int(m) for m in np.flatnonzero(self.frozen >= 0)]
 
     @property
     def live(self) -> "Fit":

@@ -102,7 +102,7 @@ def test_the_summary_puts_the_accuracy_beside_the_majority_class(summary: Summar
     assert rows["prices"] == "file, column 'Adj Close', 3270 sessions to 2013-03-01"
     for step in ("fetch", "windows", "train", "evaluate and plot", "record"):
         assert step in rows["seconds"]
-    assert "mlflow ui --backend-store-uri sqlite:///" in summary.address
+    assert "mlflow ui --port 5000 --backend-store-uri sqlite:///" in summary.address
     assert summary.run_id in summary.address
 
 
@@ -173,7 +173,7 @@ def test_the_configurations_that_were_tried_on_the_same_days_are_counted(runs: R
         retrain(**({"ticker": "TRIED", "source": File(path=AAPL)} | TINY | options))
         return runs()[0].data.metrics["significance/trials"]
 
-    other = Training(epochs=2, seeds=2, learning_rate=0.01)
+    other = Training(epochs=2, seeds=2, learning_rate=0.003)
     assert trials() == 1
     assert trials() == 1, "a repeat is no trial"
     assert trials(training=Training(epochs=2, seeds=2, seed=7)) == 1, "nor is another seed"

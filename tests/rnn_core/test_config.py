@@ -40,6 +40,18 @@ def test_a_model_option_without_effect_is_refused(options: dict[str, object], sa
         Model.model_validate(options)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"device": "cuda"}, "device cuda is for the torch engine; received numpy"),
+        ({"momentum": 0.9}, "momentum is for the optimiser sgd; received adam"),
+    ],
+)
+def test_a_training_option_without_effect_is_refused(options: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Training.model_validate(options)
+
+
 def test_what_does_not_fit_next_day_direction_is_refused() -> None:
     with pytest.raises(ValidationError, match=r"model\.readout: the next day's direction is read from the last state"):
         Retrain(model=Model(readout="steps"))

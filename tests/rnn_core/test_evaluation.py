@@ -77,6 +77,7 @@ def test_baselines_are_called_from_what_their_fold_knew(found: Evaluation, built
 def test_the_confusion_and_the_folds_add_up_to_the_accuracy(found: Evaluation) -> None:
     accuracy = found.scores["test/accuracy"]
     assert found.scores["test/accuracy_low"] < accuracy < found.scores["test/accuracy_high"]
+    assert found.scores["test/up_called_down"] == found.confusion[1, 0]
     assert np.trace(found.confusion) / found.confusion.sum() == pytest.approx(accuracy)
     assert found.confusion[1].sum() == found.calls["up"].sum()
     assert found.folds["hits"].sum() / found.folds["days"].sum() == pytest.approx(accuracy)

@@ -271,7 +271,7 @@ class TestBootstrapMean:
 
 class TestDaysNeeded:
     def test_they_are_the_published_ones(self) -> None:
-        """Issue 4: 616 for 55 %, 3,862 for 52 %."""
+        """616 days for 55 %, 3,862 for 52 %."""
         assert days_needed(0.55) == 616
         assert days_needed(0.52) == 3862
 
