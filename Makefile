@@ -21,8 +21,8 @@ lint: .venv/installed-dev
 up: .venv/installed  ## Prefect server, worker, deployments and MLflow UI, until Ctrl-C
 	$(BIN)/python -m flows.stack
 
-bench: .venv/installed-dev
-	$(BIN)/python -m benchmarks
+bench: .venv/installed-dev  ## Speed; `python -m benchmarks honesty` asks the verdict, for the better part of an hour
+	$(BIN)/python -m benchmarks engines
 
 lock: .venv/installed-dev  ## Write down the versions that are installed now
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
