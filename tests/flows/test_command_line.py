@@ -31,13 +31,13 @@ def with_row(row: int, column: str, value: object) -> str:
 
 
 FILES: dict[str, tuple[str | bytes, str]] = {
-    "empty": ("", "prices.csv"),
-    "binary": (bytes(range(256)) * 40, "prices.csv"),
+    "empty": ("", "prices.csv: cannot be read as CSV or Parquet: No columns"),
+    "binary": (bytes(range(256)) * 40, "prices.csv: cannot be read as CSV or Parquet: 'utf-8'"),
     "no price column": (ROWS[["Date", "Volume"]].to_csv(index=False), "'Date', 'Volume'"),
     "text in the prices": (with_row(5, "Adj Close", "n/a!"), "n/a!"),
     "twenty rows": (ROWS.head(20).to_csv(index=False), "needs 603"),
-    "one repeated price": (edited(**{"Adj Close": 7.0}), "7"),
-    "null prices": (with_row(5, "Adj Close", np.nan), "7"),
+    "one repeated price": (edited(**{"Adj Close": 7.0}), "'Adj Close' is 7 in all 700 sessions"),
+    "null prices": (with_row(5, "Adj Close", np.nan), "has no price (nan of 2000-03-08) in lines 7"),
     "an infinite price": (with_row(5, "Adj Close", np.inf), "inf"),
     "a negative price": (with_row(5, "Adj Close", -1.0), "-1"),
     "duplicate dates": (with_row(5, "Date", "2000-03-01"), "2000-03-01"),

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import mlflow
 import numpy as np
@@ -16,6 +18,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.states import Cancelled, Cancelling, Crashed
 
 from flows import tracking
 from flows.retrain import retrain
@@ -190,16 +194,28 @@ def test_now_hides_what_came_after_it(runs: Runs) -> None:
     assert runs()[0].data.tags["data.last"] == "2005-02-28", "the session was still open"
 
 
-def test_a_cancelled_or_crashed_flow_leaves_no_run_running(runs: Runs) -> None:
-    experiment = tracking.experiment_id("retrain")
-    client = MlflowClient()
-    for status in ("KILLED", "FAILED"):
-        left = client.create_run(experiment, tags={"prefect.flow_run_id": f"flow-{status}"})
-        other = client.create_run(experiment, tags={"prefect.flow_run_id": "another"})
-        tracking.close_runs_of(f"flow-{status}", status)
-        assert client.get_run(left.info.run_id).info.status == status
-        assert client.get_run(other.info.run_id).info.status == "RUNNING"
-        client.set_terminated(other.info.run_id)
+@pytest.mark.parametrize(
+    ("hooks", "state", "status"),
+    [
+        (retrain.on_cancellation_hooks, Cancelling(), "KILLED"),
+        (retrain.on_cancellation_hooks, Cancelled(), "KILLED"),
+        (retrain.on_crashed_hooks, Crashed(), "FAILED"),
+    ],
+)
+def test_the_hooks_of_a_cancelled_or_crashed_flow_close_its_run_and_no_other(
+    hooks: list[Any], state: State[Any], status: str
+) -> None:
+    client, experiment = MlflowClient(), tracking.experiment_id("retrain")
+    mine, another = FlowRun(flow_id=uuid4()), FlowRun(flow_id=uuid4())
+    left, other = (
+        client.create_run(experiment, tags={"prefect.flow_run_id": str(run.id)}).info.run_id for run in (mine, another)
+    )
+    assert hooks
+    for hook in hooks:
+        hook(retrain, mine, state)
+    assert client.get_run(left).info.status == status
+    assert client.get_run(other).info.status == "RUNNING"
+    client.set_terminated(other)
 
 
 def test_an_interrupted_run_is_killed_not_running(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
