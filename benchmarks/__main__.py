@@ -1,4 +1,4 @@
-"""Run the benchmarks named on the command line, all of them if none is."""
+"""Run the benchmarks named on the command line, all of them if none is; exit 1 if one says that a bound is broken."""
 
 import platform
 import sys
@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 from benchmarks import engines, honesty
 
-BENCHMARKS: dict[str, Callable[[], None]] = {"engines": engines.main, "honesty": honesty.main}
+BENCHMARKS: dict[str, Callable[[], list[str]]] = {"engines": engines.main, "honesty": honesty.main}
 
 
 def main(names: list[str]) -> int:
@@ -17,9 +17,10 @@ def main(names: list[str]) -> int:
         return 2
     versions = ", ".join(f"{package} {version(package)}" for package in ("numpy", "torch"))
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, {versions}")
-    for name in names or BENCHMARKS:
-        BENCHMARKS[name]()
-    return 0
+    broken = [sentence for name in names or BENCHMARKS for sentence in BENCHMARKS[name]()]
+    for sentence in broken:
+        print(f"error: {sentence}", file=sys.stderr)
+    return 1 if broken else 0
 
 
 sys.exit(main(sys.argv[1:]))

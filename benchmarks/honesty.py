@@ -8,11 +8,16 @@ Each series goes the whole way: windows, purged folds, training, evaluation, ver
     weak        the same with 0.55: the power is reported
 """
 
+import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import SimpleQueue
+from typing import Any
 
 import numpy as np
 from scipy.stats import binom
@@ -24,24 +29,71 @@ from rnn_core.problems import windows
 from rnn_core.sources import Prices, random_walk
 from rnn_core.training import fit, predict
 
-DAYS = 1800
+DAYS, FEWEST_TEST_DAYS = 1800, 1100
 TRAINING = Training(dtype="float32")
+
+
+def most_false(series: int) -> int:
+    """The number of finds that a true rate of 5 % exceeds once in forty."""
+    return int(binom.ppf(0.975, series, 0.05))
 
 
 @dataclass(frozen=True)
 class Control:
+    """Series of one kind, and between which shares of them skill must be found."""
+
     name: str
     series: int
     edge: float = 0.0
     drift: float = 0.5  # probability of a day up
+    least_skill: float = 0.0
+    least_accuracy: float = 0.0
+
+    @property
+    def false(self) -> bool:
+        """Whether skill that is found is found by chance."""
+        return self.edge == 0
 
 
 CONTROLS = (
     Control("null", 200),
     Control("drift", 200, drift=0.55),
-    Control("planted", 100, edge=0.10),
+    Control("planted", 100, edge=0.10, least_skill=0.95, least_accuracy=0.57),
     Control("weak", 100, edge=0.05),
 )
+
+
+@dataclass(frozen=True)
+class Result:
+    """Counts of the verdicts, the mean accuracy and the fewest test days of a control's series."""
+
+    control: Control
+    verdicts: Counter[str]
+    accuracy: float
+    test_days: int
+    seconds: float
+
+    def __str__(self) -> str:
+        skill, none, inconclusive = (self.verdicts[tag] for tag in ("skill", "no evidence of skill", "inconclusive"))
+        name, series = self.control.name, self.control.series
+        return (
+            f"{name:9}{series:7}{skill:7}{none:6}{inconclusive:14}"
+            f"{self.accuracy:10.3f}{self.test_days:11}{self.seconds:6.0f}"
+        )
+
+    @property
+    def broken(self) -> list[str]:
+        """The bounds that do not hold, one sentence each."""
+        control, skill = self.control, self.verdicts["skill"]
+        least, most = round(control.least_skill * control.series), most_false(control.series)
+        said = {
+            f"skill in {skill}, at most {most} by chance": control.false and skill > most,
+            f"skill in {skill}, at least {least} are asked": skill < least,
+            f"{self.verdicts['inconclusive']} inconclusive": self.verdicts["inconclusive"] > 0,
+            f"accuracy {self.accuracy:.3f}, {control.least_accuracy} is asked": self.accuracy < control.least_accuracy,
+            f"{self.test_days} test days, {FEWEST_TEST_DAYS} are asked": self.test_days < FEWEST_TEST_DAYS,
+        }
+        return [f"{control.name}: {sentence}" for sentence, holds in said.items() if holds]
 
 
 def prices(control: Control, seed: int) -> Prices:
@@ -55,49 +107,44 @@ def prices(control: Control, seed: int) -> Prices:
     return Prices("CONTROL", frame, "synthetic", "close", "XNYS")
 
 
-def verdicts(control: Control, training: Training = TRAINING) -> Iterator[tuple[str, float, int]]:
-    """The verdict, the accuracy and the number of test days of each series."""
+def judge(control: Control, training: Training, seed: int) -> tuple[str, float, int]:
+    """The verdict, the accuracy and the number of test days of one series."""
     settings = Evaluation()
-    for seed in range(control.series):
-        built = windows(Problem(), prices(control, seed))
-        walk = folds(settings, built)
-        fitted = fit(Model(), training, built, walk)
-        logits = predict(fitted, built.x, walk.test.repeat(training.seeds, axis=0))
-        found = evaluate(built, walk, logits, settings, shrinkage=training.shrinkage)
-        yield found.verdict.tag, found.scores["test/accuracy"], len(found.calls)
+    built = windows(Problem(), prices(control, seed))
+    walk = folds(settings, built)
+    fitted = fit(Model(), training, built, walk)
+    logits = predict(fitted, built.x, walk.test.repeat(training.seeds, axis=0))
+    found = evaluate(built, walk, logits, settings, shrinkage=training.shrinkage)
+    return found.verdict.tag, found.scores["test/accuracy"], len(found.calls)
 
 
-def most_false(series: int) -> int:
-    """The number of finds that a true rate of 5 % exceeds once in forty."""
-    return int(binom.ppf(0.975, series, 0.05))
-
-
-def run(control: Control, training: Training = TRAINING) -> tuple[Counter[str], float, int]:
-    """Counts of the verdicts, the mean accuracy and the fewest test days, with a counter in a terminal."""
-    tags: Counter[str] = Counter()
-    accuracies, fewest = [], DAYS
-    for tag, accuracy, days in verdicts(control, training):
-        tags[tag] += 1
-        accuracies.append(accuracy)
-        fewest = min(fewest, days)
+def run(control: Control, training: Training = TRAINING, over: Callable[..., Iterable[Any]] = map) -> Result:
+    """Judge every series of the control by the mapping `over`, with a counter in a terminal."""
+    before, found = time.perf_counter(), []
+    for one in over(partial(judge, control, training), range(control.series)):
+        found.append(one)
         if sys.stderr.isatty():
-            print(f"\r{control.name}: {tags.total()} of {control.series}", end="", file=sys.stderr)
-    return tags, float(np.mean(accuracies)), fewest
+            print(f"\r{control.name}: {len(found)} of {control.series}", end="", file=sys.stderr)
+    tags, accuracies, days = zip(*found, strict=True)
+    return Result(control, Counter(tags), float(np.mean(accuracies)), min(days), time.perf_counter() - before)
 
 
-def main(share: float = 1.0) -> None:
+def main(share: float = 1.0) -> list[str]:
+    """Print a line a control; returns the bounds that were broken."""
     print(f"{DAYS} days each, default configuration in float32")
-    print(
-        f"{'control':9}{'series':>7}{'skill':>7}{'none':>6}{'inconclusive':>14}"
-        f"{'accuracy':>10}{'test days':>11}{'s':>6}"
-    )
-    for control in CONTROLS:
-        control = replace(control, series=max(1, round(control.series * share)))
-        before = time.perf_counter()
-        tags, accuracy, days = run(control)
-        seconds = time.perf_counter() - before
-        counts = tags["skill"], tags["no evidence of skill"], tags["inconclusive"]
-        print(
-            f"{control.name:9}{control.series:7}{counts[0]:7}{counts[1]:6}{counts[2]:14}{accuracy:10.3f}{days:11}{seconds:6.0f}"
-        )
-    print(f"a null or drifting control may find skill {most_false(200)} times in 200")
+    print(f"{'control':9}{'series':>7}{'skill':>7}{'none':>6}{'inconclusive':>14}", end="")
+    print(f"{'accuracy':>10}{'test days':>11}{'s':>6}")
+    broken, cores = [], SimpleQueue()
+    for core in os.sched_getaffinity(0):
+        cores.put(core)
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), initializer=_keep_to_one, initargs=(cores,)) as pool:
+        for control in CONTROLS:
+            result = run(replace(control, series=max(1, round(control.series * share))), over=pool.map)
+            print(result, flush=True)
+            broken += result.broken
+    return broken
+
+
+def _keep_to_one(cores: Any) -> None:
+    """A series is too small for the threads of a stack to pay: each process keeps to a core of its own."""
+    os.sched_setaffinity(0, {cores.get()})

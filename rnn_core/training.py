@@ -138,7 +138,7 @@ def fit(
             break
         order = _batches(train, streams["order"], training.batch_size)
         train_loss[:, epoch] = engine.train_epoch(np.where(learning[:, None, None], order, -1), schedule.rate(epoch))
-        valid_loss[:, epoch] = np.where(learning, engine.loss(valid), np.nan)
+        valid_loss[:, epoch] = engine.loss(np.where(learning[:, None], valid, -1))
         better = valid_loss[:, epoch] < best_loss
         best_loss[better], best_epoch[better] = valid_loss[better, epoch], epoch
         for name, value in engine.params.items():

@@ -5,7 +5,7 @@ each model sees, in which order, and keeps no schedule of its own, so both engin
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Protocol
 
@@ -30,6 +30,10 @@ class Inputs:
     center: Array
     scale: Array
     lengths: Array | None = None
+
+    def of(self, models: Array) -> "Inputs":
+        """The same windows as `models` (m,) of the stack see them."""
+        return replace(self, center=self.center[models], scale=self.scale[models])
 
     def batch(self, models: Array, rows: Array) -> tuple[Array, Array | None]:
         """`rows` (m, B) as `models` (m,) see them, (m, B, T, I), and their lengths (m, B).
@@ -79,7 +83,7 @@ class Engine(Protocol):
         ...
 
     def loss(self, rows: Array) -> Array:
-        """Mean loss of each model (M,) over `rows` (M, v), without dropout and without learning."""
+        """Mean loss of each model (M,) over `rows` (M, v) without dropout or learning; NaN without a row."""
         ...
 
     @property

@@ -67,9 +67,12 @@ class NumpyEngine:
 
     @EXPLODING
     def loss(self, rows: Array) -> Array:
-        """Mean loss of each model (M,) over `rows` (M, v)."""
-        logits = predict(self._model, self.params, self._inputs, rows)
-        return self._loss(logits, *self._targets.batch(rows), self._targets.class_weights)[0]
+        """Mean loss of each model (M,) over `rows` (M, v); what has no row costs nothing."""
+        busy, losses = np.flatnonzero((rows >= 0).any(axis=1)), np.full(len(rows), np.nan)
+        params = _unflatten(self._flat[busy], self._shapes)
+        logits = predict(self._model, params, self._inputs.of(busy), rows[busy])
+        losses[busy] = self._loss(logits, *self._targets.batch(rows[busy]), self._targets.class_weights)[0]
+        return losses
 
     @EXPLODING
     def _train(self, models: Array, rows: Array, rate: Array) -> Array:

@@ -84,7 +84,8 @@ class TorchEngine:
     def loss(self, rows: Array) -> Array:
         """Mean loss of each model (M,) over `rows` (M, v)."""
         with torch.no_grad():
-            return _array(self._loss(self._flat, rows, None)[0])
+            losses = _array(self._loss(self._flat, rows, None)[0])
+        return np.where((rows >= 0).any(axis=1), losses, np.nan)
 
     def _loss(self, flat: Tensor, rows: Array, rngs: Sequence[np.random.Generator] | None) -> tuple[Tensor, Array]:
         """Mean loss of each model (M,) over the batch `rows` (M, B), and what of it was scored (M, B, S)."""

@@ -138,6 +138,15 @@ def engine_of(name: str, cell: Cell, options: dict[str, Any], models: int = 3) -
     return engines.start(model, training, inputs, replace(targets, class_weights=weights), params, generators(models))
 
 
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+def test_a_model_without_rows_has_no_loss_and_the_others_keep_theirs(name: str) -> None:
+    engine = started(name, Model(hidden_size=5))
+    every = np.tile(np.arange(ROWS), (3, 1))
+    some = np.where(np.array([True, False, True])[:, None], every, -1)
+    expected = engine.loss(every)
+    np.testing.assert_array_equal(engine.loss(some), [expected[0], np.nan, expected[2]])
+
+
 def chosen(section: type[BaseModel], options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name in section.model_fields}
 
