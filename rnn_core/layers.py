@@ -134,7 +134,7 @@ def run_recurrent(
     padding = None if lengths is None else _padding(lengths, x.shape[2])
     initial = _initial_states([h0, c0] if cell == "lstm" else [h0], params, x, places[-1].stop)
 
-    y = _without(padding, np.moveaxis(x, 2, 0))  # (T, M, N, I)
+    y = _without(padding, _time_first(x))
     finals, backwards = [], []
     for layer, place in enumerate(places):
         y, drop_backward = _drop(y, dropout if layer > 0 else 0.0, rng, axis=1)
@@ -144,7 +144,7 @@ def run_recurrent(
         backwards.append((layer_backward, drop_backward))
 
     def backward(d_output: Array | None, d_state: State | None = None) -> tuple[Params, Array, State]:
-        dy = np.zeros_like(y) if d_output is None else _without(padding, np.moveaxis(d_output, 2, 0))
+        dy = np.zeros_like(y) if d_output is None else _without(padding, _time_first(d_output))
         d_final = [np.zeros_like(state) for state in initial] if d_state is None else _parts(d_state)
         grads: Params = {}
         d_initials = []
@@ -153,9 +153,19 @@ def run_recurrent(
             dy = drop_backward(dy)
             grads |= layer_grads
             d_initials.append(d_initial)
-        return {name: grads[name] for name in params}, np.moveaxis(dy, 0, 2), _state(d_initials[::-1])
+        return {name: grads[name] for name in params}, _time_third(dy), _state(d_initials[::-1])
 
-    return np.moveaxis(y, 0, 2), _state(finals), backward
+    return _time_third(y), _state(finals), backward
+
+
+def _time_first(x: Array) -> Array:
+    """(M, N, T, I) as (T, M, N, I)."""
+    return x.transpose(2, 0, 1, 3)
+
+
+def _time_third(y: Array) -> Array:
+    """(T, M, N, H) as (M, N, T, H)."""
+    return y.transpose(1, 2, 0, 3)
 
 
 def _padding(lengths: Array | Sequence[int], seq_len: int) -> Array:
@@ -302,7 +312,8 @@ def _input_bias(cell: str, own: Params) -> Array:
 
 def _rows(a: Array) -> Array:
     """All steps of a model as the rows of one matrix: (T, ..., M, N, H) as (..., M, T·N, H)."""
-    return np.moveaxis(a, 0, -3).reshape(*a.shape[1:-2], -1, a.shape[-1])
+    first = range(1, a.ndim - 2)  # np.moveaxis takes longer than a small product
+    return a.transpose(*first, 0, a.ndim - 2, a.ndim - 1).reshape(*a.shape[1:-2], -1, a.shape[-1])
 
 
 def _sum_rows(a: Array) -> Array:
@@ -617,7 +628,9 @@ def linear(params: Params, x: Array) -> tuple[Array, Callable[[Array], tuple[Par
         grads = {"weight": np.matmul(d_rows.swapaxes(1, 2), rows)}
         if "bias" in params:
             grads["bias"] = _sum_rows(d_rows)
-        return grads, np.matmul(d_rows, weight).reshape(x.shape)
+        outer = weight.shape[1] == 1  # of two vectors: many times faster than as a product of matrices
+        d_x = d_rows * weight if outer else np.matmul(d_rows, weight)
+        return grads, d_x.reshape(x.shape)
 
     return y.reshape(shape), backward
 

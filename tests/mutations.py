@@ -144,8 +144,8 @@ FAULTS = {
     ),
     "padding not zeroed, whatever it holds": Fault(
         "layers.py",
-        "    y = _without(padding, np.moveaxis(x, 2, 0))",
-        "    y = np.moveaxis(x, 2, 0).copy()",
+        "    y = _without(padding, _time_first(x))",
+        "    y = _time_first(x).copy()",
         ("test_layers.py::test_what_the_padding_holds_changes_no_bit[lstm]",),
     ),
     "dropout on a net of one layer": Fault(
@@ -156,8 +156,8 @@ FAULTS = {
     ),
     "dropout behind the last layer": Fault(
         "layers.py",
-        "return np.moveaxis(y, 0, 2), _state(finals), backward",
-        "return _drop(np.moveaxis(y, 0, 2), dropout, rng, axis=0)[0], _state(finals), backward",
+        "return _time_third(y), _state(finals), backward",
+        "return _drop(_time_third(y), dropout, rng, axis=0)[0], _state(finals), backward",
         ("test_layers.py::test_dropout_stands_between_layers_only_as_a_chain_of_torch_layers_under_its_masks[gru]",),
     ),
     "one dropout mask for all models": Fault(

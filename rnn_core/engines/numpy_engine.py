@@ -1,8 +1,11 @@
 """The NumPy engine: hand-written backpropagation through time, in chunks of models that stay in cache, on threads."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import reduce
+from typing import Any, TypeAlias
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -14,8 +17,10 @@ from rnn_core.engines import Inputs, Tally, Targets, rule_of
 from rnn_core.losses import LOSSES
 from rnn_core.network import network
 
+Map: TypeAlias = Callable[..., Iterable[Any]]
 EXPLODING = np.errstate(over="ignore", invalid="ignore")  # a model that turns non-finite is frozen, not warned of
 CHUNK = 32  # models of one pass: their activations fit a core's second-level cache
+MICRO_BATCH = 256  # rows of one pass, for the same reason
 PREDICTED_ROWS = 64  # rows of one prediction batch, always: BLAS gives other bits for other batch sizes
 
 
@@ -61,7 +66,12 @@ class NumpyEngine:
         """Update on batches of `rows` (M, steps, B) at `rate` (M,); returns each model's mean training loss (M,)."""
         busy = np.flatnonzero((rows >= 0).any(axis=(1, 2)) & (self.frozen < 0))
         losses = np.full(len(rows), np.nan)
-        losses[busy] = np.concatenate(_on_threads(lambda models: self._train(models, rows[models], rate[models]), busy))
+        with _threads() as threads:
+            over_models, over_rows = (threads, map) if len(busy) > CHUNK else (map, threads)
+            chunks = _chunks(busy)
+            trained = over_models(lambda some: self._train(some, rows[some], rate[some], over_rows), chunks)
+            for models, loss in zip(chunks, trained, strict=True):
+                losses[models] = loss
         self._updates += rows.shape[1]
         return losses
 
@@ -69,13 +79,15 @@ class NumpyEngine:
     def loss(self, rows: Array) -> Array:
         """Mean loss of each model (M,) over `rows` (M, v); what has no row costs nothing."""
         busy, losses = np.flatnonzero((rows >= 0).any(axis=1)), np.full(len(rows), np.nan)
+        if not len(busy):
+            return losses
         params = _unflatten(self._flat[busy], self._shapes)
         logits = predict(self._model, params, self._inputs.of(busy), rows[busy])
         losses[busy] = self._loss(logits, *self._targets.batch(rows[busy]), self._targets.class_weights)[0]
         return losses
 
     @EXPLODING
-    def _train(self, models: Array, rows: Array, rate: Array) -> Array:
+    def _train(self, models: Array, rows: Array, rate: Array, over_rows: Map) -> Array:
         """One epoch of `models` (m,) over their `rows` (m, steps, B); returns their mean losses (m,)."""
         flat, state = self._flat[models], {name: value[models] for name, value in self._memory.items()}
         params, rngs = _unflatten(flat, self._shapes), [self._rngs[m] for m in models]
@@ -83,7 +95,7 @@ class NumpyEngine:
         for step in range(rows.shape[1]):
             x, lengths = self._inputs.batch(models, rows[:, step])
             y, mask = self._targets.batch(rows[:, step])
-            logits, backward = network(params, x, self._model, lengths=lengths, rng=rngs, truncate=self._truncate)
+            logits, backward = self._network(params, x, lengths, rngs, over_rows)
             loss, dlogits = self._loss(logits, y, mask, self._targets.class_weights)
             grads = _flatten(backward(dlogits))
             alive = self.frozen[models] < 0
@@ -95,14 +107,42 @@ class NumpyEngine:
             self._memory[name][models] = value
         return tally.mean
 
+    def _network(
+        self, params: Params, x: Array, lengths: Array | None, rngs: list[np.random.Generator], over_rows: Map
+    ) -> tuple[Array, Callable[[Array], Params]]:
+        """`network` in micro-batches, each forward and then each backward mapped by `over_rows`.
+
+        The gradients are added in the order of the rows, so the bits are the same on any number of threads. Dropout
+        draws for the whole batch, which then goes through in one.
+        """
+        rows = x.shape[1]
+        size = rows if self._model.dropout else MICRO_BATCH
+        pieces = [slice(start, start + size) for start in range(0, rows, size)]
+
+        @EXPLODING  # which holds in one thread
+        def forward(piece: slice) -> tuple[Array, Callable[[Array], Params]]:
+            ends = None if lengths is None else lengths[:, piece]
+            return network(params, x[:, piece], self._model, lengths=ends, rng=rngs, truncate=self._truncate)
+
+        if len(pieces) == 1:
+            return forward(pieces[0])
+        logits, backwards = zip(*over_rows(forward, pieces), strict=True)
+
+        def backward(dlogits: Array) -> Params:
+            grads = over_rows(EXPLODING(lambda piece, back: back(dlogits[:, piece])), pieces, backwards)
+            return reduce(lambda total, own: {name: total[name] + own[name] for name in total}, grads)
+
+        return np.concatenate(logits, axis=1), backward
+
 
 def predict(model: Model, params: Params, inputs: Inputs, rows: Array) -> Array:
     """Logits (M, s, S, O) of `rows` (M, s); whatever stands at padding (−1) means nothing.
 
     Rows go through in batches of one fixed size, so a row gives the same bits alone as among many.
     """
-    pieces = _on_threads(lambda models: _logits(model, params, inputs, models, rows[models]), np.arange(len(rows)))
-    return np.concatenate(pieces)
+    with _threads() as threads:
+        chunks = _chunks(np.arange(len(rows)))
+        return np.concatenate(list(threads(lambda m: _logits(model, params, inputs, m, rows[m]), chunks)))
 
 
 @EXPLODING
@@ -118,11 +158,15 @@ def _logits(model: Model, params: Params, inputs: Inputs, models: Array, rows: A
     return np.concatenate(logits, axis=1)[:, :count]
 
 
-def _on_threads(work: Callable[[Array], Array], models: Array) -> list[Array]:
-    """What `work` returns for each chunk of `models` (m,), in order; chunks run side by side, one thread each."""
-    chunks = [models[start : start + CHUNK] for start in range(0, max(len(models), 1), CHUNK)]
+def _chunks(models: Array) -> list[Array]:
+    return [models[start : start + CHUNK] for start in range(0, len(models), CHUNK)]
+
+
+@contextmanager
+def _threads() -> Iterator[Map]:
+    """A `map` on a thread a core, each with a BLAS of one thread."""
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return list(pool.map(work, chunks))
+        yield pool.map
 
 
 def _flatten(params: Params) -> Array:

@@ -83,9 +83,11 @@ class TorchEngine:
 
     def loss(self, rows: Array) -> Array:
         """Mean loss of each model (M,) over `rows` (M, v)."""
+        busy = (rows >= 0).any(axis=1)
+        if not busy.any():
+            return np.full(len(rows), np.nan)
         with torch.no_grad():
-            losses = _array(self._loss(self._flat, rows, None)[0])
-        return np.where((rows >= 0).any(axis=1), losses, np.nan)
+            return np.where(busy, _array(self._loss(self._flat, rows, None)[0]), np.nan)
 
     def _loss(self, flat: Tensor, rows: Array, rngs: Sequence[np.random.Generator] | None) -> tuple[Tensor, Array]:
         """Mean loss of each model (M,) over the batch `rows` (M, B), and what of it was scored (M, B, S)."""

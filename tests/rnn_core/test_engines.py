@@ -138,6 +138,34 @@ def engine_of(name: str, cell: Cell, options: dict[str, Any], models: int = 3) -
     return engines.start(model, training, inputs, replace(targets, class_weights=weights), params, generators(models))
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"readout": "steps", "bidirectional": True}, {"num_layers": 2, "dropout": 0.5}]
+)
+@pytest.mark.parametrize("lengths", [None, np.arange(ROWS) % STEPS + 1], ids=["whole", "lengths"])
+def test_micro_batches_add_up_to_the_batch_on_any_number_of_threads(
+    options: dict[str, Any], lengths: Array | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, training = Model(cell="gru", hidden_size=4, **options), Training(optimiser="sgd", clip_norm=None)
+    inputs, _ = problem(1)
+    steps = STEPS if model.readout == "steps" else 1
+    rng = np.random.default_rng(2)
+    targets = Targets(rng.random((ROWS, steps, 1)).round(), rng.random((ROWS, steps)) < 0.7)
+
+    def trained(rows: int, cores: set[int]) -> tuple[Array, Params]:
+        monkeypatch.setattr(numpy_engine, "MICRO_BATCH", rows)
+        monkeypatch.setattr(numpy_engine.os, "sched_getaffinity", lambda process: cores)
+        params = initial_params(model, FEATURES, 1, generators(1), "float64")
+        engine = engines.start(model, training, replace(inputs, lengths=lengths), targets, params, generators(1))
+        return engine.train_epoch(np.arange(ROWS).reshape(1, 1, ROWS), np.array([0.1])), engine.params
+
+    whole, one, many = trained(ROWS, {0}), trained(7, {0}), trained(7, {0, 1, 2})
+    np.testing.assert_allclose(one[0], whole[0], rtol=1e-12)
+    np.testing.assert_array_equal(one[0], many[0])
+    for name in whole[1]:
+        np.testing.assert_allclose(one[1][name], whole[1][name], rtol=1e-10, atol=1e-12, err_msg=name)
+        np.testing.assert_array_equal(one[1][name], many[1][name], err_msg=name)
+
+
 @pytest.mark.parametrize("name", ["numpy", "torch"])
 def test_a_model_without_rows_has_no_loss_and_the_others_keep_theirs(name: str) -> None:
     engine = started(name, Model(hidden_size=5))
@@ -145,6 +173,23 @@ def test_a_model_without_rows_has_no_loss_and_the_others_keep_theirs(name: str) 
     some = np.where(np.array([True, False, True])[:, None], every, -1)
     expected = engine.loss(every)
     np.testing.assert_array_equal(engine.loss(some), [expected[0], np.nan, expected[2]])
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+def test_no_model_with_rows_is_nothing_to_do(name: str) -> None:
+    engine = started(name, Model(hidden_size=5))
+    nothing = np.full((3, 1, BATCH), -1)
+    assert np.isnan(engine.train_epoch(nothing, np.ones(3))).all()
+    assert np.isnan(engine.loss(nothing[:, 0])).all()
+    assert np.isnan(engine.loss(np.empty((3, 0), dtype=int))).all()
+
+
+def test_a_micro_batch_that_overflows_freezes_its_model_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numpy_engine, "MICRO_BATCH", 8)
+    engine = started("numpy", Model(cell="rnn_relu"), 1, optimiser="sgd", clip_norm=None)
+    for _ in range(5):
+        engine.train_epoch(np.arange(ROWS).reshape(1, 1, ROWS), np.array([1e300]))
+    assert engine.frozen.tolist() == [1]
 
 
 def chosen(section: type[BaseModel], options: dict[str, Any]) -> dict[str, Any]:
