@@ -27,7 +27,7 @@ from rnn_core.evaluation import evaluate
 from rnn_core.folds import folds
 from rnn_core.problems import windows
 from rnn_core.sources import Prices, random_walk
-from rnn_core.training import fit, predict
+from rnn_core.training import fit, out_of_sample
 
 DAYS, FEWEST_TEST_DAYS = 1800, 1100
 TRAINING = Training(dtype="float32")
@@ -113,7 +113,7 @@ def judge(control: Control, training: Training, seed: int) -> tuple[str, float, 
     built = windows(Problem(), prices(control, seed))
     walk = folds(settings, built)
     fitted = fit(Model(), training, built, walk)
-    logits = predict(fitted, built.x, walk.test.repeat(training.seeds, axis=0))
+    logits = out_of_sample(fitted, built, walk)
     found = evaluate(built, walk, logits, settings, shrinkage=training.shrinkage)
     return found.verdict.tag, found.scores["test/accuracy"], len(found.calls)
 

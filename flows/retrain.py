@@ -69,7 +69,7 @@ def retrain(
     laps = Laps()
     with tracking.run("retrain", config, str(this_run.id)) as run_id:
         laps.end("start")
-        prices = prices_or_fallback(config, config.now or datetime.now(UTC))
+        prices = prices_or_fallback(config.source, config.ticker, config.now or datetime.now(UTC))
         tracking.log_prices(run_id, prices)
         laps.end("fetch")
         windows, folds = build_windows(config.problem, config.evaluation, prices)
@@ -91,18 +91,18 @@ def retrain(
     return summary
 
 
-def prices_or_fallback(config: Retrain, now: datetime) -> Prices:
+def prices_or_fallback(source: Yahoo | File | Synthetic, ticker: str, now: datetime) -> Prices:
     """Prices from the source, or what `source.fallback` allows in their place; each warning goes to the log.
 
     Raises:
         PricesUnavailable: Yahoo cannot be had and `source.fallback` is `none`.
     """
     try:
-        prices = fetch_prices(config.source, config.ticker, now)
+        prices = fetch_prices(source, ticker, now)
     except PricesUnavailable as reason:
-        if not isinstance(config.source, Yahoo):
+        if not isinstance(source, Yahoo):
             raise
-        prices = sources.fall_back(config.source, config.ticker, now, reason)
+        prices = sources.fall_back(source, ticker, now, reason)
     for warning in prices.warnings:
         get_run_logger().warning(warning)
     return prices

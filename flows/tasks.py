@@ -16,17 +16,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from rnn_core import plots, sources
-from rnn_core.arrays import Array
+from rnn_core.arrays import Array, Params
 from rnn_core.config import Evaluation as EvaluationConfig
-from rnn_core.config import File, Model, Problem, Synthetic, Training, Yahoo
+from rnn_core.config import File, Model, Problem, Study, Synthetic, Training, Yahoo
 from rnn_core.errors import PricesUnavailable
 from rnn_core.evaluation import Evaluation, evaluate
 from rnn_core.explain import explain
 from rnn_core.folds import Folds, folds
 from rnn_core.plots import Figures
-from rnn_core.problems import Windows, windows
+from rnn_core.problems import Sequences, Windows, windows
 from rnn_core.sources import Prices
-from rnn_core.training import Fit, OnEpoch, fit, predict
+from rnn_core.studies import LESSONS
+from rnn_core.studies.lesson import Finding, Trained, Variants
+from rnn_core.training import Fit, OnEpoch, fit, out_of_sample
 
 IN_MEMORY: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}  # Prefect would hash and pickle arrays
 
@@ -57,10 +59,17 @@ def build_windows(problem: Problem, evaluation: EvaluationConfig, prices: Prices
 
 
 @task(name="train", **IN_MEMORY)
-def train(model: Model, training: Training, windows: Windows, folds: Folds) -> Fit:
+def train(
+    model: Model,
+    training: Training,
+    sequences: Sequences,
+    folds: Folds,
+    params0: Params | None = None,
+    order: Array | None = None,
+) -> Fit:
     """Train every seed of every fold by backpropagation through time."""
     with _progress(training.epochs) as on_epoch:
-        return fit(model, training, windows, folds, on_epoch=on_epoch)
+        return fit(model, training, sequences, folds, params0=params0, order=order, on_epoch=on_epoch)
 
 
 @task(name="evaluate and plot", **IN_MEMORY)
@@ -68,10 +77,29 @@ def evaluate_and_plot(
     fit: Fit, windows: Windows, folds: Folds, settings: EvaluationConfig, trials: int, title: str
 ) -> tuple[Evaluation, Figures]:
     """Score and judge the out-of-sample calls of every fold, and draw the figures."""
-    logits = predict(fit, windows.x, folds.test.repeat(fit.training.seeds, axis=0))
+    logits = out_of_sample(fit, windows, folds)
     evaluation = evaluate(windows, folds, logits, settings, shrinkage=fit.training.shrinkage, trials=trials)
     explanation = explain(fit, windows, folds.test.repeat(fit.training.seeds, axis=0))
     return evaluation, plots.figures(fit, evaluation, explanation, windows.features, title)
+
+
+@task(name="make data", **IN_MEMORY)
+def make_data(study: Study) -> Any:
+    """What a lesson makes for itself to learn from."""
+    return LESSONS[study.name].data(study)
+
+
+@task(name="build sequences", **IN_MEMORY)
+def build_sequences(study: Study, data: Any) -> Variants:
+    """What a lesson trains: sequences with their targets, folds and networks."""
+    return LESSONS[study.name].variants(study, data)
+
+
+@task(name="evaluate and plot", **IN_MEMORY)
+def find_and_plot(study: Study, data: Any, trained: dict[str, Trained]) -> Finding:
+    """What a lesson found, in figures and sentences."""
+    with plots.style():
+        return LESSONS[study.name].finding(study, data, trained)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import mlflow
+import numpy as np
 import pandas as pd
 from filelock import FileLock
 from mlflow.entities import Metric, Param, RunTag
@@ -28,12 +29,13 @@ from sqlalchemy.exc import SQLAlchemyError
 import rnn_core
 from flows import served_model
 from rnn_core import interchange
-from rnn_core.config import Retrain, config_hash, flatten
+from rnn_core.config import Retrain, Study, config_hash, flatten
 from rnn_core.errors import TrackingError
 from rnn_core.evaluation import Evaluation
 from rnn_core.plots import Figures
 from rnn_core.problems import prices_needed
 from rnn_core.sources import Prices
+from rnn_core.studies.lesson import Finding, Trained
 from rnn_core.training import Fit
 
 SQLITE = "sqlite:///"
@@ -71,21 +73,19 @@ def experiment_id(name: str) -> str:
 
 
 @contextmanager
-def run(experiment: str, config: Retrain, flow_run_id: str) -> Iterator[str]:
+def run(experiment: str, config: Retrain | Study, flow_run_id: str) -> Iterator[str]:
     """Record one run of `config`: yields its id and closes it as FINISHED, FAILED or (interrupted) KILLED."""
     experiment_number = experiment_id(experiment)
     client = _client(uri())
-    tags = {
-        "ticker": config.ticker,
-        "engine": config.training.engine,
-        "config_hash": config_hash(config),
+    subject = config.name if isinstance(config, Study) else config.ticker
+    tags = _identity(config) | {
         "prefect.flow_run_id": flow_run_id,
         "version": version("rnnflow"),
         "mlflow.source.name": f"flows.{experiment}",
         "mlflow.source.type": "PROJECT",
         "mlflow.source.git.commit": git_commit(),
     }
-    started = client.create_run(experiment_number, run_name=f"{experiment}-{config.ticker}", tags=tags)
+    started = client.create_run(experiment_number, run_name=f"{experiment}-{subject}", tags=tags)
     run_id: str = started.info.run_id
     status: Status = "KILLED"
     try:
@@ -103,6 +103,15 @@ def run(experiment: str, config: Retrain, flow_run_id: str) -> Iterator[str]:
         raise
     finally:
         client.set_terminated(run_id, status)
+
+
+def _identity(config: Retrain | Study) -> dict[str, str]:
+    """The tags that say what a run is about."""
+    if isinstance(config, Retrain):
+        engine = config.training.engine
+        return {"ticker": config.ticker, "engine": engine, "config_hash": config_hash(config)}
+    engines = "numpy, torch" if config.name == "engines-agree" else config.training.engine or "numpy"
+    return {"study": config.name, "engine": engines} | ({"ticker": config.ticker} if config.ticker else {})
 
 
 def close_runs_of(flow_run_id: str, status: Status) -> None:
@@ -129,6 +138,11 @@ def log_prices(run_id: str, prices: Prices) -> None:
         "data.warnings": "; ".join(prices.warnings)[:5000],
     }
     _tag(run_id, {name: value for name, value in tags.items() if value})
+
+
+def log_made_data(run_id: str) -> None:
+    """Tag the run as one on data that a lesson makes for itself."""
+    _tag(run_id, {"data.source": "synthetic"})
 
 
 def log_fit(run_id: str, fit: Fit) -> None:
@@ -161,6 +175,29 @@ def log_evaluation(run_id: str, evaluation: Evaluation, figures: Figures, page: 
     for name, figure in figures.items():
         client.log_figure(run_id, figure, f"figures/{name}")
     client.log_text(run_id, page, "report.html")
+
+
+def log_study(run_id: str, trained: dict[str, Trained], finding: Finding) -> None:
+    """Log what a lesson trained and found: losses by epoch, scores, arrays by torch's names, figures and sentences.
+
+    The curve of the first variant is `train/loss`, its first model `params.npz`; those of the others bear their names.
+    """
+    client, metrics = _client(uri()), {(name, 0): value for name, value in finding.metrics.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (name, one) in enumerate(trained.items()):
+            suffix = f"_{name}" if number else ""
+            curve = {(f"train/loss{suffix}", epoch): loss for epoch, loss in enumerate(one.fit.losses[0], start=1)}
+            metrics |= curve | {(f"train/seconds{suffix}", 0): one.seconds}
+            for model in range(len(one.fit)):
+                file = Path(folder, f"params{suffix}{f'_{model}' if model else ''}.npz")
+                np.savez(file, allow_pickle=False, **{name: value[model] for name, value in one.fit.params.items()})
+                client.log_artifact(run_id, str(file))
+    _log_metrics(run_id, metrics)
+    for name, figure in finding.figures.items():
+        client.log_figure(run_id, figure, f"figures/{name}")
+    for name, text in finding.files.items():
+        client.log_text(run_id, text, name)
+    client.log_text(run_id, "\n".join(finding.sentences) + "\n", "finding.txt")
 
 
 def trials(config: Retrain, source: str, first: pd.Timestamp, last: pd.Timestamp) -> int:

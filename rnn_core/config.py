@@ -131,7 +131,11 @@ class Training(Section):
         None, description="How much an example counts in the loss, by its class; for direction: down, up"
     )
     truncate: int | None = Field(None, ge=1, description="Steps a gradient travels back; empty: all of the window")
-    patience: int = Field(8, ge=1, description="Epochs without a better validation loss before a model stops")
+    patience: int | None = Field(
+        8,
+        ge=1,
+        description="Epochs without a better validation loss before a model stops; empty: train on, keep the last",
+    )
     shrinkage: float = Field(
         0.5,
         ge=0,
@@ -172,6 +176,14 @@ def _plain_ticker(ticker: str) -> str:
     return ticker
 
 
+def _yahoo_unless_said(source: Any) -> Any:
+    return {"kind": "yahoo"} | source if isinstance(source, dict) else source
+
+
+def _utc_unless_said(now: datetime | None) -> datetime | None:
+    return now.replace(tzinfo=UTC) if now is not None and now.tzinfo is None else now
+
+
 Ticker = Annotated[str, Field(min_length=1, max_length=32), AfterValidator(_plain_ticker)]
 
 
@@ -194,15 +206,53 @@ class Retrain(Section):
             raise ValueError(f"training.class_weights: down and up are two; received {self.training.class_weights}")
         return self
 
-    @field_validator("source", mode="before")
-    @classmethod
-    def _source_is_yahoo_unless_said(cls, source: Any) -> Any:
-        return {"kind": "yahoo"} | source if isinstance(source, dict) else source
+    _source_is_yahoo_unless_said = field_validator("source", mode="before")(_yahoo_unless_said)
+    _now_is_utc_unless_said = field_validator("now")(_utc_unless_said)
 
-    @field_validator("now")
-    @classmethod
-    def _now_is_utc_unless_said(cls, now: datetime | None) -> datetime | None:
-        return now.replace(tzinfo=UTC) if now is not None and now.tzinfo is None else now
+
+StudyName = Literal[
+    "direction-from-scratch",
+    "sine-next-value",
+    "sine-synced",
+    "sine-delayed",
+    "sine-bidirectional",
+    "classify-variable-length",
+    "stacked-from-scratch",
+    "memory-cell",
+    "vanishing-gradient",
+    "engines-agree",
+]
+
+
+class StudyTraining(Section):
+    """What may be changed of how a study trains."""
+
+    engine: Literal["numpy", "torch"] | None = Field(None, description="What computes; empty: NumPy, by hand")
+    epochs: int | None = Field(None, ge=1, le=100_000, description="Passes over the training rows; empty: the lesson's")
+    seed: int = Field(0, ge=0, description="Root of every random stream that the lesson does not fix")
+
+
+class Study(Section):
+    """One classic lesson on recurrent networks, run through the tasks of the daily job."""
+
+    name: StudyName = Field("direction-from-scratch", description="Lesson to run")
+    language: Literal["en", "ko"] = Field("en", description="Language of figures and findings: English or Korean")
+    size: float = Field(1.0, gt=0, le=1, description="Share of the examples; below 1 for a quick look")
+    ticker: Ticker | None = Field(None, description="Ticker as Yahoo spells it, for direction-from-scratch alone")
+    source: Source | None = Field(None, description="Where the prices of direction-from-scratch come from")
+    training: StudyTraining = Field(default_factory=StudyTraining, description="What to change of the training")
+    now: datetime | None = Field(None, description="Time to run as of, such as 2013-02-28T22:00:00Z; empty: the clock")
+
+    _source_is_yahoo_unless_said = field_validator("source", mode="before")(_yahoo_unless_said)
+    _now_is_utc_unless_said = field_validator("now")(_utc_unless_said)
+
+    @model_validator(mode="after")
+    def _fits_the_lesson(self) -> "Study":
+        if (self.ticker or self.source) and self.name != "direction-from-scratch":
+            raise ValueError(f"ticker and source are for direction-from-scratch; {self.name} makes its own data")
+        if self.training.engine and self.name == "engines-agree":
+            raise ValueError(f"engines-agree runs both engines; received training.engine {self.training.engine}")
+        return self
 
 
 def flatten(section: BaseModel) -> dict[str, Any]:

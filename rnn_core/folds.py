@@ -46,6 +46,12 @@ def test_period(windows: Windows, folds: Folds) -> tuple[pd.Timestamp, pd.Timest
     return tested[0], tested[-1]
 
 
+def holdout(train: int, valid: int, test: int) -> Folds:
+    """One fold of the first `train` rows, the next `valid` and the next `test`, where time has no say."""
+    rows = np.arange(train + valid + test)[None]
+    return Folds(rows[:, :train], rows[:, train : train + valid], rows[:, train + valid :])
+
+
 def folds(evaluation: Evaluation, windows: Windows) -> Folds:
     """Chronological folds, the first at the start of the data, so that history keeps its folds as days are added.
 

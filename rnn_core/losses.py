@@ -16,8 +16,9 @@ import numpy as np
 from rnn_core.arrays import Array
 from rnn_core.errors import ArrayError
 
-LossName = Literal["binary_cross_entropy", "cross_entropy", "mean_squared_error"]
+LossName = Literal["binary_cross_entropy", "textbook_cross_entropy", "brier", "cross_entropy", "mean_squared_error"]
 Loss: TypeAlias = Callable[[Array, Array, Array, Array | None], tuple[Array, Array]]
+TEXTBOOK_EPSILON = 1e-8
 
 
 def binary_cross_entropy(
@@ -30,6 +31,30 @@ def binary_cross_entropy(
     weight, rest = down * (1 - y) + up * y, np.log1p(np.exp(-np.abs(z)))
     loss = up * y * (np.maximum(-z, 0) + rest) + down * (1 - y) * (np.maximum(z, 0) + rest)
     return _weighted_mean(loss, weight * sigmoid(z) - up * y, weight, scored)
+
+
+def textbook_cross_entropy(
+    logits: Array, y: Array, mask: Array, class_weights: Array | None = None
+) -> tuple[Array, Array]:
+    """−y·log(p + ε) − (1 − y)·log(1 − p + ε), p = σ(z), in nats, with the gradient p − y of the loss without ε.
+
+    So it stands in texts that would not have log 0; it differs from `binary_cross_entropy` by about ε / p.
+    """
+    check_fit("textbook_cross_entropy", logits, y, mask, class_weights)
+    z, y, scored = _scored(logits, y, mask)
+    down, up = _weights(class_weights, 2, logits)
+    p, weight = sigmoid(z), down * (1 - y) + up * y
+    loss = -up * y * np.log(p + TEXTBOOK_EPSILON) - down * (1 - y) * np.log(1 - p + TEXTBOOK_EPSILON)
+    return _weighted_mean(loss, weight * p - up * y, weight, scored)
+
+
+def brier(logits: Array, y: Array, mask: Array, class_weights: Array | None = None) -> tuple[Array, Array]:
+    """(σ(z) − y)² (Brier 1950): the squared error of a sigmoid output; `class_weights` of 0 and of 1."""
+    check_fit("brier", logits, y, mask, class_weights)
+    z, y, scored = _scored(logits, y, mask)
+    down, up = _weights(class_weights, 2, logits)
+    p, weight = sigmoid(z), down * (1 - y) + up * y
+    return _weighted_mean(weight * (p - y) ** 2, 2 * weight * (p - y) * p * (1 - p), weight, scored)
 
 
 def cross_entropy(logits: Array, y: Array, mask: Array, class_weights: Array | None = None) -> tuple[Array, Array]:
@@ -53,6 +78,8 @@ def mean_squared_error(logits: Array, y: Array, mask: Array, class_weights: Arra
 
 LOSSES: dict[LossName, Loss] = {
     "binary_cross_entropy": binary_cross_entropy,
+    "textbook_cross_entropy": textbook_cross_entropy,
+    "brier": brier,
     "cross_entropy": cross_entropy,
     "mean_squared_error": mean_squared_error,
 }
@@ -75,7 +102,7 @@ def check_fit(loss: LossName, logits: Any, y: Any, mask: Any, class_weights: Any
         raise ArrayError(
             f"targets {y.shape} and mask {mask.shape} do not fit logits {tuple(logits.shape)} (M, N, T, O)"
         )
-    classes = {"binary_cross_entropy": 2, "cross_entropy": logits.shape[-1], "mean_squared_error": 0}[loss]
+    classes = {"cross_entropy": logits.shape[-1], "mean_squared_error": 0}.get(loss, 2)
     if class_weights is not None and class_weights.shape != (classes,):
         raise ArrayError(f"class_weights have shape {class_weights.shape}; {loss} has {classes} classes")
 

@@ -1,14 +1,19 @@
 """The figures of a run. Each function returns a Figure; none saves or shows it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
+from matplotlib.axes import Axes as Axes
 from matplotlib.dates import ConciseDateFormatter
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Figure
+from matplotlib.font_manager import fontManager
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from rnn_core.arrays import Array
@@ -22,6 +27,10 @@ HIT, MISS = BLUE, ORANGE
 Figures: TypeAlias = dict[str, Figure]
 """Figures by file name."""
 
+Say: TypeAlias = Callable[[str, str], str]
+"""Chooses between a text in English and the same in Korean."""
+
+HANGUL_FONTS = ("NanumGothic", "Noto Sans CJK KR", "Noto Sans KR", "Malgun Gothic", "AppleGothic")
 COIN_TOSS = float(np.log(2))
 STYLE: Any = {
     "axes.spines.top": False,
@@ -52,14 +61,14 @@ def figures(fit: Fit, evaluation: Evaluation, explanation: Explanation, features
 
 def loss_curves(fit: Fit, title: str) -> Figure:
     """Mean training and validation loss by epoch, with the loss of a coin toss, ln 2."""
-    figure, axes = _canvas(f"{title}: loss by epoch, mean of {len(fit)} models")
+    figure, axes = canvas(f"{title}: loss by epoch, mean of {len(fit)} models")
     train, valid = fit.losses
     epochs = np.arange(1, len(train) + 1)
     for name, loss, colour in (("training", train, BLUE), ("validation", valid, ORANGE)):
         axes.plot(epochs, loss, color=colour, marker="o" if len(epochs) < 3 else None)
-        _label(axes, name, epochs[-1], loss[-1], colour)
+        label(axes, name, epochs[-1], loss[-1], colour)
     axes.plot(epochs[[0, -1]], [COIN_TOSS, COIN_TOSS], color=GREY, linestyle="--", linewidth=1)
-    _label(axes, "ln 2", epochs[-1], COIN_TOSS, "0.35")
+    label(axes, "ln 2", epochs[-1], COIN_TOSS, "0.35")
     ticks = MaxNLocator(integer=True).tick_values(1, len(epochs))
     axes.set_xticks([tick for tick in ticks if 1 <= tick <= len(epochs)])
     axes.set(
@@ -70,10 +79,32 @@ def loss_curves(fit: Fit, title: str) -> Figure:
     return figure
 
 
-def direction_strip(calls: pd.DataFrame, title: str, days: int = 60) -> Figure:
+def english(english: str, korean: str) -> str:
+    """Chooses English."""
+    return english
+
+
+def korean(english: str, korean: str) -> str:
+    """Chooses Korean."""
+    return korean
+
+
+@cache
+def hangul_font() -> str | None:
+    """The name of a font with Hangul: the one that koreanize-matplotlib brings, else one of the system's, if any."""
+    package = find_spec("koreanize_matplotlib")
+    for folder in (package and package.submodule_search_locations) or ():
+        for file in sorted(Path(folder).rglob("NanumGothic*.ttf")):
+            fontManager.addfont(file)
+    there = {font.name for font in fontManager.ttflist}
+    return next((name for name in HANGUL_FONTS if name in there), None)
+
+
+def direction_strip(calls: pd.DataFrame, title: str, days: int = 60, say: Say = english) -> Figure:
     """The last test days: the direction that was called, the one that happened, and whether they agree."""
     last = calls.tail(days)
-    figure, axes = _canvas(f"{title}: called and actual direction, last {len(last)} test days", height=3.4)
+    subject = say("called and actual direction, last {} test days", "예측한 방향과 실제 방향, 마지막 테스트 {}일")
+    figure, axes = canvas(f"{title}: {subject.format(len(last))}", height=3.4)
     position, called = np.arange(len(last)), (last["probability"] > 0.5).to_numpy()
     up = last["up"].to_numpy().astype(bool)
     hit = called == up
@@ -84,17 +115,18 @@ def direction_strip(calls: pd.DataFrame, title: str, days: int = 60) -> Figure:
                 fill = colour if agrees is hit else "none"
                 axes.scatter(position[shown], np.full(shown.sum(), row), 34, marker=marker, ec=colour, fc=fill, lw=1.2)
     axes.scatter(position[~hit], np.full((~hit).sum(), 0.5), 24, marker="x", color=MISS, linewidth=1.2)
-    axes.set_yticks([1, 0.5, 0], ["called", "miss ×", "happened"])
+    axes.set_yticks([1, 0.5, 0], [say("called", "예측"), say("miss ×", "빗나감 ×"), say("happened", "실제")])
     axes.set(ylim=(-0.5, 1.5), xlim=(-1, len(last)))
     marks = np.unique(np.linspace(0, len(last) - 1, min(6, len(last))).astype(int))
     axes.set_xticks(marks, [f"{last.index[mark]:%Y-%m-%d}" for mark in marks])
-    axes.set_xlabel(f"▲ up  ▼ down  filled: hit ({hit.sum()})  hollow: miss ({(~hit).sum()})")
+    legend = say("▲ up  ▼ down  filled: hit ({})  hollow: miss ({})", "▲ 상승  ▼ 하락  ● 적중 ({})  ○ 빗나감 ({})")
+    axes.set_xlabel(legend.format(hit.sum(), (~hit).sum()))
     return figure
 
 
 def reliability_curve(calls: pd.DataFrame, title: str) -> Figure:
     """How often the session closed up, by the probability that was forecast, with 95 % intervals and counts."""
-    figure, axes = _canvas(f"{title}: frequency of up by forecast probability")
+    figure, axes = canvas(f"{title}: frequency of up by forecast probability")
     table = reliability(calls["up"].to_numpy(), calls["probability"].to_numpy())
     low, high = table["frequency"] - table["low"], table["high"] - table["frequency"]
     axes.errorbar(table["forecast"], table["frequency"], [low, high], color=BLUE, marker="o", capsize=3, linewidth=1)
@@ -103,7 +135,7 @@ def reliability_curve(calls: pd.DataFrame, title: str) -> Figure:
         axes.annotate(f"{row['days']:.0f}", (row["forecast"], row["high"]), **place)
     ends = [table["forecast"].min(), table["forecast"].max()]
     axes.plot(ends, ends, color=GREY, linestyle="--", linewidth=1)
-    _label(axes, "calibrated", ends[1], ends[1], "0.35")
+    label(axes, "calibrated", ends[1], ends[1], "0.35")
     axes.set(xlabel="forecast probability of up (bins of equal count)", ylabel="frequency of up")
     axes.margins(x=0.12, y=0.12)
     return figure
@@ -111,7 +143,7 @@ def reliability_curve(calls: pd.DataFrame, title: str) -> Figure:
 
 def accuracy_by_fold(folds: pd.DataFrame, title: str) -> Figure:
     """Out-of-sample accuracy of each fold with its 95 % interval, beside the majority class."""
-    figure, axes = _canvas(f"{title}: accuracy by fold")
+    figure, axes = canvas(f"{title}: accuracy by fold")
     low, high = folds["accuracy"] - folds["low"], folds["high"] - folds["accuracy"]
     axes.errorbar(folds["first"], folds["accuracy"], [low, high], color=BLUE, fmt="o", capsize=2, lw=1, label="network")
     axes.scatter(folds["first"], folds["majority"], 46, marker="_", color=ORANGE, linewidth=2, label="majority class")
@@ -127,7 +159,7 @@ def accuracy_by_fold(folds: pd.DataFrame, title: str) -> Figure:
 def equity(evaluation: Evaluation, title: str) -> Figure:
     """Value of 1 traded on the calls, long or flat and long or short, after costs, beside buy and hold."""
     backtests = evaluation.backtests
-    figure, axes = _canvas(f"{title}: value of 1 after costs, traded at the {backtests['long_flat'].traded}")
+    figure, axes = canvas(f"{title}: value of 1 after costs, traded at the {backtests['long_flat'].traded}")
     lines = {
         "long or flat": (backtests["long_flat"].strategy, BLUE, "-"),
         "long or short": (backtests["long_short"].strategy, ORANGE, "-"),
@@ -149,7 +181,7 @@ def equity(evaluation: Evaluation, title: str) -> Figure:
 def accuracy_by_seed(evaluation: Evaluation, title: str) -> Figure:
     """Accuracy of each seed by itself over all folds, beside the ensemble's with its interval."""
     seeds, scores = evaluation.seeds, evaluation.scores
-    figure, axes = _canvas(f"{title}: accuracy of each of {len(seeds)} seeds, and of the ensemble", height=2.6)
+    figure, axes = canvas(f"{title}: accuracy of each of {len(seeds)} seeds, and of the ensemble", height=2.6)
     low, mean, high = (scores[f"test/accuracy{end}"] for end in ("_low", "", "_high"))
     axes.scatter(seeds, np.full(len(seeds), 1.0), 40, ec=BLUE, fc="none", lw=1.2)
     axes.errorbar([mean], [0.0], xerr=[[mean - low], [high - mean]], color=BLUE, marker="o", capsize=3)
@@ -165,7 +197,7 @@ def gradient_reach(reach: Array, seeds: int, title: str) -> Figure:
     """Norm of ∂L/∂h by steps before the call, for each fold, as a heat map: how far back the gradient reaches."""
     by_seed = reach.reshape(-1, seeds, reach.shape[-1])
     by_fold = np.nanmean(by_seed[np.isfinite(by_seed).any(axis=(1, 2))], axis=1)  # the live fold has no test rows
-    figure, axes = _canvas(f"{title}: how far back the gradient reaches")
+    figure, axes = canvas(f"{title}: how far back the gradient reaches")
     floor = max(float(by_fold.max()) * 1e-6, np.finfo(float).tiny)
     folds, back = np.arange(len(by_fold)), np.arange(by_fold.shape[1])[::-1]
     image = axes.pcolormesh(back, folds, np.maximum(by_fold, floor), norm="log", cmap="cividis")
@@ -180,7 +212,7 @@ def gradient_reach(reach: Array, seeds: int, title: str) -> Figure:
 def input_sensitivity(explanation: Explanation, features: Sequence[str], title: str) -> Figure:
     """Mean |∂p/∂x| by feature and steps before the call."""
     moved = 100 * np.nanmean(explanation.sensitivity, axis=0)  # (T, I)
-    figure, axes = _canvas(f"{title}: what moves the probability", height=2.2 + 0.4 * len(features))
+    figure, axes = canvas(f"{title}: what moves the probability", height=2.2 + 0.4 * len(features))
     image = axes.pcolormesh(np.arange(len(moved))[::-1], np.arange(len(features)), moved.T, cmap="cividis", vmin=0)
     axes.invert_xaxis()
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -190,14 +222,30 @@ def input_sensitivity(explanation: Explanation, features: Sequence[str], title: 
     return figure
 
 
-def _label(axes: Axes, text: str, x: float, y: float, colour: Any) -> None:
+def label(axes: Axes, text: str, x: float, y: float, colour: Any) -> None:
     """Name a line at its right end."""
     axes.annotate(text, (x, y), xytext=(6, 0), textcoords="offset points", color=colour, va="center")
 
 
-def _canvas(title: str, height: float = 4.5) -> tuple[Figure, Axes]:
-    with mpl.rc_context(STYLE):
+def canvas(title: str, height: float = 4.5) -> tuple[Figure, Axes]:
+    """A figure of one plot."""
+    figure, plots = canvases(title, height=height)
+    return figure, plots[0, 0]
+
+
+def canvases(title: str, rows: int = 1, columns: int = 1, height: float = 4.5) -> tuple[Figure, Any]:
+    """A figure of rows × columns plots, and the array of them."""
+    with style():
         figure = Figure(figsize=(8, height))
-        axes = figure.add_subplot()
-        axes.set_title(title, fontsize=12)
+        axes = figure.subplots(rows, columns, squeeze=False)
+        if axes.size == 1:
+            axes[0, 0].set_title(title, fontsize=12)
+        else:
+            figure.suptitle(title, fontsize=12, fontweight="bold", x=0.01, ha="left")
     return figure, axes
+
+
+def style() -> AbstractContextManager[None]:
+    """What all figures have in common; what holds Hangul is to be drawn under it, for its font."""
+    hangul = hangul_font()
+    return mpl.rc_context(STYLE | ({"font.family": ["DejaVu Sans", hangul]} if hangul else {}))

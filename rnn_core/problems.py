@@ -17,35 +17,48 @@ if TYPE_CHECKING:  # a served model has inputs, but no sources
 
 
 @dataclass(frozen=True)
-class Windows:
-    """N windows of T sessions, oldest first. The last one is live: its label is not known yet.
+class Sequences:
+    """N sequences of up to T steps, and what a network should make of them at S steps: at all of them, or at the last.
 
     Attributes:
-        x: (N, T, I) features, dimensionless.
-        y: (N, 1, 1) 1.0 when the next session closes up, else 0.0; NaN for the live window.
-        mask: (N, 1) whether the step is scored.
-        dates: (N,) the session at whose close the window ends and the call is made.
-        returns: (N,) log return of that session.
-        next_returns: (N,) log return of the next session, NaN for the live window.
-        features: I names.
-        overnight: (N,) the part of the next return up to the next open, NaN for the live window; None without opens.
-        lengths: (N,) valid steps of each window, all of them if None.
+        x: (N, T, I) inputs.
+        y: (N, S, O) targets.
+        mask: (N, S) whether the step is scored.
+        lengths: (N,) valid steps of each sequence, all of them if None.
         loss: what a network is trained to lower.
+        raw: inputs are taken as they are, else standardised by the training rows.
     """
 
     x: Array
     y: Array
     mask: Array
+    lengths: Array | None = None
+    loss: LossName = "binary_cross_entropy"
+    raw: bool = False
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windows(Sequences):
+    """N windows of T sessions, oldest first. The last one is live: its label is not known yet.
+
+    Attributes:
+        x: (N, T, I) features, dimensionless.
+        y: (N, 1, 1) 1.0 when the next session closes up, else 0.0; NaN for the live window.
+        dates: (N,) the session at whose close the window ends and the call is made.
+        returns: (N,) log return of that session.
+        next_returns: (N,) log return of the next session, NaN for the live window.
+        features: I names.
+        overnight: (N,) the part of the next return up to the next open, NaN for the live window; None without opens.
+    """
+
     dates: pd.DatetimeIndex
     returns: Array
     next_returns: Array
     features: tuple[str, ...]
     overnight: Array | None = None
-    lengths: Array | None = None
-    loss: LossName = "binary_cross_entropy"
-
-    def __len__(self) -> int:
-        return len(self.x)
 
     @property
     def live(self) -> int:

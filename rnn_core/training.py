@@ -16,7 +16,7 @@ from rnn_core.errors import TrainingError
 from rnn_core.folds import Folds
 from rnn_core.losses import sigmoid
 from rnn_core.network import initial_params
-from rnn_core.problems import Windows
+from rnn_core.problems import Sequences
 
 OnEpoch = Callable[[int, Array, Array], None]
 """Told (epoch from 1, training loss (M,), validation loss (M,)) after each epoch; NaN for models that have stopped."""
@@ -27,7 +27,7 @@ class Fit:
     """M = K × seeds trained models; model `k * seeds + s` is seed s of fold k.
 
     Attributes:
-        params: {name: (M, …)} of each model's best epoch by validation loss.
+        params: {name: (M, …)} of each model's best epoch by validation loss; of the last without `patience`.
         center, scale: (M, I) the standardisation of the inputs, from the training rows alone.
         train_loss, valid_loss: (M, epochs) in nats, NaN from where a model stopped.
         frozen: (M,) the update at which a model turned non-finite, −1 for those that did not.
@@ -52,7 +52,7 @@ class Fit:
     def losses(self) -> tuple[Array, Array]:
         """Mean training and validation loss by epoch (E,) over the usable models, each as it was when it stopped."""
         usable = self.frozen < 0
-        epochs = int(np.isfinite(self.valid_loss[usable]).any(axis=0).sum())
+        epochs = int(np.isfinite(self.train_loss[usable]).any(axis=0).sum())
         both = self.train_loss[usable, :epochs], self.valid_loss[usable, :epochs]
         train, valid = (pd.DataFrame(loss).ffill(axis=1) for loss in both)
         return train.mean().to_numpy(), valid.mean().to_numpy()
@@ -97,10 +97,11 @@ class Checkpoint:
 def fit(
     model: Model,
     training: Training,
-    windows: Windows,
+    sequences: Sequences,
     folds: Folds,
     *,
     params0: Params | None = None,
+    order: Array | None = None,
     on_epoch: OnEpoch | None = None,
     resume: Checkpoint | None = None,
     on_checkpoint: Callable[[Checkpoint], None] | None = None,
@@ -108,7 +109,8 @@ def fit(
     """Train `training.seeds` models on each fold, each until its validation loss stops improving.
 
     What a model learns depends on its fold's rows, its seed and the configuration, and on nothing else in the stack.
-    `params0`, {name: (M, …)}, replaces the values drawn at the start; `on_epoch` is called after each epoch.
+    `params0`, {name: (M, …)}, replaces the values drawn at the start, and `order` (epochs, M, n) the shuffles: the rows
+    of each epoch, padded with −1. `on_epoch` is called after each epoch.
     `on_checkpoint` is given what `resume` takes: a training that is resumed ends with the same bits as one that was
     never stopped.
 
@@ -119,11 +121,11 @@ def fit(
     train, valid = (np.repeat(rows, training.seeds, axis=0) for rows in (folds.train, folds.valid))
     models, epochs = len(train), training.epochs
     streams = {name: _streams(name, training, len(folds)) for name in ("initial", "order", "dropout")}
-    inputs = standardised(windows.x, train, training.dtype, windows.lengths)
+    inputs = _inputs(sequences, train, training.dtype)
     if params0 is None:
-        sizes = windows.x.shape[-1], windows.y.shape[-1]
+        sizes = sequences.x.shape[-1], sequences.y.shape[-1]
         params0 = initial_params(model, *sizes, streams["initial"], training.dtype)
-    engine = engines.start(model, training, inputs, _targets(windows, training), params0, streams["dropout"])
+    engine = engines.start(model, training, inputs, _targets(sequences, training), params0, streams["dropout"])
     schedule = Schedule(training, models)
 
     best = engine.params
@@ -133,13 +135,16 @@ def fit(
     kept = {"best": best, "history": history, "schedule": schedule.memory}
     first = 0 if resume is None else _resume(resume, engine, kept, streams)
     for epoch in range(first, epochs):
-        learning = (epoch - best_epoch <= training.patience) & (engine.frozen < 0)
+        learning = engine.frozen < 0
+        if training.patience is not None:
+            learning &= epoch - best_epoch <= training.patience
         if not learning.any():
             break
-        order = _batches(train, streams["order"], training.batch_size)
-        train_loss[:, epoch] = engine.train_epoch(np.where(learning[:, None, None], order, -1), schedule.rate(epoch))
+        rows = _shuffled(train, streams["order"]) if order is None else order[epoch]
+        rows = _batches(np.where(learning[:, None], rows, -1), training.batch_size)
+        train_loss[:, epoch] = engine.train_epoch(rows, schedule.rate(epoch))
         valid_loss[:, epoch] = engine.loss(np.where(learning[:, None], valid, -1))
-        better = valid_loss[:, epoch] < best_loss
+        better = learning if training.patience is None else valid_loss[:, epoch] < best_loss
         best_loss[better], best_epoch[better] = valid_loss[better, epoch], epoch
         for name, value in engine.params.items():
             best[name][better] = value[better]
@@ -149,7 +154,7 @@ def fit(
         if on_checkpoint is not None:
             on_checkpoint(_checkpoint(epoch + 1, engine, kept, streams))
     _refuse_lost_folds(engine.frozen, training.seeds)
-    rates = base_rates(windows, train)
+    rates = base_rates(sequences, train)
     return Fit(best, inputs.center, inputs.scale, train_loss, valid_loss, engine.frozen, rates, model, training)
 
 
@@ -200,6 +205,11 @@ def predict(fit: Fit, x: Array, rows: Array, lengths: Array | None = None) -> Ar
     return np.where(usable[..., None, None], logits, np.nan)
 
 
+def out_of_sample(fit: Fit, sequences: Sequences, folds: Folds) -> Array:
+    """Logits (M, s, S, O) of every fold's test rows by the models of that fold, as `predict` gives them."""
+    return predict(fit, sequences.x, folds.test.repeat(fit.training.seeds, axis=0), sequences.lengths)
+
+
 def call(live: Fit, x: Array) -> tuple[float, float]:
     """Probability that the session after the one window x (1, T, I) closes up, and its spread over the seeds."""
     logits = predict(live, x, np.zeros((len(live), 1), dtype=int))
@@ -218,10 +228,10 @@ def ensemble(logits: Array, base_rate: Array, shrinkage: float) -> tuple[Array, 
     return mean + shrinkage * (base_rate - mean), np.nanstd(each, axis=1)
 
 
-def base_rates(windows: Windows, train: Array) -> Array:
-    """(M,) mean label over the scored steps of each model's training rows `train` (M, n)."""
-    scored = [(rows[rows >= 0], windows.mask[rows[rows >= 0]]) for rows in train]
-    return np.array([windows.y[rows][mask].mean() for rows, mask in scored])
+def base_rates(sequences: Sequences, train: Array) -> Array:
+    """(M,) mean target over the scored steps of each model's training rows `train` (M, n)."""
+    scored = [(rows[rows >= 0], sequences.mask[rows[rows >= 0]]) for rows in train]
+    return np.array([sequences.y[rows][mask].mean() for rows, mask in scored])
 
 
 def standardised(x: Array, train: Array, dtype: str, lengths: Array | None = None) -> Inputs:
@@ -240,9 +250,16 @@ def standardised(x: Array, train: Array, dtype: str, lengths: Array | None = Non
     return Inputs(x.astype(dtype), center, scale, lengths)
 
 
-def _targets(windows: Windows, training: Training) -> Targets:
+def _inputs(sequences: Sequences, train: Array, dtype: str) -> Inputs:
+    if not sequences.raw:
+        return standardised(sequences.x, train, dtype, sequences.lengths)
+    nothing = np.zeros((len(train), sequences.x.shape[-1]), dtype)
+    return Inputs(sequences.x.astype(dtype), nothing, nothing + 1, sequences.lengths)
+
+
+def _targets(sequences: Sequences, training: Training) -> Targets:
     weights = None if training.class_weights is None else np.array(training.class_weights)
-    return Targets(windows.y.astype(training.dtype), windows.mask, windows.loss, weights)
+    return Targets(sequences.y.astype(training.dtype), sequences.mask, sequences.loss, weights)
 
 
 def _checkpoint(
@@ -281,14 +298,19 @@ def _streams(name: str, training: Training, folds: int) -> list[np.random.Genera
     ]
 
 
-def _batches(train: Array, rngs: Sequence[np.random.Generator], batch_size: int) -> Array:
-    """One epoch's rows in a fresh order for each model, (M, steps, batch_size), padded with −1."""
-    models, width = train.shape
-    order = np.full((models, -(-width // batch_size) * batch_size), -1)
+def _shuffled(train: Array, rngs: Sequence[np.random.Generator]) -> Array:
+    """The rows (M, n) in a fresh order for each model, the padding (−1) still at the end."""
+    order = np.full_like(train, -1)
     for shuffled, rows, rng in zip(order, train, rngs, strict=True):
         rows = rows[rows >= 0]
         shuffled[: len(rows)] = rng.permutation(rows)
-    return order.reshape(models, -1, batch_size)
+    return order
+
+
+def _batches(rows: Array, batch_size: int) -> Array:
+    """The rows (M, n) as (M, steps, batch_size), padded with −1."""
+    padding = -rows.shape[1] % batch_size
+    return np.pad(rows, ((0, 0), (0, padding)), constant_values=-1).reshape(len(rows), -1, batch_size)
 
 
 def _refuse_lost_folds(frozen: Array, seeds: int) -> None:

@@ -18,7 +18,7 @@ from rnn_core.config import Model, Training
 from rnn_core.engines import Inputs, Tally, Targets, rule_of
 from rnn_core.errors import ConfigError
 from rnn_core.layers import dropout
-from rnn_core.losses import LossName, check_fit
+from rnn_core.losses import TEXTBOOK_EPSILON, LossName, check_fit
 
 Tensors = dict[str, Tensor]
 
@@ -131,7 +131,14 @@ def _weighted_loss(name: LossName, logits: Tensor, y: Tensor, weights: Tensor | 
         weighted = y if weights is None else y * weights
         return -(weighted * logits.log_softmax(-1)).sum(-1, keepdim=True), weighted.sum(-1, keepdim=True)
     down, up = (1 - y, y) if weights is None else (weights[0] * (1 - y), weights[1] * y)
-    return -down * functional.logsigmoid(-logits) - up * functional.logsigmoid(logits), down + up
+    if name == "brier":
+        return (down + up) * (logits.sigmoid() - y) ** 2, down + up
+    loss = -down * functional.logsigmoid(-logits) - up * functional.logsigmoid(logits)
+    if name == "textbook_cross_entropy":
+        p = logits.sigmoid()
+        textbook = -down * (1 - p + TEXTBOOK_EPSILON).log() - up * (p + TEXTBOOK_EPSILON).log()
+        loss = loss + (textbook - loss).detach()  # that value, this gradient
+    return loss, down + up
 
 
 def _network(

@@ -5,13 +5,10 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from rnn_core.arrays import Array, Params
-from rnn_core.folds import Folds
 from rnn_core.layers import GATES, State
-from rnn_core.problems import Windows
 
 torch.set_num_threads(1)  # on arrays this small a second thread only costs
 
@@ -225,14 +222,3 @@ def _mismatch(numeric: float, grads: Named, along: Named) -> float:
 def every(**choices: Sequence[Any]) -> Iterator[dict[str, Any]]:
     """The product of the choices, as keyword arguments."""
     return (dict(zip(choices, values, strict=True)) for values in product(*choices.values()))
-
-
-def windows_of(x: Array, y: Array, mask: Array, **options: Any) -> Windows:
-    """Sequences that are not of prices: x (N, T, I), y (N, S, O), mask (N, S)."""
-    dates, nothing = pd.date_range("2000-01-01", periods=len(x)), np.zeros(len(x))
-    return Windows(x, y, mask, dates, nothing, nothing, tuple(map(str, range(x.shape[-1]))), **options)
-
-
-def one_fold(train: int, valid: int) -> Folds:
-    """The first `train` rows train and the next `valid` validate."""
-    return Folds(np.arange(train)[None], np.arange(train, train + valid)[None], np.full((1, 1), -1))

@@ -88,7 +88,7 @@ def sequences(models: int, loss: LossName, readout: str, lengths: bool) -> tuple
     valid = rng.integers(1, STEPS + 1, ROWS) if lengths else np.full(ROWS, STEPS)
     padding = np.arange(STEPS) >= valid[:, None]
     y = np.cumsum(x, axis=1) if readout == "steps" else x.sum(axis=1, keepdims=True)
-    if loss == "binary_cross_entropy":
+    if loss in ("binary_cross_entropy", "textbook_cross_entropy", "brier"):
         y = (y > 0).astype(float)
     if loss == "cross_entropy":
         y = np.eye(FEATURES)[y.argmax(axis=-1)]

@@ -18,7 +18,8 @@ def rows_only(labelled: int) -> Windows:
     count = labelled + 1
     nothing = np.zeros((count, 1, 1))
     dates = pd.bdate_range("2000-01-03", periods=count)
-    return Windows(nothing, nothing, nothing[..., 0] > 0, dates, nothing[:, 0, 0], nothing[:, 0, 0], ("return",))
+    returns = {"returns": nothing[:, 0, 0], "next_returns": nothing[:, 0, 0], "features": ("return",)}
+    return Windows(nothing, nothing, nothing[..., 0] > 0, dates=dates, **returns)
 
 
 def rows_of(block: np.ndarray) -> list[int]:

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from oracles import one_fold, windows_of
 
 from rnn_core.arrays import Array
 from rnn_core.config import Cell, Model, Training
+from rnn_core.folds import holdout
 from rnn_core.layers import GATES
-from rnn_core.problems import Windows
+from rnn_core.problems import Sequences
 from rnn_core.training import Fit, fit, predict
 
 SEEDS = 3
@@ -19,14 +19,14 @@ def test_every_seed_overfits_eight_samples_by_heart(cell: Cell) -> None:
     rng = np.random.default_rng(0)
     twice = np.tile(np.arange(8), 2)  # the same eight validate: their loss is that of the parameters kept
     x, y = rng.normal(size=(8, 6, 2))[twice], rng.normal(size=(8, 1, 1))[twice]
-    built = windows_of(x, y, np.ones((16, 1), bool), loss="mean_squared_error")
+    built = Sequences(x, y, np.ones((16, 1), bool), loss="mean_squared_error")
     training = Training(epochs=200, patience=200, batch_size=8, learning_rate=0.05, seeds=SEEDS)
-    fitted = fit(Model(cell=cell, hidden_size=16), training, built, one_fold(8, 8))
+    fitted = fit(Model(cell=cell, hidden_size=16), training, built, holdout(8, 8, 0))
     assert fitted.valid_loss[:, 0].min() > 0.3
     assert np.nanmin(fitted.valid_loss, axis=1).max() < 1e-4
 
 
-def adding(rows: int) -> Windows:
+def adding(rows: int) -> Sequences:
     """Numbers in [0, 1), two of them marked; their sum is asked for at the end (Hochreiter and Schmidhuber 1997).
 
     The first mark is in the first half of `LAG` steps, the second in the second. Who always answers the mean, 1, has
@@ -38,7 +38,7 @@ def adding(rows: int) -> Windows:
     first, second = rng.integers(0, LAG // 2, rows), rng.integers(LAG // 2, LAG, rows)
     x[row, first, 1] = x[row, second, 1] = 1
     total = x[row, first, 0] + x[row, second, 0]
-    return windows_of(x, total[:, None, None], np.ones((rows, 1), bool), loss="mean_squared_error")
+    return Sequences(x, total[:, None, None], np.ones((rows, 1), bool), loss="mean_squared_error")
 
 
 def added(cell: Cell, epochs: int, learning_rate: float) -> Fit:
@@ -51,7 +51,7 @@ def added(cell: Cell, epochs: int, learning_rate: float) -> Fit:
         dtype="float32",
         seeds=SEEDS,
     )
-    return fit(Model(cell=cell, hidden_size=16), training, adding(2500), one_fold(2000, 500))
+    return fit(Model(cell=cell, hidden_size=16), training, adding(2500), holdout(2000, 500, 0))
 
 
 @pytest.mark.parametrize(("cell", "epochs"), [("gru", 4), ("lstm", 8)])
@@ -69,15 +69,15 @@ def test_a_vanilla_rnn_does_not_add_across_a_long_lag() -> None:
     assert error.min() > 0.9 * always_the_mean
 
 
-def echo(rows: int, steps: int = 40) -> Windows:
+def echo(rows: int, steps: int = 40) -> Sequences:
     """Random bits, asked for again `DELAY` steps later; the first `DELAY` steps are not scored, and hold NaN."""
     bits = np.random.default_rng(0).integers(0, 2, (rows, steps)).astype(float)
     y = np.full((rows, steps), np.nan)
     y[:, DELAY:] = bits[:, :-DELAY]
-    return windows_of(bits[..., None], y[..., None], np.isfinite(y))
+    return Sequences(bits[..., None], y[..., None], np.isfinite(y))
 
 
-def accuracy(logits: Array, built: Windows, rows: Array) -> Array:
+def accuracy(logits: Array, built: Sequences, rows: Array) -> Array:
     right = (logits[..., 0] > 0) == (built.y[rows, :, 0] > 0.5)
     return np.array([own[mask].mean() for own, mask in zip(right, built.mask[rows], strict=True)])
 
@@ -89,7 +89,7 @@ def test_gated_cells_echo_bits_ten_steps_later(cell: Cell) -> None:
         epochs=20, patience=20, batch_size=20, learning_rate=0.03, schedule="cosine", dtype="float32", seeds=2
     )
     model = Model(cell=cell, hidden_size=48, init="orthogonal", readout="steps")
-    fitted = fit(model, training, built, one_fold(500, 200))
+    fitted = fit(model, training, built, holdout(500, 200, 0))
     assert np.nanmin(fitted.valid_loss, axis=1).max() < 0.05, "nats a bit; chance is 0.693"
     rows = np.tile(np.arange(500, 700), (2, 1))
     assert accuracy(predict(fitted, built.x, rows), built, rows).min() > 0.98

@@ -11,14 +11,25 @@ from torch.nn import functional
 
 from rnn_core.arrays import Array
 from rnn_core.errors import ArrayError
-from rnn_core.losses import LOSSES, LossName, binary_cross_entropy, cross_entropy, mean_squared_error, sigmoid
+from rnn_core.losses import (
+    LOSSES,
+    LossName,
+    binary_cross_entropy,
+    brier,
+    cross_entropy,
+    mean_squared_error,
+    sigmoid,
+    textbook_cross_entropy,
+)
 
 SHAPE = (3, 5, 4, 2)  # M, N, T, O
 CLASSES = 3
-NAMES = ("binary_cross_entropy", "cross_entropy", "mean_squared_error")
+NAMES = tuple(LOSSES)
 WEIGHTED: list[tuple[LossName, list[float] | None]] = [
     ("binary_cross_entropy", None),
     ("binary_cross_entropy", [0.3, 2.0]),
+    ("brier", None),
+    ("brier", [0.3, 2.0]),
     ("cross_entropy", None),
     ("cross_entropy", [0.5, 1.0, 3.0]),
     ("mean_squared_error", None),
@@ -64,6 +75,27 @@ def test_binary_cross_entropy_and_its_gradient_equal_torch_over_the_scored_steps
         logits,
         lambda m, z: functional.binary_cross_entropy_with_logits(z[mask[m]], torch.tensor(y[m][mask[m]])),
     )
+
+
+def test_brier_is_torchs_squared_error_of_a_sigmoid(rng: np.random.Generator) -> None:
+    logits, y = rng.normal(size=SHAPE) * 3, rng.integers(0, 2, SHAPE).astype(float)
+    mask = rng.random(SHAPE[:3]) < 0.6
+    assert_equal_to_torch(
+        brier(logits, y, mask),
+        logits,
+        lambda m, z: functional.mse_loss(z[mask[m]].sigmoid(), torch.tensor(y[m][mask[m]])),
+    )
+
+
+def test_the_textbooks_cross_entropy_has_epsilon_in_its_logs_and_not_in_its_gradient(rng: np.random.Generator) -> None:
+    logits, y = rng.normal(size=SHAPE) * 12, rng.integers(0, 2, SHAPE).astype(float)
+    mask = rng.random(SHAPE[:3]) < 0.6
+    loss, dlogits = textbook_cross_entropy(logits, y, mask)
+    p = 1 / (1 + np.exp(-logits))
+    each = -(y * np.log(p + 1e-8) + (1 - y) * np.log(1 - p + 1e-8))
+    np.testing.assert_allclose(loss, [each[m][mask[m]].mean() for m in range(SHAPE[0])], rtol=1e-13)
+    np.testing.assert_allclose(dlogits, binary_cross_entropy(logits, y, mask)[1], rtol=1e-12, atol=1e-17)
+    assert (loss < binary_cross_entropy(logits, y, mask)[0]).all()
 
 
 def test_weighted_binary_cross_entropy_is_torchs_cross_entropy_of_two_logits(rng: np.random.Generator) -> None:
@@ -141,12 +173,14 @@ def test_gradients_equal_complex_steps(name: LossName, weights: list[float] | No
     logits, y, mask = case(name)
     loss = of(name, weights)
     dlogits = loss(logits, y, mask)[1]
-    if name == "binary_cross_entropy":  # written with |z|, which is not analytic; the textbook's form is
+    if name in ("binary_cross_entropy", "brier"):  # written with |z|, which is not analytic; the textbook's form is
         down, up = [1.0, 1.0] if weights is None else weights
 
         def score(at: dict[str, Array]) -> Any:
-            z = at["logits"]
-            each = -up * y * np.log(1 / (1 + np.exp(-z))) - down * (1 - y) * np.log(1 / (1 + np.exp(z)))
+            p = 1 / (1 + np.exp(-at["logits"]))
+            each = (down * (1 - y) + up * y) * (p - y) ** 2
+            if name == "binary_cross_entropy":
+                each = -up * y * np.log(p) - down * (1 - y) * np.log(1 - p)
             count = np.where(mask[..., None], down * (1 - y) + up * y, 0).sum(axis=(1, 2, 3))
             return (np.where(mask[..., None], each, 0).sum(axis=(1, 2, 3)) / count).sum()
     else:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from oracles import one_fold, windows_of
 from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 
 from rnn_core import interchange
@@ -17,10 +16,10 @@ from rnn_core.arrays import Array
 from rnn_core.config import Evaluation, Model, Problem, Synthetic, Training
 from rnn_core.errors import TrainingError
 from rnn_core.evaluation import evaluate
-from rnn_core.folds import Folds, folds
-from rnn_core.problems import Windows, windows
+from rnn_core.folds import Folds, folds, holdout
+from rnn_core.problems import Sequences, Windows, windows
 from rnn_core.sources import Prices, load
-from rnn_core.training import Checkpoint, Fit, Schedule, call, ensemble, fit, predict
+from rnn_core.training import Checkpoint, Fit, Schedule, call, ensemble, fit, out_of_sample, predict
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 SHAPE = Evaluation(train_days=60, valid_days=20, test_days=15)
@@ -32,10 +31,6 @@ MODEL = Model(hidden_size=4)
 def prepared(prices: Prices) -> tuple[Windows, Folds]:
     built = windows(PROBLEM, prices)
     return built, folds(SHAPE, built)
-
-
-def out_of_sample(fitted: Fit, built: Windows, walk: Folds) -> np.ndarray:
-    return predict(fitted, built.x, walk.test.repeat(fitted.training.seeds, axis=0))
 
 
 @pytest.fixture(scope="module")
@@ -58,33 +53,6 @@ def test_it_learns_the_direction_that_is_there_to_learn() -> None:
     assert len(found.calls) >= 1100
     assert found.scores["test/accuracy"] >= 0.56
     assert found.scores["test/log_loss"] < np.log(2)
-
-
-@pytest.mark.parametrize("fraction", [0.55, 0.8])
-def test_changing_every_price_after_a_day_changes_no_bit_of_what_was_known_on_it(
-    prices: Prices, fitted: Fit, fraction: float
-) -> None:
-    built, walk = prepared(prices)
-    day = int(len(prices.frame) * fraction)
-    frame = prices.frame.copy()
-    frame.iloc[day + 1 :] *= np.linspace(2, 0.5, len(frame) - day - 1)[:, None]
-    other_built, other_walk = prepared(replace(prices, frame=frame))
-    other = fit(MODEL, SMALL, other_built, other_walk)
-
-    last = int(np.flatnonzero(built.dates <= prices.frame.index[day])[-1])  # its inputs end on the day
-    label_known = np.array([rows[rows >= 0].max() < last for rows in walk.valid]).repeat(SMALL.seeds)
-    assert 2 <= label_known.sum() < len(fitted)
-    assert built.x[: last + 1].tobytes() == other_built.x[: last + 1].tobytes()
-    for name in ("center", "scale", "train_loss", "valid_loss"):
-        assert getattr(fitted, name)[label_known].tobytes() == getattr(other, name)[label_known].tobytes(), name
-    for name, value in fitted.params.items():
-        assert value[label_known].tobytes() == other.params[name][label_known].tobytes(), name
-    known = (walk.test.repeat(SMALL.seeds, axis=0) <= last) & label_known[:, None]
-    assert known.sum() > 0
-    assert (
-        out_of_sample(fitted, built, walk)[known].tobytes()
-        == out_of_sample(other, other_built, other_walk)[known].tobytes()
-    )
 
 
 def test_the_same_configuration_and_data_give_the_same_bits(prices: Prices, fitted: Fit) -> None:
@@ -250,7 +218,7 @@ def test_a_model_trains_at_the_rate_of_its_schedule(schedule: str) -> None:
         rates.append(own.rate(epoch - 1))
         own.hear(valid_loss)
 
-    fitted = fit(MODEL, given, built, one_fold(24, 8), on_epoch=remember)
+    fitted = fit(MODEL, given, built, holdout(24, 8, 0), on_epoch=remember)
     change = np.abs(np.diff(fitted.valid_loss, axis=1))
     small = np.array(rates).T[:, 1:] < 1e-3
     assert schedule == "cosine" or (small.any() and change[small].max() < 0.01 * change[~small].max())
@@ -261,7 +229,7 @@ def test_a_model_trains_at_the_rate_of_its_schedule(schedule: str) -> None:
 # --- sequences, and going on where a training was stopped ----------------------------------------------------------
 
 
-def sequences(readout: str, loss: str, filler: float = np.nan) -> Windows:
+def sequences(readout: str, loss: str, filler: float = np.nan) -> Sequences:
     """40 sequences of up to 6 steps, with something to learn at every step or at the last; `filler` beyond the end."""
     rng = np.random.default_rng(3)
     lengths = rng.integers(2, 7, 40)
@@ -276,7 +244,7 @@ def sequences(readout: str, loss: str, filler: float = np.nan) -> Windows:
     }[loss]
     targets[~mask] = filler
     x[padding] = filler
-    return windows_of(x, targets, mask, lengths=lengths, loss=loss)
+    return Sequences(x, targets, mask, lengths=lengths, loss=loss)
 
 
 @pytest.mark.parametrize("loss", ["mean_squared_error", "binary_cross_entropy", "cross_entropy"])
@@ -288,7 +256,7 @@ def test_sequences_of_any_length_are_learnt_whatever_their_padding_holds(engine:
         {"engine": engine, "epochs": 40, "patience": 40, "seeds": 2, "learning_rate": 0.03}
     )
     built = sequences(readout, loss)
-    fitted = fit(model, training, built, one_fold(32, 8))
+    fitted = fit(model, training, built, holdout(32, 8, 0))
     assert fitted.train_loss[:, 0].min() > 0.4
     assert fitted.train_loss[:, -1].max() < 0.2 * fitted.train_loss[:, 0].min()
     steps = np.concatenate([x[:length] for x, length in zip(built.x[:32], built.lengths, strict=False)])
@@ -299,7 +267,7 @@ def test_sequences_of_any_length_are_learnt_whatever_their_padding_holds(engine:
     logits = predict(fitted, built.x, rows, built.lengths)
     assert logits.shape == (2, 40, 6 if readout == "steps" else 1, 2)
     other_built = sequences(readout, loss, filler=1e6)
-    other = fit(model, training, other_built, one_fold(32, 8))
+    other = fit(model, training, other_built, holdout(32, 8, 0))
     assert other.train_loss.tobytes() == fitted.train_loss.tobytes()
     for name, value in fitted.params.items():
         assert other.params[name].tobytes() == value.tobytes()
@@ -331,7 +299,7 @@ def test_a_training_that_is_resumed_ends_with_the_bits_of_one_that_never_stopped
     def keep(checkpoint: Checkpoint) -> None:
         interchange.save_checkpoint(checkpoint, tmp_path / f"{checkpoint.epoch}.npz")
 
-    whole = fit(model, training, built, one_fold(24, 16), on_checkpoint=keep)
+    whole = fit(model, training, built, holdout(24, 16, 0), on_checkpoint=keep)
     epochs = len(whole.losses[0])
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"{epoch}.npz" for epoch in range(1, epochs + 1)]
     if training.schedule == "plateau":
@@ -343,7 +311,7 @@ def test_a_training_that_is_resumed_ends_with_the_bits_of_one_that_never_stopped
             model,
             training,
             built,
-            one_fold(24, 16),
+            holdout(24, 16, 0),
             resume=checkpoint,
             on_epoch=lambda epoch, train, valid: heard.append(epoch),  # noqa: B023
         )
@@ -359,3 +327,40 @@ def test_given_parameters_replace_those_that_are_drawn(prices: Prices, fitted: F
     again = fit(MODEL, SMALL.model_copy(update={"learning_rate": 1e-12}), built, walk, params0=fitted.params)
     for name, value in fitted.params.items():
         np.testing.assert_allclose(again.params[name], value, atol=1e-9)
+
+
+def test_without_patience_every_epoch_is_trained_and_the_last_is_kept(prices: Prices) -> None:
+    built, _ = prepared(prices)
+    walk = holdout(100, 0, 30)
+    on = SMALL.model_copy(update={"patience": None, "epochs": 6})
+    whole = fit(MODEL, on, built, walk)
+    assert np.isfinite(whole.train_loss).all()
+    assert np.isnan(whole.valid_loss).all()
+    half = fit(MODEL, on.model_copy(update={"epochs": 3}), built, walk)
+    np.testing.assert_array_equal(half.train_loss, whole.train_loss[:, :3])
+    assert all((value != whole.params[name]).any() for name, value in half.params.items())
+    np.testing.assert_array_equal(whole.losses[0], whole.train_loss.mean(axis=0))
+
+
+def test_a_given_order_and_start_replace_what_is_drawn(prices: Prices) -> None:
+    built, _ = prepared(prices)
+    walk = holdout(100, 0, 30)
+    drawn = fit(MODEL, SMALL.model_copy(update={"patience": None}), built, walk)
+    model = MODEL.model_copy(update={"cell": "rnn_tanh"})
+    start = {name: np.full_like(value, 0.01) for name, value in drawn.params.items()}
+    order = np.stack([np.tile(np.roll(np.arange(100), epoch), (2, 1)) for epoch in range(4)])
+    given = {"params0": start, "order": order}
+    one = fit(model, SMALL.model_copy(update={"patience": None, "seed": 1}), built, walk, **given)
+    two = fit(model, SMALL.model_copy(update={"patience": None, "seed": 2}), built, walk, **given)
+    other = fit(model, SMALL.model_copy(update={"patience": None}), built, walk, params0=start, order=order[:, :, ::-1])
+    for name, value in one.params.items():
+        assert value.tobytes() == two.params[name].tobytes(), name
+        np.testing.assert_array_equal(value[0], value[1])
+        assert (value != other.params[name]).any(), name
+
+
+def test_raw_inputs_are_taken_as_they_are(prices: Prices) -> None:
+    built, _ = prepared(prices)
+    raw = fit(MODEL, SMALL, replace(built, raw=True), holdout(100, 0, 30))
+    assert not raw.center.any()
+    assert (raw.scale == 1).all()

@@ -1,0 +1,26 @@
+"""The steps of a lesson one after the other, as the flow takes them."""
+
+import warnings
+from io import BytesIO
+from time import perf_counter
+
+from rnn_core import plots
+from rnn_core.config import Study
+from rnn_core.studies.lesson import Finding, Lesson, Trained
+from rnn_core.training import fit
+
+
+def run(lesson: Lesson, study: Study) -> tuple[Finding, dict[str, Trained]]:
+    """What the lesson finds, and what it trained; its figures are drawn, and a letter without a glyph is an error."""
+    data, trained = lesson.data(study), {}
+    for name, v in lesson.variants(study, data).items():
+        before = perf_counter()
+        fitted = fit(v.model, v.training, v.sequences, v.folds, params0=v.params0, order=v.order)
+        trained[name] = Trained(v, fitted, perf_counter() - before)
+    with plots.style():
+        finding = lesson.finding(study, data, trained)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for figure in finding.figures.values():
+            figure.savefig(BytesIO())
+    return finding, trained
