@@ -28,10 +28,10 @@ lock: .venv/installed-dev  ## Write down the versions that are installed now
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
 
 clean:  ## Remove what can be made again; prices and runs stay
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
+	rm -rf .venv build rnn_core/engines/*.so *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/installed: pyproject.toml requirements.lock
+.venv/installed: pyproject.toml setup.py requirements.lock rnn_core/engines/kernel.c
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	$(INSTALL) .
 	touch $@

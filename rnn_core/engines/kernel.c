@@ -86,6 +86,7 @@ static const Version versions[] = {
 int64_t kernel_instruction_sets(void)
 {
 #ifdef __x86_64__
+    __builtin_cpu_init();
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
         return 1;
     if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
@@ -493,16 +494,19 @@ FN double NAME(score)(const Task *task, const Work *w, const int64_t *rows, int6
 /* -- the update */
 
 /* One step of the rule; whether the gradient and the step are finite. If not, the parameters stay as they were. */
-FN int NAME(update)(const Task *task, const Work *w, double rate, double *taken)
+FN int NAME(update)(const Task *task, const Work *w, double rate, double *count)
 {
+    REAL *const params = w->params, *const grads = w->grads, *const first = w->first, *const second = w->second;
+    const int64_t size = w->size;
+    const int clipped = task->clip_value < INFINITY, adam = task->optimiser != SGD;
+    const vec bound = NAME(all)(task->clip_value);
     vec unfinite = {0}, square = {0}; /* a value times zero is zero if it is finite */
-    for (int64_t k = 0; k < w->size; k += LANES) {
-        vec g = AT(w->grads + k);
+    for (int64_t k = 0; k < size; k += LANES) {
+        vec g = AT(grads + k);
         unfinite += g * 0;
-        if (task->clip_value < INFINITY) {
-            const vec bound = NAME(all)(task->clip_value);
+        if (clipped) {
             g = NAME(either)((bits)(g > bound), bound, g);
-            AT(w->grads + k) = g = NAME(either)((bits)(g < -bound), -bound, g);
+            AT(grads + k) = g = NAME(either)((bits)(g < -bound), -bound, g);
         }
         square += g * g;
     }
@@ -510,31 +514,33 @@ FN int NAME(update)(const Task *task, const Work *w, double rate, double *taken)
     if (task->clip_norm < INFINITY)
         shrink = (REAL)task->clip_norm / (sqrt(NAME(sum)(square)) + (REAL)1e-6);
     shrink = shrink > 1 ? 1 : shrink;
-    *taken += 1;
-    const int adam = task->optimiser != SGD;
+    *count += 1;
     const REAL momentum = task->momentum, beta2 = task->beta2, fresh1 = 1 - task->beta1, fresh2 = 1 - task->beta2;
     const REAL eps = task->eps, added = task->optimiser == ADAMW ? 0 : task->weight_decay;
     const REAL shrunk = task->optimiser == ADAMW ? rate * task->weight_decay : 0;
-    const REAL size = adam ? rate / (1 - pow(task->beta1, *taken)) : rate;
-    const REAL scale = adam ? sqrt(1 - pow(task->beta2, *taken)) : 1;
-    for (int64_t k = 0; k < w->size; k += LANES) {
-        const vec g = AT(w->grads + k) * shrink + added * AT(w->params + k);
-        vec *first = &AT(w->first + k), *second = &AT(w->second + k), step;
+    const REAL length = adam ? rate / (1 - pow(task->beta1, *count)) : rate;
+    const REAL scale = adam ? sqrt(1 - pow(task->beta2, *count)) : 1;
+    for (int64_t k = 0; k < size; k += LANES) {
+        const vec g = AT(grads + k) * shrink + added * AT(params + k);
+        vec step;
         if (adam) {
-            *first += fresh1 * (g - *first);
-            *second = *second * beta2 + fresh2 * (g * g);
-            step = size * (*first / (NAME(root)(*second) / scale + eps));
+            const vec mean = AT(first + k) + fresh1 * (g - AT(first + k));
+            const vec square = AT(second + k) * beta2 + fresh2 * (g * g);
+            step = length * (mean / (NAME(root)(square) / scale + eps));
+            AT(first + k) = mean;
+            AT(second + k) = square;
         } else {
-            *first = *first * momentum + g;
-            step = size * *first;
+            const vec velocity = AT(first + k) * momentum + g;
+            step = length * velocity;
+            AT(first + k) = velocity;
         }
-        AT(w->grads + k) = step += shrunk * AT(w->params + k);
+        AT(grads + k) = step += shrunk * AT(params + k);
         unfinite += step * 0;
     }
     if (!(NAME(sum)(unfinite) == 0))
         return 0;
-    for (int64_t k = 0; k < w->size; k += LANES)
-        AT(w->params + k) -= AT(w->grads + k);
+    for (int64_t k = 0; k < size; k += LANES)
+        AT(params + k) -= AT(grads + k);
     return 1;
 }
 
