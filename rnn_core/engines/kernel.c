@@ -498,20 +498,22 @@ FN int NAME(update)(const Task *task, const Work *w, double rate, double *count)
 {
     REAL *const params = w->params, *const grads = w->grads, *const first = w->first, *const second = w->second;
     const int64_t size = w->size;
-    const int clipped = task->clip_value < INFINITY, adam = task->optimiser != SGD;
+    const int clipped = task->clip_value < INFINITY, normed = task->clip_norm < INFINITY, adam = task->optimiser != SGD;
     const vec bound = NAME(all)(task->clip_value);
-    vec unfinite = {0}, square = {0}; /* a value times zero is zero if it is finite */
+    bits flaws = {0}; /* a value times zero is a zero, of either sign, if it is finite */
+    vec square = {0};
     for (int64_t k = 0; k < size; k += LANES) {
         vec g = AT(grads + k);
-        unfinite += g * 0;
+        flaws |= (bits)(g * 0);
         if (clipped) {
             g = NAME(either)((bits)(g > bound), bound, g);
             AT(grads + k) = g = NAME(either)((bits)(g < -bound), -bound, g);
         }
-        square += g * g;
+        if (normed)
+            square += g * g;
     }
     REAL shrink = 1;
-    if (task->clip_norm < INFINITY)
+    if (normed)
         shrink = (REAL)task->clip_norm / (sqrt(NAME(sum)(square)) + (REAL)1e-6);
     shrink = shrink > 1 ? 1 : shrink;
     *count += 1;
@@ -535,10 +537,11 @@ FN int NAME(update)(const Task *task, const Work *w, double rate, double *count)
             AT(first + k) = velocity;
         }
         AT(grads + k) = step += shrunk * AT(params + k);
-        unfinite += step * 0;
+        flaws |= (bits)(step * 0);
     }
-    if (!(NAME(sum)(unfinite) == 0))
-        return 0;
+    for (int lane = 0; lane < LANES; lane++)
+        if (flaws[lane] << 1)
+            return 0;
     for (int64_t k = 0; k < size; k += LANES)
         AT(params + k) -= AT(grads + k);
     return 1;
@@ -634,6 +637,7 @@ FN void NAME(transpose)(const Task *task, const Work *w)
     const int64_t H = task->hidden_size, HP = w->hidden;
     for (int64_t gate = 0; gate < w->width / HP; gate++)
         for (int64_t u = 0; u < H; u++)
+#pragma GCC unroll 8
             for (int64_t k = 0; k < H; k++)
                 w->back[(gate * H + u) * HP + k] = w->params[w->w_hh + (1 + k) * w->width + gate * HP + u];
 }
