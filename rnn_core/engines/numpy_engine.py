@@ -1,4 +1,8 @@
-"""The NumPy engine: hand-written backpropagation through time, in chunks of models that stay in cache, on threads."""
+"""The NumPy engine: hand-written backpropagation through time, in chunks of models that stay in cache, on threads.
+
+Where the compiled kernel covers what is asked, it trains and validates instead. Predictions are always NumPy's: what is
+evaluated is, bit for bit, what a machine without the kernel serves.
+"""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from rnn_core import optim
 from rnn_core.arrays import Array, Params
 from rnn_core.config import Model, Training
-from rnn_core.engines import Inputs, Tally, Targets, rule_of
+from rnn_core.engines import Inputs, Tally, Targets, kernel, rule_of
 from rnn_core.losses import LOSSES
 from rnn_core.network import network
 
@@ -44,6 +48,13 @@ class NumpyEngine:
         self._memory = optim.start(self._rule, self._flat)
         self._updates = 0
         self.frozen = np.full(len(self._flat), -1)
+        covered = kernel.uncovered(model, training, inputs, targets, params) is None
+        self._kernel = kernel.Kernel(model, self._rule, inputs, targets) if covered else None
+
+    @property
+    def kernel(self) -> bool:
+        """Whether the compiled kernel trains and validates, not NumPy."""
+        return self._kernel is not None
 
     @property
     def params(self) -> Params:
@@ -66,6 +77,11 @@ class NumpyEngine:
         """Update on batches of `rows` (M, steps, B) at `rate` (M,); returns each model's mean training loss (M,)."""
         busy = np.flatnonzero((rows >= 0).any(axis=(1, 2)) & (self.frozen < 0))
         losses = np.full(len(rows), np.nan)
+        if self._kernel is not None:
+            changing = self._flat, self._memory, self.frozen, self._updates
+            losses[busy] = self._kernel.train(busy, rows[busy], rate[busy], *changing)
+            self._updates += rows.shape[1]
+            return losses
         with _threads() as threads:
             over_models, over_rows = (threads, map) if len(busy) > CHUNK else (map, threads)
             chunks = _chunks(busy)
@@ -80,6 +96,9 @@ class NumpyEngine:
         """Mean loss of each model (M,) over `rows` (M, v); what has no row costs nothing."""
         busy, losses = np.flatnonzero((rows >= 0).any(axis=1)), np.full(len(rows), np.nan)
         if not len(busy):
+            return losses
+        if self._kernel is not None:
+            losses[busy] = self._kernel.loss(busy, rows[busy], self._flat)
             return losses
         params = _unflatten(self._flat[busy], self._shapes)
         logits = predict(self._model, params, self._inputs.of(busy), rows[busy])

@@ -19,6 +19,7 @@ from rnn_core.network import initial_params, network
 
 ROWS, STEPS, FEATURES, BATCH = 40, 6, 2, 8
 CELLS: tuple[Cell, ...] = ("rnn_tanh", "rnn_relu", "rnn_sigmoid", "rnn_prelu", "gru", "lstm")
+ENGINES = ["numpy", "kernel", "torch"]  # the second is the first where its kernel covers what is asked
 DEEP = Model(cell="gru", hidden_size=4, num_layers=2, bidirectional=True, dropout=0.3)
 
 
@@ -34,13 +35,25 @@ def problem(models: int, dtype: str = "float64") -> tuple[Inputs, Targets]:
     return Inputs(x.astype(dtype), center.astype(dtype), scale.astype(dtype)), Targets(y, np.ones((ROWS, 1), bool))
 
 
+def trained_by(name: str, options: dict[str, Any]) -> Training:
+    return Training.model_validate({"engine": "torch" if name == "torch" else "numpy"} | options)
+
+
+def start(name: str, *given: Any) -> Engine:
+    """An engine by its name in `ENGINES`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RNNFLOW_KERNEL", "1" if name == "kernel" else "0")
+        return engines.start(*given)
+
+
 def started(name: str, model: Model, models: int = 3, pick: list[int] | None = None, **options: object) -> Engine:
     """An engine over `models` models, or over those of them that are picked."""
-    training = Training.model_validate({"engine": name, "learning_rate": 0.05} | options)
+    training = trained_by(name, {"learning_rate": 0.05} | options)
     inputs, targets = problem(models, training.dtype)
     params = initial_params(model, FEATURES, 1, generators(models), training.dtype)
     chosen = list(range(models)) if pick is None else pick
-    return engines.start(
+    return start(
+        name,
         model,
         training,
         Inputs(inputs.x, inputs.center[chosen], inputs.scale[chosen]),
@@ -132,10 +145,11 @@ def engine_of(name: str, cell: Cell, options: dict[str, Any], models: int = 3) -
     given = PLAIN | options
     inputs, targets = sequences(models, given["loss"], given["readout"], given["lengths"])
     model = Model.model_validate({"cell": cell, "hidden_size": 4} | chosen(Model, given))
-    training = Training.model_validate({"engine": name} | chosen(Training, given))
+    training = trained_by(name, chosen(Training, given))
     weights = None if training.class_weights is None else np.array(training.class_weights)
     params = initial_params(model, FEATURES, FEATURES, generators(models), "float64")
-    return engines.start(model, training, inputs, replace(targets, class_weights=weights), params, generators(models))
+    weighted = replace(targets, class_weights=weights)
+    return start(name, model, training, inputs, weighted, params, generators(models))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +169,7 @@ def test_micro_batches_add_up_to_the_batch_on_any_number_of_threads(
         monkeypatch.setattr(numpy_engine, "MICRO_BATCH", rows)
         monkeypatch.setattr(numpy_engine.os, "sched_getaffinity", lambda process: cores)
         params = initial_params(model, FEATURES, 1, generators(1), "float64")
-        engine = engines.start(model, training, replace(inputs, lengths=lengths), targets, params, generators(1))
+        engine = start("numpy", model, training, replace(inputs, lengths=lengths), targets, params, generators(1))
         return engine.train_epoch(np.arange(ROWS).reshape(1, 1, ROWS), np.array([0.1])), engine.params
 
     whole, one, many = trained(ROWS, {0}), trained(7, {0}), trained(7, {0, 1, 2})
@@ -166,7 +180,7 @@ def test_micro_batches_add_up_to_the_batch_on_any_number_of_threads(
         np.testing.assert_array_equal(one[1][name], many[1][name], err_msg=name)
 
 
-@pytest.mark.parametrize("name", ["numpy", "torch"])
+@pytest.mark.parametrize("name", ENGINES)
 def test_a_model_without_rows_has_no_loss_and_the_others_keep_theirs(name: str) -> None:
     engine = started(name, Model(hidden_size=5))
     every = np.tile(np.arange(ROWS), (3, 1))
@@ -175,7 +189,7 @@ def test_a_model_without_rows_has_no_loss_and_the_others_keep_theirs(name: str) 
     np.testing.assert_array_equal(engine.loss(some), [expected[0], np.nan, expected[2]])
 
 
-@pytest.mark.parametrize("name", ["numpy", "torch"])
+@pytest.mark.parametrize("name", ENGINES)
 def test_no_model_with_rows_is_nothing_to_do(name: str) -> None:
     engine = started(name, Model(hidden_size=5))
     nothing = np.full((3, 1, BATCH), -1)
@@ -240,7 +254,7 @@ def test_a_batchs_gradient_is_the_average_of_its_samples(cell: Cell, readout: st
         assert np.abs(value - total[name]).max() <= 1e-14 * largest, name
 
 
-@pytest.mark.parametrize("name", ["numpy", "torch"])
+@pytest.mark.parametrize("name", ENGINES)
 @pytest.mark.parametrize("optimiser", ["sgd", "adam"])
 def test_an_engine_goes_on_from_a_state_as_if_it_were_its_own(name: str, optimiser: str) -> None:
     rows = epochs_of_rows(3, 3)
@@ -261,7 +275,7 @@ def test_an_engine_goes_on_from_a_state_as_if_it_were_its_own(name: str, optimis
     assert whole.state["updates"] == 15
 
 
-@pytest.mark.parametrize("name", ["numpy", "torch"])
+@pytest.mark.parametrize("name", ENGINES)
 def test_an_engine_counts_the_update_at_which_a_resumed_model_is_frozen(name: str) -> None:
     engine = engine_of(name, "rnn_relu", {})
     rows = epochs_of_rows(3, 2)
@@ -274,7 +288,7 @@ def test_an_engine_counts_the_update_at_which_a_resumed_model_is_frozen(name: st
     assert resumed.frozen.tolist() == [-1, -1, -1]
 
 
-@pytest.mark.parametrize("name", ["numpy", "torch"])
+@pytest.mark.parametrize("name", ENGINES)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -288,18 +302,18 @@ def test_class_weights_that_do_not_fit_are_refused(name: str, options: dict[str,
         train(engine_of(name, "gru", options), epochs_of_rows(3, 1))
 
 
-@pytest.mark.parametrize("name", ["numpy", "torch"])
+@pytest.mark.parametrize("name", ENGINES)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_targets_of_another_shape_than_the_readouts_are_refused_not_broadcast(name: str, loss: LossName) -> None:
     inputs, targets = sequences(2, loss, "steps", lengths=False)
     params = initial_params(Model(), FEATURES, FEATURES, generators(2), "float64")
-    engine = engines.start(Model(), Training.model_validate({"engine": name}), inputs, targets, params, generators(2))
+    engine = start(name, Model(), trained_by(name, {}), inputs, targets, params, generators(2))
     message = r"targets \(2, 8, 6, 2\) and mask \(2, 8, 6\) do not fit logits \(2, 8, 1, 2\)"
     with pytest.raises(ArrayError, match=message):
         train(engine, epochs_of_rows(2, 1))
 
 
-@pytest.mark.parametrize("name", ["numpy", "torch"])
+@pytest.mark.parametrize("name", ENGINES)
 def test_a_net_that_reads_both_ways_cannot_be_truncated(name: str) -> None:
     with pytest.raises(ConfigError, match=r"training\.truncate is 2 of 6 steps; a bidirectional model cannot"):
         train(engine_of(name, "gru", {"truncate": 2, "bidirectional": True}), epochs_of_rows(3, 1))
@@ -357,7 +371,7 @@ def test_neither_the_number_of_threads_nor_the_chunk_changes_a_bit(monkeypatch: 
     assert trained() == expected
 
 
-@pytest.mark.parametrize("name", ["numpy", "torch"])
+@pytest.mark.parametrize("name", ENGINES)
 def test_padding_trains_nothing(name: str) -> None:
     rows = epochs_of_rows(2, 1)[0]
     padded = np.concatenate([rows, np.full((2, 3, BATCH), -1)], axis=1)
@@ -373,7 +387,7 @@ def test_padding_trains_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("rate", [1e307, np.inf])
-@pytest.mark.parametrize("name", ["numpy", "torch"])
+@pytest.mark.parametrize("name", ENGINES)
 def test_a_model_that_turns_non_finite_is_frozen_named_and_left_out(name: str, rate: float) -> None:
     rows = epochs_of_rows(3, 2)
     model = Model(cell="rnn_relu", hidden_size=4)

@@ -1,0 +1,710 @@
+/* The NumPy engine in C: recurrent networks of one layer, trained by backpropagation through time.
+ *
+ * The equations are those of rnn_core/layers.py, losses.py and optim.py; kernel.py says what is covered, and calls.
+ * A call takes some models of the stack one after the other, each through a whole epoch, in memory that is bounded by
+ * one model and PIECE rows of a batch. Nothing is shared between calls, so they may run on threads.
+ *
+ * The text below is compiled six times, as this file includes itself: for each instruction set, and there for each
+ * precision. Vectors are those of GCC and Clang. A vector runs along the hidden units, which are padded to whole
+ * vectors with zeros: weights of zero have gradients of zero, so the padding stays what it is.
+ *
+ * Axes: T steps, n rows of a piece, I inputs, H hidden units (padded: HP), G gates, O outputs.
+ */
+
+#ifndef BYTES /* ------------------------------------------------ once: what the precisions share */
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tgmath.h>
+#undef I /* is an axis here, not the imaginary unit */
+
+enum { RNN, GRU, LSTM };
+enum { BINARY_CROSS_ENTROPY, TEXTBOOK_CROSS_ENTROPY, BRIER, CROSS_ENTROPY, MEAN_SQUARED_ERROR };
+enum { SGD, ADAM, ADAMW };
+enum { PIECE = 32 }; /* rows of one pass: their activations stay in cache */
+
+/* What is asked for; field by field the Task of kernel.py. Arrays of `void` are in the precision asked for. */
+typedef struct {
+    int64_t instruction_set, single_precision, cell, bias, every_step, loss, optimiser;
+    int64_t seq_len, input_size, hidden_size, output_size, param_count;
+    int64_t models, steps, batch, updates;
+    double momentum, weight_decay, beta1, beta2, eps, clip_norm, clip_value;
+    const void *x, *center, *scale, *y; /* (N, T, I), (M, I), (M, I), (N, S, O) */
+    const uint8_t *mask;                /* (N, S) */
+    const void *class_weights;          /* (2 or O) */
+    const int64_t *chosen, *rows;       /* (models), (models, steps, batch): -1 is no row */
+    const double *rate;                 /* (models) */
+    void *params, *first, *second;      /* (M, P): the velocity of sgd is `first`; `second` may be NULL */
+    double *step;                       /* (M) updates that the rule has made */
+    int64_t *frozen;                    /* (M) */
+    double *losses;                     /* (models) */
+} Task;
+
+#define JOIN_(name, precision, set) name##_##precision##_##set
+#define JOIN(name, precision, set) JOIN_(name, precision, set)
+#define NAME(name) JOIN(name, PRECISION, SET)
+#define FN __attribute__((unused)) static TARGET
+#define INLINE static inline __attribute__((always_inline)) TARGET
+
+#define BYTES 16
+#define SET plain
+#define TARGET
+#include "kernel.c"
+
+#ifdef __x86_64__
+#define BYTES 32
+#define SET avx2
+#define TARGET __attribute__((target("avx2,fma")))
+#include "kernel.c"
+
+#define BYTES 64
+#define SET avx512
+#define TARGET __attribute__((target("avx512f,avx512dq,avx512vl,fma")))
+#include "kernel.c"
+#endif
+
+typedef struct {
+    int (*train[2])(const Task *), (*loss[2])(const Task *);
+    void (*tanh[2])(const void *, void *, int64_t);
+} Version;
+
+#define VERSION(set)                                                                                                   \
+    {                                                                                                                  \
+        {train_double_##set, train_float_##set}, {loss_double_##set, loss_float_##set},                                \
+            {tanhs_double_##set, tanhs_float_##set}                                                                    \
+    }
+static const Version versions[] = {
+    VERSION(plain),
+#ifdef __x86_64__
+    VERSION(avx2),
+    VERSION(avx512),
+#endif
+};
+
+/* How many of `versions` this processor can run; the last of them is the fastest. */
+int64_t kernel_instruction_sets(void)
+{
+#ifdef __x86_64__
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
+        return 1;
+    if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
+        return 2;
+    return 3;
+#else
+    return 1;
+#endif
+}
+
+/* A library that was built from another text is recognised by it. */
+int64_t kernel_task_size(void) { return sizeof(Task); }
+
+/* Both return 0, or -1 when there is no memory. */
+int kernel_train(const Task *task) { return versions[task->instruction_set].train[task->single_precision](task); }
+int kernel_loss(const Task *task) { return versions[task->instruction_set].loss[task->single_precision](task); }
+
+/* `count` hyperbolic tangents, a multiple of 16, of arrays that are aligned to 64 bytes. */
+void kernel_tanh(int64_t instruction_set, int64_t single_precision, const void *x, void *y, int64_t count)
+{
+    versions[instruction_set].tanh[single_precision](x, y, count);
+}
+
+#elif !defined REAL /* ------------------------------------------ once an instruction set: the two precisions */
+
+#define REAL double
+#define WORD uint64_t
+#define PRECISION double
+#define MANTISSA 52
+#define LN2_HIGH 0x1.62e42fefap-1 /* with zeros at the end, so that its multiples are exact */
+#define LN2_LOW 0x1.cf79abc9e3b3ap-40
+#define LARGEST 20 /* from there on tanh rounds to 1 */
+#include "kernel.c"
+#undef REAL
+#undef WORD
+#undef PRECISION
+#undef MANTISSA
+#undef LN2_HIGH
+#undef LN2_LOW
+#undef LARGEST
+
+#define REAL float
+#define WORD uint32_t
+#define PRECISION float
+#define MANTISSA 23
+#define LN2_HIGH 0x1.62e4p-1f
+#define LN2_LOW 0x1.7f7d1cp-20f
+#define LARGEST 10
+#include "kernel.c"
+#undef REAL
+#undef WORD
+#undef PRECISION
+#undef MANTISSA
+#undef LN2_HIGH
+#undef LN2_LOW
+#undef LARGEST
+#undef BYTES
+#undef SET
+#undef TARGET
+
+#else /* --------------------------------------------------------- the text of each */
+
+#define vec NAME(vec)
+#define bits NAME(bits)
+#define Work NAME(Work)
+#define LANES ((int64_t)(BYTES / sizeof(REAL)))
+#define AT(pointer) (*(vec *)(pointer))
+
+typedef REAL vec __attribute__((vector_size(BYTES), may_alias));
+typedef WORD bits __attribute__((vector_size(BYTES), may_alias));
+
+/* What one call works in. A row of hidden states h is one vector that ends in a 1, then HP values: the bias is the
+ * weight of that 1. Rows of inputs begin with a 1 for the same reason. A GRU's gates stand as n, r, z, m, its m being
+ * the hidden side of n: so inputs enter the three blocks from the first on, hidden states those from the second on. */
+typedef struct {
+    int64_t hidden, width, blocks, shift, row; /* HP, G·HP, width of a row of gates, of its blocks before W_hh's, of h */
+    int64_t w_hh, head, size;                  /* where these begin in params: W_ih (1+I, G·HP), W_hh (1+H, G·HP), head */
+    int64_t lead, from;                        /* 1 without biases, which skips them; the first step that is read */
+    REAL *params, *grads, *first, *second;     /* (size) */
+    REAL *back;                                /* (G, H, HP): W_hh by rows of gates, for the way back */
+    REAL *in, *gates, *h, *c, *tanh_c;         /* (T, n, 1+I), (T, n, blocks), (T+1, n, row), (T+1, n, HP), (T, n, HP) */
+    REAL *logits, *dh, *dc;                    /* (S, n, O), then their gradients; (n, HP), (n, HP) */
+    int64_t *place, *rows;                     /* (P) where a parameter stands in params; rows of a batch, without -1 */
+    void *allocated[16];
+    int count;
+} Work;
+
+/* -- elementwise */
+
+INLINE vec NAME(either)(bits mask, vec yes, vec no) { return (vec)((mask & (bits)yes) | (~mask & (bits)no)); }
+
+INLINE vec NAME(all)(REAL value) { return value - (vec){0}; }
+
+INLINE REAL NAME(sum)(vec values)
+{
+    REAL total = 0;
+    for (int lane = 0; lane < LANES; lane++)
+        total += values[lane];
+    return total;
+}
+
+/* tanh |x| = e / (e + 2), e = exp(2|x|) - 1 = 2^k·p + (2^k - 1), p = exp(r) - 1 by its series, r = 2|x| - k·ln 2. */
+INLINE vec NAME(tanh)(vec x)
+{
+    const REAL magic = (REAL)3 * ((WORD)1 << (MANTISSA - 1)) + (sizeof(REAL) == 8 ? 1023 : 127);
+    const vec one = NAME(all)(1), limit = NAME(all)(2 * LARGEST);
+    const bits sign = (bits)x & (bits)-NAME(all)(0);
+    vec y = (vec)((bits)(x + x) ^ sign);
+    y = NAME(either)((bits)(y > limit), limit, y); /* a NaN stays */
+    const vec shifted = y * (REAL)0x1.71547652b82fep+0 + magic; /* its last digits are k and the exponent's bias */
+    const vec k = shifted - magic, power = (vec)((bits)shifted << MANTISSA);
+    const vec r = y - k * (REAL)LN2_HIGH - k * (REAL)LN2_LOW, r2 = r * r, r4 = r2 * r2;
+#define PAIR(n, factorial) (one * (REAL)(1.0 / factorial) + r * (REAL)(1.0 / factorial / (n + 1)))
+    vec high = PAIR(6, 720);
+    if (sizeof(REAL) == 8)
+        high += r2 * PAIR(8, 40320) + r4 * (PAIR(10, 3628800) + r2 * PAIR(12, 479001600));
+    const vec p = r + r2 * ((PAIR(2, 2) + r2 * PAIR(4, 24)) + r4 * high);
+#undef PAIR
+    const vec e = power * p + (power - one);
+    return (vec)((bits)(e / (e + 2)) | sign);
+}
+
+INLINE vec NAME(sigmoid)(vec a) { return (REAL)0.5 * NAME(tanh)((REAL)0.5 * a) + (REAL)0.5; }
+
+INLINE vec NAME(root)(vec x)
+{
+    REAL each[LANES] __attribute__((aligned(BYTES)));
+    AT(each) = x;
+    for (int lane = 0; lane < LANES; lane++)
+        each[lane] = sqrt(each[lane]);
+    return AT(each);
+}
+
+FN void NAME(tanhs)(const void *x, void *y, int64_t count)
+{
+    for (int64_t k = 0; k < count; k += LANES)
+        AT((REAL *)y + k) = NAME(tanh)(AT((REAL *)x + k));
+}
+
+/* -- products: C = A·B or C += A·B, where C and B have rows of vectors and A any two strides */
+
+typedef struct {
+    REAL *c;
+    const REAL *a, *b;
+    int64_t c_row, a_row, a_inner, b_row, rows, inner, width;
+} NAME(Product);
+
+/* `rows` and `vectors` of C at (row, column), kept in registers. */
+INLINE void NAME(tile)(const NAME(Product) * of, int add, int64_t row, int64_t column, const int rows, const int vectors)
+{
+    vec sum[8][2];
+    const REAL *a = of->a + row * of->a_row, *b = of->b + column;
+    REAL *c = of->c + row * of->c_row + column;
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; v++)
+            sum[i][v] = add ? AT(c + i * of->c_row + v * LANES) : (vec){0};
+    for (int64_t k = 0; k < of->inner; k++, a += of->a_inner, b += of->b_row)
+#pragma GCC unroll 8
+        for (int i = 0; i < rows; i++)
+#pragma GCC unroll 2
+            for (int v = 0; v < vectors; v++)
+                sum[i][v] += a[i * of->a_row] * AT(b + v * LANES);
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; v++)
+            AT(c + i * of->c_row + v * LANES) = sum[i][v];
+}
+
+/* The same for one row, in four sums, as additions into one would wait for each other. */
+INLINE void NAME(strip)(const NAME(Product) * of, int add, int64_t row, int64_t column, const int vectors)
+{
+    vec sum[4][4];
+    const REAL *a = of->a + row * of->a_row, *b = of->b + column;
+    REAL *c = of->c + row * of->c_row + column;
+#pragma GCC unroll 4
+    for (int part = 0; part < 4; part++)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++)
+            sum[part][v] = add && part == 0 ? AT(c + v * LANES) : (vec){0};
+    int64_t k = 0;
+    for (; k + 4 <= of->inner; k += 4, a += 4 * of->a_inner, b += 4 * of->b_row)
+#pragma GCC unroll 4
+        for (int part = 0; part < 4; part++)
+#pragma GCC unroll 4
+            for (int v = 0; v < vectors; v++)
+                sum[part][v] += a[part * of->a_inner] * AT(b + part * of->b_row + v * LANES);
+    for (; k < of->inner; k++, a += of->a_inner, b += of->b_row)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++)
+            sum[0][v] += a[0] * AT(b + v * LANES);
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++)
+        AT(c + v * LANES) = (sum[0][v] + sum[1][v]) + (sum[2][v] + sum[3][v]);
+}
+
+FN void NAME(product)(int add, const NAME(Product) * of)
+{
+    int64_t column = 0; /* the loop outside: a panel of B stays in cache for all rows */
+    if (of->rows == 1)
+        for (; column + 4 * LANES <= of->width; column += 4 * LANES)
+            NAME(strip)(of, add, 0, column, 4);
+    for (; column + 2 * LANES <= of->width; column += 2 * LANES) {
+        int64_t row = 0;
+        for (; row + 4 <= of->rows; row += 4)
+            NAME(tile)(of, add, row, column, 4, 2);
+        for (; row < of->rows; row++)
+            NAME(strip)(of, add, row, column, 2);
+    }
+    if (column < of->width) {
+        int64_t row = 0;
+        for (; row + 8 <= of->rows; row += 8)
+            NAME(tile)(of, add, row, column, 8, 1);
+        for (; row < of->rows; row++)
+            NAME(strip)(of, add, row, column, 1);
+    }
+}
+
+/* -- the network */
+
+/* The rows' inputs, standardised as the model sees them, to the hidden states of all steps and the logits. */
+FN void NAME(forward)(const Task *task, const Work *w, int64_t model, const int64_t *rows, int64_t n)
+{
+    const int64_t T = task->seq_len, I = task->input_size, H = task->hidden_size, O = task->output_size;
+    const int64_t HP = w->hidden;
+    const REAL *center = (const REAL *)task->center + model * I, *scale = (const REAL *)task->scale + model * I;
+    for (int64_t i = 0; i < n; i++) {
+        const REAL *x = (const REAL *)task->x + rows[i] * T * I;
+        for (int64_t t = 0; t < T; t++)
+            for (int64_t k = 0; k < I; k++)
+                w->in[(t * n + i) * (1 + I) + 1 + k] = (x[t * I + k] - center[k]) / scale[k];
+        memset(w->h + i * w->row + LANES, 0, HP * sizeof(REAL));
+        if (task->cell == LSTM)
+            memset(w->c + i * HP, 0, HP * sizeof(REAL));
+    }
+    NAME(product)(0, &(NAME(Product)){w->gates, w->in + w->lead, w->params + w->lead * w->width, w->blocks, 1 + I, 1,
+                                     w->width, T * n, 1 + I - w->lead, w->width});
+    for (int64_t t = 0; t < T; t++) {
+        REAL *gates = w->gates + t * n * w->blocks, *before = w->h + t * n * w->row, *h = before + n * w->row;
+        if (task->cell == GRU)
+            for (int64_t i = 0; i < n; i++)
+                memset(gates + i * w->blocks + w->width, 0, HP * sizeof(REAL));
+        NAME(product)(1, &(NAME(Product)){gates + w->shift, before + LANES - 1 + w->lead,
+                                         w->params + w->w_hh + w->lead * w->width, w->blocks, w->row, 1, w->width, n,
+                                         1 + H - w->lead, w->width});
+        for (int64_t i = 0; i < n; i++, gates += w->blocks, before += w->row, h += w->row)
+            for (int64_t u = 0; u < HP; u += LANES) {
+                vec *after = &AT(h + LANES + u);
+                if (task->cell == RNN) {
+                    *after = NAME(tanh)(AT(gates + u));
+                } else if (task->cell == GRU) {
+                    const vec r = NAME(sigmoid)(AT(gates + HP + u)), z = NAME(sigmoid)(AT(gates + 2 * HP + u));
+                    const vec new = NAME(tanh)(AT(gates + u) + r * AT(gates + 3 * HP + u));
+                    *after = new + z * (AT(before + LANES + u) - new);
+                    AT(gates + u) = new;
+                    AT(gates + HP + u) = r;
+                    AT(gates + 2 * HP + u) = z;
+                } else {
+                    const int64_t at = (t * n + i) * HP + u;
+                    const vec in = NAME(sigmoid)(AT(gates + u)), f = NAME(sigmoid)(AT(gates + HP + u));
+                    const vec g = NAME(tanh)(AT(gates + 2 * HP + u)), out = NAME(sigmoid)(AT(gates + 3 * HP + u));
+                    const vec c = f * AT(w->c + at) + in * g, tanh_c = NAME(tanh)(c);
+                    *after = out * tanh_c;
+                    AT(w->c + n * HP + at) = c;
+                    AT(w->tanh_c + at) = tanh_c;
+                    AT(gates + u) = in;
+                    AT(gates + HP + u) = f;
+                    AT(gates + 2 * HP + u) = g;
+                    AT(gates + 3 * HP + u) = out;
+                }
+            }
+    }
+    for (int64_t i = 0; i < (T - w->from) * n; i++) {
+        const REAL *h = w->h + ((w->from + 1) * n + i) * w->row;
+        for (int64_t o = 0; o < O; o++) {
+            vec sum = {0};
+            for (int64_t u = 0; u < w->row; u += LANES)
+                sum += AT(h + u) * AT(w->params + w->head + o * w->row + u);
+            w->logits[i * O + o] = NAME(sum)(sum);
+        }
+    }
+}
+
+/* From the logits' gradients to those of the parameters, which are set, or added to those of the pieces before. */
+FN void NAME(backward)(const Task *task, const Work *w, int64_t n, int add)
+{
+    const int64_t T = task->seq_len, I = task->input_size, H = task->hidden_size, O = task->output_size;
+    const int64_t HP = w->hidden, G = w->width / HP;
+    memset(w->dh, 0, n * HP * sizeof(REAL));
+    memset(w->dc, 0, n * HP * sizeof(REAL));
+    for (int64_t t = T - 1; t >= 0; t--) {
+        REAL *gates = w->gates + t * n * w->blocks, *before = w->h + t * n * w->row, *h = before + n * w->row;
+        if (t >= w->from)
+            NAME(product)(1, &(NAME(Product)){w->dh, w->logits + (t - w->from) * n * O, w->params + w->head + LANES, HP, O,
+                                             1, w->row, n, O, HP});
+        for (int64_t i = 0; i < n; i++, gates += w->blocks, before += w->row, h += w->row)
+            for (int64_t u = 0; u < HP; u += LANES) {
+                vec *dh = &AT(w->dh + i * HP + u);
+                if (task->cell == RNN) {
+                    const vec y = AT(h + LANES + u);
+                    AT(gates + u) = *dh * (1 - y * y);
+                } else if (task->cell == GRU) {
+                    const vec new = AT(gates + u), r = AT(gates + HP + u), z = AT(gates + 2 * HP + u);
+                    const vec dn = *dh * (1 - z) * (1 - new * new);
+                    AT(gates + u) = dn;
+                    AT(gates + HP + u) = dn * AT(gates + 3 * HP + u) * r * (1 - r);
+                    AT(gates + 2 * HP + u) = *dh * (AT(before + LANES + u) - new) * z * (1 - z);
+                    AT(gates + 3 * HP + u) = dn * r;
+                    *dh *= z;
+                } else {
+                    const int64_t at = (t * n + i) * HP + u;
+                    const vec in = AT(gates + u), f = AT(gates + HP + u), g = AT(gates + 2 * HP + u);
+                    const vec out = AT(gates + 3 * HP + u), tanh_c = AT(w->tanh_c + at);
+                    vec *dc = &AT(w->dc + i * HP + u);
+                    *dc += *dh * out * (1 - tanh_c * tanh_c);
+                    AT(gates + u) = *dc * g * in * (1 - in);
+                    AT(gates + HP + u) = *dc * AT(w->c + at) * f * (1 - f);
+                    AT(gates + 2 * HP + u) = *dc * in * (1 - g * g);
+                    AT(gates + 3 * HP + u) = *dh * tanh_c * out * (1 - out);
+                    *dc *= f;
+                }
+            }
+        gates = w->gates + t * n * w->blocks + w->shift;
+        for (int64_t gate = 0; t > 0 && gate < G; gate++) /* what a GRU's dh holds already goes straight there */
+            NAME(product)(gate > 0 || task->cell == GRU, &(NAME(Product)){w->dh, gates + gate * HP, w->back + gate * H * HP,
+                                                                         HP, w->blocks, 1, HP, n, H, HP});
+    }
+    const REAL *read = w->h + (w->from + 1) * n * w->row, *ones = w->h + LANES - 1;
+    NAME(product)(add, &(NAME(Product)){w->grads + w->lead * w->width, w->in + w->lead, w->gates, w->width, 1, 1 + I,
+                                       w->blocks, 1 + I - w->lead, T * n, w->width});
+    NAME(product)(add, &(NAME(Product)){w->grads + w->w_hh + w->lead * w->width, ones + w->lead, w->gates + w->shift,
+                                       w->width, 1, w->row, w->blocks, 1 + H - w->lead, T * n, w->width});
+    NAME(product)(add, &(NAME(Product)){w->grads + w->head, w->logits, read, w->row, 1, O, w->row, O, (T - w->from) * n,
+                                       w->row});
+}
+
+/* -- the loss */
+
+/* What the rows' losses are divided by, and how many steps of theirs are scored. */
+FN REAL NAME(weigh)(const Task *task, const int64_t *rows, int64_t n, int64_t *scored)
+{
+    const int64_t S = task->every_step ? task->seq_len : 1, O = task->output_size;
+    const REAL *weights = task->class_weights;
+    double total = 0;
+    *scored = 0;
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t s = rows[i] * S; s < (rows[i] + 1) * S; s++) {
+            const REAL *y = (const REAL *)task->y + s * O;
+            *scored += task->mask[s];
+            for (int64_t o = 0; task->mask[s] && o < O; o++)
+                if (task->loss <= BRIER)
+                    total += weights[0] * (1 - y[o]) + weights[1] * y[o];
+                else
+                    total += task->loss == CROSS_ENTROPY ? weights[o] * y[o] : 1;
+        }
+    return total > 0 ? total : 1;
+}
+
+/* The summed loss of the rows; their logits become its gradients, divided by `weight`. */
+FN double NAME(score)(const Task *task, const Work *w, const int64_t *rows, int64_t n, REAL weight)
+{
+    const int64_t S = task->every_step ? task->seq_len : 1, O = task->output_size;
+    const REAL *weights = task->class_weights;
+    double total = 0;
+    for (int64_t s = 0; s < S; s++)
+        for (int64_t i = 0; i < n; i++) {
+            const REAL *y = (const REAL *)task->y + (rows[i] * S + s) * O;
+            REAL *z = w->logits + (s * n + i) * O, largest = z[0], sum = 0, own = 0;
+            if (!task->mask[rows[i] * S + s]) {
+                memset(z, 0, O * sizeof(REAL));
+                continue;
+            }
+            for (int64_t o = 0; o < O; o++)
+                largest = z[o] > largest ? z[o] : largest;
+            for (int64_t o = 0; task->loss == CROSS_ENTROPY && o < O; o++) {
+                sum += exp(z[o] - largest);
+                own += weights[o] * y[o];
+            }
+            for (int64_t o = 0; o < O; o++)
+                if (task->loss <= BRIER) {
+                    const REAL down = weights[0] * (1 - y[o]), up = weights[1] * y[o], own = down + up;
+                    const REAL decay = exp(-fabs(z[o])), p = (z[o] < 0 ? decay : 1) / (1 + decay), error = p - y[o];
+                    if (task->loss == BRIER)
+                        total += own * error * error;
+                    else if (task->loss == TEXTBOOK_CROSS_ENTROPY)
+                        total -= up * log(p + (REAL)1e-8) + down * log(1 - p + (REAL)1e-8);
+                    else
+                        total += (down + up) * log1p(decay) + (z[o] < 0 ? -up : down) * z[o];
+                    z[o] = (task->loss == BRIER ? 2 * own * error * p * (1 - p) : own * p - up) / weight;
+                } else if (task->loss == CROSS_ENTROPY) {
+                    const REAL log_softmax = z[o] - largest - log(sum);
+                    total -= weights[o] * y[o] * log_softmax;
+                    z[o] = (exp(log_softmax) * own - weights[o] * y[o]) / weight;
+                } else {
+                    const REAL error = z[o] - y[o];
+                    total += error * error;
+                    z[o] = 2 * error / weight;
+                }
+        }
+    return total;
+}
+
+/* -- the update */
+
+/* One step of the rule; whether the gradient and the step are finite. If not, the parameters stay as they were. */
+FN int NAME(update)(const Task *task, const Work *w, double rate, double *taken)
+{
+    vec unfinite = {0}, square = {0}; /* a value times zero is zero if it is finite */
+    for (int64_t k = 0; k < w->size; k += LANES) {
+        vec g = AT(w->grads + k);
+        unfinite += g * 0;
+        if (task->clip_value < INFINITY) {
+            const vec bound = NAME(all)(task->clip_value);
+            g = NAME(either)((bits)(g > bound), bound, g);
+            AT(w->grads + k) = g = NAME(either)((bits)(g < -bound), -bound, g);
+        }
+        square += g * g;
+    }
+    REAL shrink = 1;
+    if (task->clip_norm < INFINITY)
+        shrink = (REAL)task->clip_norm / (sqrt(NAME(sum)(square)) + (REAL)1e-6);
+    shrink = shrink > 1 ? 1 : shrink;
+    *taken += 1;
+    const int adam = task->optimiser != SGD;
+    const REAL momentum = task->momentum, beta2 = task->beta2, fresh1 = 1 - task->beta1, fresh2 = 1 - task->beta2;
+    const REAL eps = task->eps, added = task->optimiser == ADAMW ? 0 : task->weight_decay;
+    const REAL shrunk = task->optimiser == ADAMW ? rate * task->weight_decay : 0;
+    const REAL size = adam ? rate / (1 - pow(task->beta1, *taken)) : rate;
+    const REAL scale = adam ? sqrt(1 - pow(task->beta2, *taken)) : 1;
+    for (int64_t k = 0; k < w->size; k += LANES) {
+        const vec g = AT(w->grads + k) * shrink + added * AT(w->params + k);
+        vec *first = &AT(w->first + k), *second = &AT(w->second + k), step;
+        if (adam) {
+            *first += fresh1 * (g - *first);
+            *second = *second * beta2 + fresh2 * (g * g);
+            step = size * (*first / (NAME(root)(*second) / scale + eps));
+        } else {
+            *first = *first * momentum + g;
+            step = size * *first;
+        }
+        AT(w->grads + k) = step += shrunk * AT(w->params + k);
+        unfinite += step * 0;
+    }
+    if (!(NAME(sum)(unfinite) == 0))
+        return 0;
+    for (int64_t k = 0; k < w->size; k += LANES)
+        AT(w->params + k) -= AT(w->grads + k);
+    return 1;
+}
+
+/* -- a model, an epoch, a call */
+
+/* `count` zeros, on cache lines of their own; NULL, and then always NULL, when there is no memory. */
+FN void *NAME(zeros)(Work *w, int64_t count, size_t size)
+{
+    const size_t bytes = (count * size + 63) / 64 * 64;
+    void *block = w->count && !w->allocated[w->count - 1] ? NULL : aligned_alloc(64, bytes ? bytes : 64);
+    w->allocated[w->count++] = block;
+    return block ? memset(block, 0, bytes) : NULL;
+}
+
+FN void NAME(release)(const Work *w)
+{
+    for (int k = 0; k < w->count; k++)
+        free(w->allocated[k]);
+}
+
+/* Room for the call, the ones in it, and the place of each parameter; 0 when there is no memory. */
+FN int NAME(prepare)(const Task *task, Work *w)
+{
+    const int64_t T = task->seq_len, I = task->input_size, H = task->hidden_size, O = task->output_size;
+    const int64_t G = task->cell == RNN ? 1 : task->cell == GRU ? 3 : 4, HP = (H + LANES - 1) / LANES * LANES;
+    const int64_t n = task->batch < PIECE ? task->batch : PIECE, adam = task->optimiser != SGD, lstm = task->cell == LSTM;
+    *w = (Work){.hidden = HP, .width = G * HP, .blocks = G * HP, .row = LANES + HP, .lead = !task->bias};
+    if (task->cell == GRU) {
+        w->blocks = 4 * HP;
+        w->shift = HP;
+    }
+    w->from = task->every_step ? 0 : T - 1;
+    w->w_hh = (1 + I) * w->width;
+    w->head = w->w_hh + (1 + H) * w->width;
+    w->size = w->head + O * w->row;
+    w->params = NAME(zeros)(w, w->size, sizeof(REAL));
+    w->grads = NAME(zeros)(w, w->size, sizeof(REAL));
+    w->first = NAME(zeros)(w, w->size, sizeof(REAL));
+    w->second = NAME(zeros)(w, adam ? w->size : 0, sizeof(REAL));
+    w->back = NAME(zeros)(w, G * H * HP, sizeof(REAL));
+    w->in = NAME(zeros)(w, T * n * (1 + I), sizeof(REAL));
+    w->gates = NAME(zeros)(w, T * n * w->blocks, sizeof(REAL));
+    w->h = NAME(zeros)(w, (T + 1) * n * w->row, sizeof(REAL));
+    w->c = NAME(zeros)(w, lstm ? (T + 1) * n * HP : 0, sizeof(REAL));
+    w->tanh_c = NAME(zeros)(w, lstm ? T * n * HP : 0, sizeof(REAL));
+    w->logits = NAME(zeros)(w, T * n * O, sizeof(REAL));
+    w->dh = NAME(zeros)(w, n * HP, sizeof(REAL));
+    w->dc = NAME(zeros)(w, n * HP, sizeof(REAL));
+    w->place = NAME(zeros)(w, task->param_count, sizeof(int64_t));
+    w->rows = NAME(zeros)(w, task->batch, sizeof(int64_t));
+    if (!w->rows)
+        return 0;
+    for (int64_t k = 0; k < T * n; k++)
+        w->in[k * (1 + I)] = 1;
+    for (int64_t k = 0; k < (T + 1) * n; k++)
+        w->h[k * w->row + LANES - 1] = 1;
+
+    int64_t *next = w->place; /* in the order of param_shapes: weight_ih, weight_hh, bias_ih, bias_hh, head */
+    for (int side = 0; side < 4 - 2 * !task->bias; side++) {
+        const int64_t start = side % 2 ? w->w_hh : 0, inputs = side < 2 ? (side ? H : I) : 1;
+        for (int64_t gate = 0; gate < G; gate++) {
+            const int64_t block = task->cell == GRU && side % 2 == 0 ? (gate + 1) % 3 : gate; /* of r, z, n */
+            for (int64_t u = 0; u < H; u++)
+                for (int64_t k = 0; k < inputs; k++)
+                    *next++ = start + ((side < 2) + k) * w->width + block * HP + u;
+        }
+    }
+    for (int64_t o = 0; o < O; o++)
+        for (int64_t k = 0; k < H; k++)
+            *next++ = w->head + o * w->row + LANES + k;
+    for (int64_t o = 0; o < O; o++)
+        *next++ = w->head + o * w->row + LANES - 1;
+    return 1;
+}
+
+/* Row `model` of flat (M, P) into its places, or the other way round. */
+FN void NAME(load)(const Task *task, const Work *w, const void *flat, int64_t model, REAL *padded)
+{
+    for (int64_t p = 0; flat && p < task->param_count; p++)
+        padded[w->place[p]] = ((const REAL *)flat)[model * task->param_count + p];
+}
+
+FN void NAME(store)(const Task *task, const Work *w, void *flat, int64_t model, const REAL *padded)
+{
+    for (int64_t p = 0; flat && p < task->param_count; p++)
+        ((REAL *)flat)[model * task->param_count + p] = padded[w->place[p]];
+}
+
+FN void NAME(transpose)(const Task *task, const Work *w)
+{
+    const int64_t H = task->hidden_size, HP = w->hidden;
+    for (int64_t gate = 0; gate < w->width / HP; gate++)
+        for (int64_t u = 0; u < H; u++)
+            for (int64_t k = 0; k < H; k++)
+                w->back[(gate * H + u) * HP + k] = w->params[w->w_hh + (1 + k) * w->width + gate * HP + u];
+}
+
+/* The rows that are there, without -1; returns their number. */
+FN int64_t NAME(present)(const Task *task, const Work *w, int64_t batch)
+{
+    int64_t n = 0;
+    for (int64_t i = 0; i < task->batch; i++)
+        if (task->rows[batch * task->batch + i] >= 0)
+            w->rows[n++] = task->rows[batch * task->batch + i];
+    return n;
+}
+
+FN int NAME(train)(const Task *task)
+{
+    Work w;
+    const int ready = NAME(prepare)(task, &w);
+    for (int64_t m = 0; ready && m < task->models; m++) {
+        const int64_t model = task->chosen[m];
+        double total = 0, count = 0;
+        NAME(load)(task, &w, task->params, model, w.params);
+        NAME(load)(task, &w, task->first, model, w.first);
+        NAME(load)(task, &w, task->second, model, w.second);
+        for (int64_t step = 0; step < task->steps && task->frozen[model] < 0; step++) {
+            const int64_t n = NAME(present)(task, &w, m * task->steps + step);
+            int64_t scored;
+            const REAL weight = NAME(weigh)(task, w.rows, n, &scored);
+            if (scored == 0)
+                continue;
+            double loss = 0;
+            NAME(transpose)(task, &w);
+            for (int64_t start = 0; start < n; start += PIECE) {
+                const int64_t size = n - start < PIECE ? n - start : PIECE;
+                NAME(forward)(task, &w, model, w.rows + start, size);
+                loss += NAME(score)(task, &w, w.rows + start, size, weight);
+                NAME(backward)(task, &w, size, start > 0);
+            }
+            total += loss / weight * scored;
+            count += scored;
+            if (!NAME(update)(task, &w, task->rate[m], &task->step[model]))
+                task->frozen[model] = task->updates + step;
+        }
+        task->losses[m] = count > 0 ? total / count : NAN;
+        NAME(store)(task, &w, task->params, model, w.params);
+        NAME(store)(task, &w, task->first, model, w.first);
+        NAME(store)(task, &w, task->second, model, w.second);
+    }
+    NAME(release)(&w);
+    return ready - 1;
+}
+
+/* The loss of each model over its rows, which are one batch (steps = 1), without learning. */
+FN int NAME(loss)(const Task *task)
+{
+    Work w;
+    const int ready = NAME(prepare)(task, &w);
+    for (int64_t m = 0; ready && m < task->models; m++) {
+        const int64_t n = NAME(present)(task, &w, m);
+        int64_t scored;
+        double total = 0;
+        const REAL weight = NAME(weigh)(task, w.rows, n, &scored);
+        NAME(load)(task, &w, task->params, task->chosen[m], w.params);
+        for (int64_t start = 0; start < n; start += PIECE) {
+            const int64_t size = n - start < PIECE ? n - start : PIECE;
+            NAME(forward)(task, &w, task->chosen[m], w.rows + start, size);
+            total += NAME(score)(task, &w, w.rows + start, size, weight);
+        }
+        task->losses[m] = total / weight;
+    }
+    NAME(release)(&w);
+    return ready - 1;
+}
+
+#undef vec
+#undef bits
+#undef Work
+#undef LANES
+#undef AT
+#endif

@@ -1,0 +1,13 @@
+"""The compiled kernel of the NumPy engine; everything else about the package is in pyproject.toml."""
+
+from setuptools import Extension, setup
+
+KERNEL = Extension(
+    "rnn_core.engines._kernel",  # loaded by ctypes, so without Python's headers
+    ["rnn_core/engines/kernel.c"],
+    libraries=["m"],
+    extra_compile_args=["-O3", "-fno-math-errno"],  # square roots that report no errors can be vectors
+    optional=True,  # without a C compiler the installation succeeds, and NumPy computes
+)
+
+setup(ext_modules=[KERNEL])
