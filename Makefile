@@ -3,7 +3,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable
 PROVEN := rnn_core/layers.py,rnn_core/losses.py,rnn_core/optim.py,rnn_core/engines/*
 
-.PHONY: run test lint up bench lock clean
+.PHONY: run test lint up bench gallery lock clean
 
 run: .venv/installed  ## Retrain the default ticker once
 	$(BIN)/python -m flows.retrain
@@ -23,6 +23,9 @@ up: .venv/installed  ## Prefect server, worker, deployments and MLflow UI, until
 
 bench: .venv/installed-dev  ## Speed; `python -m benchmarks honesty` asks the verdict, for the better part of an hour
 	$(BIN)/python -m benchmarks engines
+
+gallery: .venv/installed-dev  ## Run every lesson and write docs/studies.md and the README's table
+	$(BIN)/python -m docs.gallery
 
 lock: .venv/installed-dev  ## Write down the versions that are installed now
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock

@@ -37,10 +37,9 @@ class Outcome:
     address: str
 
     def table(self) -> Table:
-        """For the terminal."""
-        table = Table(title=self.name, title_justify="left", show_header=False)
-        for sentence in self.finding.sentences:
-            table.add_row("", sentence)
+        """For the terminal: the sentences, and the figures below them."""
+        said = "\n".join([self.name, *self.finding.sentences])
+        table = Table(title=said, title_justify="left", title_style="", show_header=False)
         for metric, value in self.finding.metrics.items():
             table.add_row(metric, f"{value:.6g}")
         table.add_row("seconds", ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.seconds.items()))

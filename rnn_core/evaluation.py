@@ -135,13 +135,14 @@ def _significance(calls: pd.DataFrame, baselines: Baselines) -> tuple[dict[str, 
     called = (probability > 0.5).astype(int)
     loss = log_losses(up, probability)
     worse = {name: log_losses(up, p) for name, p in baselines.probability.items()}
+    against = {name: significance.diebold_mariano(loss, other) for name, other in worse.items()}
     tests = {
         "pt": significance.pesaran_timmermann(up, called),
         "ag": significance.anatolyev_gerko(calls["next_return"].to_numpy(), called),
         "pt_bootstrap": significance.bootstrap_mean(significance.excess_hits(up, called)),
-        "dm": significance.diebold_mariano(loss, worse["majority"]),
+        "dm": against["majority"],
         "dm_bootstrap": significance.bootstrap_mean(worse["majority"] - loss),
-        **{f"dm_{name}": significance.diebold_mariano(loss, other) for name, other in worse.items()},
+        **{f"dm_{name}": test for name, test in against.items()},
     }
     pvalues = {f"significance/{name}_pvalue": None if test is None else test.pvalue for name, test in tests.items()}
     why = "what it compares does not vary: constant calls, one class only, or equal losses"

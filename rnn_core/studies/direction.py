@@ -109,7 +109,7 @@ def finding(study: Study, prices: Prices, trained: dict[str, Trained]) -> Findin
     sentences = (
         _of_raw(raw, records["majority"], float(loss[0, -1]), say),
         _of_returns(autocorrelation, records["reversal"], say),
-        _of_standardised(scaled, len(up), say),
+        _of_standardised(scaled, float(loss[1, -1]), len(up), say),
     )
     calls = pd.DataFrame({"probability": raw.called, "up": up}, index=prices.frame.index[STEPS + folds.test[0]])
     return Finding(sentences, metrics, _figures(loss, calls, say))
@@ -155,13 +155,15 @@ def _of_returns(autocorrelation: float, reversal: Record, say: Say) -> str:
     )
 
 
-def _of_standardised(scaled: Record, days: int, say: Say) -> str:
+def _of_standardised(scaled: Record, loss: float, days: int, say: Say) -> str:
     low, high = wilson_interval(round(scaled.accuracy * days), days)
     found = scaled.pvalue is not None and scaled.pvalue <= ALPHA
     return say(
-        f"The same network on standardised returns is right on {scaled.accuracy:.1%} (95 % interval {low:.0%} to "
-        f"{high:.0%}): " + ("the scale of the inputs was what stood in its way." if found else "no skill is shown."),
-        f"같은 신경망이 표준화한 수익률로는 {scaled.accuracy:.1%}를 맞힌다(95 % 구간 {low:.0%}–{high:.0%}). "
+        f"The same network on standardised returns ends at a training loss of {loss:.4f} and is right on "
+        f"{scaled.accuracy:.1%} of the test days (95 % interval {low:.0%} to {high:.0%}): "
+        + ("the scale of the inputs was what stood in its way." if found else "no skill is shown."),
+        f"같은 신경망이 표준화한 수익률로는 학습 손실이 {loss:.4f}까지 가고 테스트일의 {scaled.accuracy:.1%}를 "
+        f"맞힌다(95 % 구간 {low:.0%}–{high:.0%}). "
         + ("배움을 막은 것은 입력의 크기였다." if found else "실력이 있다는 증거는 없다."),
     )
 
@@ -179,10 +181,11 @@ def _losses(loss: Array, title: str, say: Say) -> Figure:
     for name, line, colour in zip(names, loss, (BLUE, ORANGE), strict=True):
         axes.plot(epochs, line, color=colour, linewidth=1.2)
         label(axes, f"{name}\n{line[-1]:.4f}", epochs[-1], line[-1], colour)
-    axes.axhline(COIN_TOSS, color=GREY, linestyle="--", linewidth=1)
+    axes.plot(epochs[[0, -1]], [COIN_TOSS, COIN_TOSS], color=GREY, linestyle="--", linewidth=1)
     coin = say("ln 2, a coin toss", "ln 2, 동전 던지기")
     axes.annotate(coin, (1, COIN_TOSS), xytext=(4, 4), textcoords="offset points", color="0.35")
     axes.set(xlabel=say("epoch", "에포크"), ylabel=say("log loss (nats)", "로그 손실 (nat)"))
+    axes.set_xticks([tick for tick in axes.get_xticks() if 0 < tick <= epochs[-1]])
     axes.set_xlim(1, epochs[-1] * 1.25)
     return figure
 

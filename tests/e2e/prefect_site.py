@@ -31,10 +31,14 @@ class Site:
         return run("prefect", *arguments, environment=self.environment, cwd=self.folder)
 
     def retrain(self, *options: str, **parameters: Any) -> tuple[str, "CompletedProcess[str]"]:
-        """Run `retrain/adhoc` with these parameters: the id of the flow run, if there is one, and what was said."""
+        """Run `retrain/adhoc` with these parameters, as `ad_hoc` does."""
+        return self.ad_hoc("retrain", *options, **parameters)
+
+    def ad_hoc(self, flow: str, *options: str, **parameters: Any) -> tuple[str, "CompletedProcess[str]"]:
+        """Run the flow with these parameters: the id of the flow run, if there is one, and what was said."""
         values = (value if isinstance(value, str) else json.dumps(value) for value in parameters.values())
         said = [part for name, value in zip(parameters, values, strict=True) for part in ("-p", f"{name}={value}")]
-        done = self.prefect("deployment", "run", "retrain/adhoc", *said, *options)
+        done = self.prefect("deployment", "run", f"{flow}/adhoc", *said, *options)
         found = re.search(r"UUID: (\S+)", done.stdout)
         return found[1] if found else "", done
 

@@ -22,7 +22,8 @@ def built() -> Windows:
     known = np.isfinite(next_returns)
     y = np.where(known, next_returns > 0, np.nan)[:, None, None]
     dates = pd.bdate_range("2020-01-01", periods=DAYS)
-    return Windows(returns[:, None, None], y, known[:, None], dates, returns, next_returns, ("return",))
+    series = {"dates": dates, "returns": returns, "next_returns": next_returns, "features": ("return",)}
+    return Windows(returns[:, None, None], y, known[:, None], **series)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +132,8 @@ def test_a_test_period_with_one_class_is_scored_as_far_as_it_can_be(walk: Folds,
     next_returns = np.append(returns[1:], np.nan)
     y = np.where(np.isfinite(next_returns), next_returns > 0, np.nan)[:, None, None]
     dates = pd.bdate_range("2020-01-01", periods=DAYS)
-    rising = Windows(returns[:, None, None], y, np.isfinite(y[..., 0]), dates, returns, next_returns, ("return",))
+    series = {"dates": dates, "returns": returns, "next_returns": next_returns, "features": ("return",)}
+    rising = Windows(returns[:, None, None], y, np.isfinite(y[..., 0]), **series)
     found = evaluate(rising, walk, logits, SETTINGS, shrinkage=0.5)
     assert found.calls["up"].all()
     assert "test/auc" not in found.scores

@@ -1,0 +1,44 @@
+"""Every lesson as a deployment, by the engine written by hand, and from the shell, by torch."""
+
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from subprocess import CompletedProcess
+
+from rnn_core.studies import LESSONS
+from tests.e2e.prefect_site import Site
+from tests.processes import run, wait_for
+
+QUICK = {"size": 0.05, "training": {"epochs": 2}}
+BOTH = "engines-agree"
+
+
+def test_every_lesson_runs_as_a_deployment(site: Site) -> None:
+    first, done = site.ad_hoc("study", name=next(iter(LESSONS)), size="0.05", training=QUICK["training"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    deployment = site.ask("/deployments/name/study/adhoc")["id"]
+    flow_runs = {
+        name: site.ask(f"/deployments/{deployment}/create_flow_run", {"parameters": QUICK | {"name": name}})["id"]
+        for name in list(LESSONS)[1:]
+    } | {next(iter(LESSONS)): first}
+    for name, flow_run in flow_runs.items():
+        wait_for(lambda: site.state(flow_run) in ("COMPLETED", "FAILED", "CRASHED"), name, 300)  # noqa: B023
+        assert site.state(flow_run) == "COMPLETED", name
+        tracked = site.tracked(flow_run)
+        assert tracked is not None
+        assert tracked.info.status == "FINISHED"
+        assert tracked.data.tags["study"] == name
+        assert tracked.data.tags["engine"] == ("numpy, torch" if name == BOTH else "numpy")
+
+
+def test_every_lesson_runs_from_the_shell_by_torch(site: Site) -> None:
+    def shell(name: str) -> "CompletedProcess[str]":
+        engine = () if name == BOTH else ("--training.engine", "torch")
+        options = ("--name", name, "--size", "0.05", "--training.epochs", "2", *engine)
+        return run(sys.executable, "-m", "flows.study", *options, environment=site.environment, cwd=site.folder)
+
+    with ThreadPoolExecutor(2) as pool:
+        for name, done in zip(LESSONS, pool.map(shell, LESSONS), strict=True):
+            assert done.returncode == 0, name + done.stdout + done.stderr
+            assert done.stdout.splitlines()[-1].startswith("MLflow: "), name
+            assert "test/" in done.stdout, json.dumps(name)
