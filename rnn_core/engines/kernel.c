@@ -568,7 +568,8 @@ FN void NAME(release)(const Work *w)
 FN int NAME(prepare)(const Task *task, Work *w)
 {
     const int64_t T = task->seq_len, I = task->input_size, H = task->hidden_size, O = task->output_size;
-    const int64_t G = task->cell == RNN ? 1 : task->cell == GRU ? 3 : 4, HP = (H + LANES - 1) / LANES * LANES;
+    const int64_t G = task->cell == RNN ? 1 : task->cell == GRU ? 3 : 4, vectors = (H + LANES - 1) / LANES;
+    const int64_t HP = (vectors < 8 ? vectors : vectors | 1) * LANES; /* rows a power of two apart would share cache lines */
     const int64_t n = task->batch < PIECE ? task->batch : PIECE, adam = task->optimiser != SGD, lstm = task->cell == LSTM;
     *w = (Work){.hidden = HP, .width = G * HP, .blocks = G * HP, .row = LANES + HP, .lead = !task->bias};
     if (task->cell == GRU) {
