@@ -190,9 +190,9 @@ class Kernel:
 
         def run(share: Array) -> None:
             own = {
-                "chosen": models[share].astype(np.int64),
-                "rows": rows[share].astype(np.int64, order="C"),
-                "rate": rate[share].astype(np.float64),
+                "chosen": np.ascontiguousarray(models[share], np.int64),
+                "rows": np.ascontiguousarray(rows[share], np.int64),
+                "rate": np.ascontiguousarray(rate[share], np.float64),
                 "losses": losses[share],
             }
             pointers = {name: value.ctypes.data for name, value in (whole | own).items()}
