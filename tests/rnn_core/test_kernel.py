@@ -31,7 +31,8 @@ SETS = range(3)
 
 
 @pytest.fixture(autouse=True)
-def _kernel_is_built() -> None:
+def _kernel_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(kernel.SWITCH, "1")
     if kernel.library() is None:
         require_program("gcc")
         pytest.fail("the kernel is not built; install the package again")
