@@ -85,7 +85,7 @@ def retrain(
         laps.end("record")
     forecast = call(fit.live, windows.x[[windows.live]])
     links = tracking.page(run_id), tracking.address(run_id)
-    summary = summarise(prices, result, forecast, laps.seconds, version, run_id, *links)
+    summary = summarise(prices, fit, result, forecast, laps.seconds, version, run_id, *links)
     tracking.describe(run_id, summary.markdown())
     create_markdown_artifact(summary.markdown(), key=artifact_key(f"retrain-{config.ticker}"))
     return summary

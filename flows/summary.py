@@ -7,6 +7,7 @@ from rich.table import Table
 
 from rnn_core.evaluation import Evaluation
 from rnn_core.sources import Prices
+from rnn_core.training import Fit
 
 BASELINES = {
     "majority": "always the majority class",
@@ -65,6 +66,7 @@ class Summary:
 
 def summarise(
     prices: Prices,
+    fit: Fit,
     evaluation: Evaluation,
     forecast: tuple[float, float],
     seconds: dict[str, float],
@@ -94,6 +96,7 @@ def summarise(
         ("  buy and hold", _sharpe(scores, "backtest/hold_sharpe", "")),
         ("next session closes up", f"{forecast[0]:.1%}; seeds spread by {forecast[1]:.1%}"),
         ("prices", f"{prices.source}, column {prices.column!r}, {len(sessions)} sessions to {sessions[-1]:%Y-%m-%d}"),
+        ("networks", f"{len(fit)}, {fit.engine}"),
         ("registered model", f"direction-{prices.ticker} version {version}" if version else "none: fallback data"),
         ("seconds", ", ".join(f"{step} {elapsed:.1f}" for step, elapsed in seconds.items())),
     )

@@ -153,7 +153,8 @@ def log_fit(run_id: str, fit: Fit) -> None:
     _log_metrics(run_id, metrics | {("valid/best_loss", 0): valid.min()})
     seeds = fit.training.seeds
     frozen = [f"fold {m // seeds} seed {m % seeds} at update {fit.frozen[m]}" for m in fit.lost]
-    _tag(run_id, {"models": str(len(fit)), "models.frozen": "; ".join(frozen)[:5000] or "none"})
+    models = {"models": str(len(fit)), "models.frozen": "; ".join(frozen)[:5000] or "none"}
+    _tag(run_id, models | {"engine.used": fit.engine})
 
 
 def log_evaluation(run_id: str, evaluation: Evaluation, figures: Figures, page: str) -> None:
@@ -193,6 +194,7 @@ def log_study(run_id: str, trained: dict[str, Trained], finding: Finding) -> Non
                 np.savez(file, allow_pickle=False, **{name: value[model] for name, value in one.fit.params.items()})
                 client.log_artifact(run_id, str(file))
     _log_metrics(run_id, metrics)
+    _tag(run_id, {"engine.used": "; ".join(dict.fromkeys(one.fit.engine for one in trained.values()))})
     for name, figure in finding.figures.items():
         client.log_figure(run_id, figure, f"figures/{name}")
     for name, text in finding.files.items():

@@ -1,7 +1,7 @@
 """Fit a stack: every seed of every fold is one model, and all of them train together."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from zlib import crc32
 
@@ -33,6 +33,7 @@ class Fit:
         frozen: (M,) the update at which a model turned non-finite, −1 for those that did not.
         base_rate: (M,) mean label of the training rows: how often the next session closed up.
         model, training: the configuration it was fitted with.
+        kernel: whether the compiled kernel trained them.
     """
 
     params: Params
@@ -44,6 +45,7 @@ class Fit:
     base_rate: Array
     model: Model
     training: Training
+    kernel: bool = False
 
     def __len__(self) -> int:
         return len(self.center)
@@ -66,7 +68,8 @@ class Fit:
     def live(self) -> "Fit":
         """The models of the last fold alone: those that predict tomorrow."""
         last = slice(len(self) - self.training.seeds, None)
-        return Fit(
+        return replace(
+            self,
             params={name: value[last] for name, value in self.params.items()},
             center=self.center[last],
             scale=self.scale[last],
@@ -74,9 +77,12 @@ class Fit:
             valid_loss=self.valid_loss[last],
             frozen=self.frozen[last],
             base_rate=self.base_rate[last],
-            model=self.model,
-            training=self.training,
         )
+
+    @property
+    def engine(self) -> str:
+        """What computed: numpy, numpy with the compiled kernel, or torch."""
+        return "numpy, compiled kernel" if self.kernel else self.training.engine
 
 
 @dataclass
@@ -155,7 +161,8 @@ def fit(
             on_checkpoint(_checkpoint(epoch + 1, engine, kept, streams))
     _refuse_lost_folds(engine.frozen, training.seeds)
     rates = base_rates(sequences, train)
-    return Fit(best, inputs.center, inputs.scale, train_loss, valid_loss, engine.frozen, rates, model, training)
+    losses = train_loss, valid_loss
+    return Fit(best, inputs.center, inputs.scale, *losses, engine.frozen, rates, model, training, engine.kernel)
 
 
 class Schedule:

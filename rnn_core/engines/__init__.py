@@ -74,6 +74,11 @@ class Engine(Protocol):
         """
         ...
 
+    @property
+    def kernel(self) -> bool:
+        """Whether the compiled kernel computes."""
+        ...
+
     def train_epoch(self, rows: Array, rate: Array) -> Array:
         """Update on batches of `rows` (M, steps, B), −1 padded, at the learning `rate` (M,).
 

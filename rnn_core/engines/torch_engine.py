@@ -27,6 +27,8 @@ Tensors = dict[str, Tensor]
 class TorchEngine:
     """A stack of M models whose parameters are the rows of one (M, P) tensor."""
 
+    kernel = False
+
     def __init__(
         self,
         model: Model,
