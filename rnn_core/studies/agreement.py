@@ -51,15 +51,15 @@ def finding(study: Study, prices: Prices, trained: dict[str, Trained]) -> Findin
             f"After {updates} updates of each of {len(apart)} networks the losses of the two engines differ by at most "
             f"{apart.max():.1e} nats and a parameter by at most {params:.1e}: "
             + ("gradients by hand and by autograd are the same." if agreed else "more than rounding explains at once."),
-            f"신경망 {len(apart)}개를 각각 {updates}번 갱신한 뒤 두 엔진의 손실 차이는 최대 {apart.max():.1e} nat, 매개변수 "
-            f"차이는 최대 {params:.1e}이다. "
+            f"신경망 {len(apart)}개를 각각 {updates}번 갱신한 뒤 두 엔진의 손실 차이는 최대 {apart.max():.1e} nat, "
+            f"매개변수 차이는 최대 {params:.1e}이다. "
             + ("손으로 쓴 기울기와 자동미분의 기울기는 같다." if agreed else "반올림만으로는 설명되지 않는 차이다."),
         ),
         say(
             f"NumPy took {ours.seconds:.1f} s and torch {theirs.seconds:.1f} s, {ratio:.1f} times as long, on the same "
             "machine, one after the other.",
-            f"같은 기계에서 차례로 돌렸을 때 NumPy는 {ours.seconds:.1f}초, torch는 {theirs.seconds:.1f}초({ratio:.1f}배) "
-            "걸렸다.",
+            f"같은 기계에서 차례로 돌렸을 때 NumPy는 {ours.seconds:.1f}초, torch는 {theirs.seconds:.1f}초"
+            f"({ratio:.1f}배) 걸렸다.",
         ),
     )
     figure = _losses(ours.fit.train_loss.mean(axis=0), theirs.fit.train_loss.mean(axis=0), apart, say)
@@ -80,7 +80,9 @@ def _losses(ours: Array, theirs: Array, apart: Array, say: Say) -> Figure:
     below.plot(epochs, np.maximum(apart.max(axis=0), none), color=RED, linewidth=1.6)
     below.set_yscale("log")
     below.set_ylim(none, max(100 * apart.max(), 1e-12))
-    below.set(xlabel=say("epoch", "에포크"), ylabel=say("difference (nats): each, largest", "손실 차이 (nat): 각각, 최대"))
+    below.set(
+        xlabel=say("epoch", "에포크"), ylabel=say("difference (nats): each, largest", "손실 차이 (nat): 각각, 최대")
+    )
     return figure
 
 

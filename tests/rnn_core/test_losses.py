@@ -177,10 +177,10 @@ def test_gradients_equal_complex_steps(name: LossName, weights: list[float] | No
         down, up = [1.0, 1.0] if weights is None else weights
 
         def score(at: dict[str, Array]) -> Any:
-            p = 1 / (1 + np.exp(-at["logits"]))
+            p, rest = 1 / (1 + np.exp(-at["logits"])), 1 / (1 + np.exp(at["logits"]))
             each = (down * (1 - y) + up * y) * (p - y) ** 2
             if name == "binary_cross_entropy":
-                each = -up * y * np.log(p) - down * (1 - y) * np.log(1 - p)
+                each = -up * y * np.log(p) - down * (1 - y) * np.log(rest)
             count = np.where(mask[..., None], down * (1 - y) + up * y, 0).sum(axis=(1, 2, 3))
             return (np.where(mask[..., None], each, 0).sum(axis=(1, 2, 3)) / count).sum()
     else:

@@ -53,7 +53,7 @@ def next_value() -> Taught:
 
 @pytest.fixture(scope="module")
 def synced() -> Taught:
-    return taught("sine-synced", size=0.05)
+    return taught("sine-synced", size=0.1)
 
 
 @pytest.fixture(scope="module")
