@@ -49,7 +49,7 @@ def finding(study: Study, sequences: Sequences, trained: dict[str, Trained]) -> 
     walk = step_by_step(_recurrent_params(trained["one"]), tests)
     difference = _from_the_whole(walk, _recurrent_params(trained["one"]), tests)
     memory = _memory(walk, bit)
-    both_ways = _best_by_direction(trained["bidirectional"], tests, bit)
+    learned = {name: _learned(one) for name, one in trained.items()}
     table = [row for name, one in trained.items() for row in compared(name, one, tests[:SHOWN])]
     apart = [row.difference for row in table if row.difference is not None]
     metrics = {
@@ -57,15 +57,14 @@ def finding(study: Study, sequences: Sequences, trained: dict[str, Trained]) -> 
         "test/accuracy_deep": accuracy["deep"],
         "test/accuracy_bidirectional": accuracy["bidirectional"],
         "memory/correlation": memory.last,
-        "memory/correlation_forward": both_ways[0],
-        "memory/correlation_reverse": both_ways[1],
         "by_hand/largest_difference": difference,
+        **{f"learned/epoch_{name}": epoch for name, epoch in learned.items() if epoch},
         **({"memory/kept_from_step": memory.since} if memory.since else {}),
         **({"torch/largest_difference": max(apart)} if apart else {}),
     }
     sentences = (
         _of_memory(accuracy, memory, walk, len(bit), say),
-        _of_directions(accuracy, both_ways, say),
+        _of_directions(accuracy["bidirectional"], learned, say),
         _of_steps(difference, _refusal(), say),
         _of_torch(table, say),
     )
@@ -155,11 +154,10 @@ def _correlation(states: Array, bit: Array) -> Array:
     return np.asarray(np.abs(signs @ centred) / np.where(scale > 0, scale, 1))
 
 
-def _best_by_direction(one: Trained, x: Array, bit: Array) -> tuple[float, float]:
-    """The largest |correlation| with the bit of a last hidden state of the forward and of the reverse direction."""
-    _, (h_n, _), _ = recurrent(_recurrent_params(one), x[None], cell="lstm", bidirectional=True)
-    forward, reverse = (float(_correlation(states, bit).max()) for states in h_n[0])
-    return forward, reverse
+def _learned(one: Trained) -> int | None:
+    """The epoch, from 1, whose training loss is the first below half that of a coin toss; None without one."""
+    below = np.flatnonzero(one.fit.train_loss[0] < COIN_TOSS / 2)
+    return int(below[0]) + 1 if len(below) else None
 
 
 def _refusal() -> str | None:
@@ -245,24 +243,22 @@ def _of_memory(accuracy: dict[str, float], memory: Memory, walk: Walk, rows: int
     )
 
 
-def _of_directions(accuracy: dict[str, float], both_ways: tuple[float, float], say: Say) -> str:
-    forward, reverse = both_ways
-    if reverse > forward:
-        why = say(
-            "the direction that reads the bit last and need not keep it has it more plainly.",
-            "비트를 마지막에 읽어 간직할 필요가 없는 방향에 비트가 더 뚜렷하다.",
-        )
+def _of_directions(accuracy: float, learned: dict[str, int | None], say: Say) -> str:
+    """`learned`: by network, the epoch from `_learned`."""
+    both, one = learned["bidirectional"], learned["one"]
+    if both is not None and (one is None or both < one):
+        sooner = say("it learns sooner", "그래서 더 빨리 배운다")
     else:
-        why = say(
-            "reading the bit last did not make the reverse direction the one to show it.",
-            "비트를 마지막에 읽는다고 해서 역방향에 비트가 더 뚜렷한 것은 아니다.",
-        )
+        sooner = say("it does not learn sooner for that", "그렇다고 더 빨리 배우지는 않는다")
+    epochs = [
+        say(f"in epoch {epoch}", f"{epoch}번째 에포크") if epoch else say("never", "없음") for epoch in (both, one)
+    ]
     return say(
-        f"The bidirectional network is right on {accuracy['bidirectional']:.1%}; the last hidden state that follows "
-        f"the bit best correlates with it by {reverse:.2f} in the reverse direction and by {forward:.2f} in the "
-        f"forward one: {why}",
-        f"양방향 신경망은 {accuracy['bidirectional']:.1%}를 맞힌다. 비트를 가장 잘 따르는 마지막 은닉 상태의 상관은 "
-        f"역방향에서 {reverse:.2f}, 순방향에서 {forward:.2f}이다. {why}",
+        f"The bidirectional network is right on {accuracy:.1%}. Its reverse direction reads the bit last and has "
+        f"nothing to keep: {sooner} (its training loss falls below half of ln 2 {epochs[0]}, that of one layer "
+        f"{epochs[1]}).",
+        f"양방향 신경망은 {accuracy:.1%}를 맞힌다. 역방향은 비트를 마지막에 읽으므로 간직할 것이 없다. {sooner}"
+        f"(학습 손실이 ln 2의 절반 아래로 내려가는 때: 양방향 {epochs[0]}, 한 층 {epochs[1]}).",
     )
 
 
@@ -320,7 +316,7 @@ def _states(walk: Walk, bit: Array, unit: int, say: Say) -> Figure:
         plots[row, 0].set_ylabel(say("unit", "유닛"))
         figure.colorbar(image, ax=list(plots[row]), label=name)
     for axes in plots[1]:
-        axes.set_xlabel(say("step (framed: the unit that follows the bit)", "단계 (테두리: 비트를 따르는 유닛)"))
+        axes.set_xlabel(say("step (framed: what follows the bit best)", "단계 (테두리: 비트를 가장 잘 따르는 유닛)"))
     return figure
 
 

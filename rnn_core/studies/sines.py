@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnn_core.arrays import Array, Params
+from rnn_core.baselines import regression_baselines
 from rnn_core.config import Model, Study, Training
 from rnn_core.folds import Folds, holdout
 from rnn_core.network import initial_params, network
@@ -99,22 +100,23 @@ def next_value_variants(study: Study, waves: Waves) -> Variants:
 def next_value_finding(study: Study, waves: Waves, trained: dict[str, Trained]) -> Finding:
     """How near the network comes, beside the last value and the rule that the sine follows."""
     say, outcome, loss = sayer(study), _outcome(trained["network"]), trained["network"].fit.train_loss[0]
-    target, window = outcome.targets[:, 0], waves.sequences.x[waves.folds.test[0], :, 0]
+    x, y, folds = waves.sequences.x[:, :, 0], waves.sequences.y[:, 0, 0], waves.folds
+    target, window = outcome.targets[:, 0], x[folds.test[0]]
     gap = outcome.answers[:, 0] - target
     rule = 2 * np.cos(SPAN / (WINDOW - 1)) * window[:, -1] - window[:, -2]
+    naive = regression_baselines(x[:, -1], y, folds.train, folds.test) | {"two_value_rule": rule}
     metrics = {
         "test/mse": outcome.mse,
         "test/largest_error": float(np.abs(gap).max()),
         "train/last_loss": float(loss[-1]),
-        "baseline/last_value_mse": float(((window[:, -1] - target) ** 2).mean()),
-        "baseline/two_value_rule_mse": float(((rule - target) ** 2).mean()),
+        **{f"baseline/{name}_mse": float(((forecast - target) ** 2).mean()) for name, forecast in naive.items()},
     }
     figures = {"predicted.png": _predicted(target, gap, say), "loss.png": _loss(loss, say)}
     return Finding(_of_next_value(metrics, len(loss), len(target), say), metrics, figures)
 
 
 def _of_next_value(metrics: dict[str, float], epochs: int, windows: int, say: Say) -> tuple[str, ...]:
-    mse, largest, loss, last, rule = metrics.values()
+    mse, largest, loss, last, _, rule = metrics.values()
     verdict = say("better", "더 정확하다") if mse < last else say("no better", "더 정확하지 않다")
     return (
         say(

@@ -83,8 +83,8 @@ def finding(study: Study, sequences: Sequences, trained: dict[str, Trained]) -> 
     apart = max(_relative(longest[name].state, product) for name, product in products.items())
     clipped, unclipped = trained["clipped"], trained["unclipped"]
     metrics = {
-        "test/accuracy": _accuracy(clipped)[0],
-        "test/accuracy_unclipped": _accuracy(unclipped)[0],
+        "test/accuracy": float(_accuracy(clipped).mean()),
+        "test/accuracy_unclipped": float(_accuracy(unclipped).mean()),
         "difference/jacobian_product": apart,
         **{f"gradient/{name.replace(' ', '_')}": float(one.state[-1]) for name, one in longest.items()},
         **{f"lost_at_lag/{name.replace(' ', '_')}": float(at) for name, at in _lost(longest).items()},
@@ -114,7 +114,11 @@ def _networks(study: Study) -> dict[str, tuple[Model, Params]]:
         _tanh(radius): (Model(hidden_size=HIDDEN), {name: value[[m]] for name, value in stack.items()})
         for m, radius in enumerate(RADII)
     }
-    for name, model in (("GRU", Model(cell="gru", hidden_size=HIDDEN)), ("LSTM", _lstm(0.0)), ("LSTM f+1", _lstm(1.0))):
+    for name, model in (
+        ("GRU", Model(cell="gru", hidden_size=HIDDEN)),
+        ("LSTM", _lstm(0.0)),
+        ("LSTM forget 1", _lstm(1.0)),
+    ):
         rng = np.random.default_rng([STREAM, study.training.seed, 3])
         networks[name] = model, initial_params(model, 1, 1, [rng], "float64")
     return {name: (model, split(params)[""]) for name, (model, params) in networks.items()}
@@ -179,12 +183,11 @@ def _lost(reaches: dict[str, Reach]) -> dict[str, int]:
     return {name: int(lost.argmax()) for name, lost in below.items() if lost.any()}
 
 
-def _accuracy(trained: Trained) -> tuple[float, list[float]]:
-    """Accuracy on the test rows: the best of the stack, and that of each model; a lost one counts as wrong."""
+def _accuracy(trained: Trained) -> Array:
+    """(M,) accuracy of each model on the test rows; a lost one counts as wrong."""
     up = trained.variant.sequences.y[trained.variant.folds.test[0], 0, 0]
     logits = trained.logits[..., 0, 0]
-    each = np.where(np.isfinite(logits), (logits > 0) == up, False).mean(axis=1)
-    return float(each.max()), each.tolist()
+    return np.asarray(np.where(np.isfinite(logits), (logits > 0) == up, False).mean(axis=1))
 
 
 def _of_lags(longest: dict[str, Reach], say: Say) -> str:
@@ -203,9 +206,9 @@ def _of_lags(longest: dict[str, Reach], say: Say) -> str:
 
 
 def _of_gates(longest: dict[str, Reach], say: Say) -> str:
-    norms = {name: longest[name].state[-1] for name in ("GRU", "LSTM", "LSTM f+1")}
+    norms = {name: longest[name].state[-1] for name in ("GRU", "LSTM", "LSTM forget 1")}
     listed = ", ".join(f"{name} {norm:.0e}" for name, norm in norms.items())
-    farther = norms["LSTM f+1"] > norms["LSTM"]
+    farther = norms["LSTM forget 1"] > norms["LSTM"]
     return say(
         f"Over {max(LENGTHS) - 1} steps there is left of the gradient of the gated networks: {listed} (of an LSTM, "
         "that of h and c together). "
@@ -226,16 +229,16 @@ def _of_product(apart: float, say: Say) -> str:
 
 
 def _of_clip(clipped: Trained, unclipped: Trained, say: Say) -> str:
-    learnt, free = (sum(one > LEARNT for one in _accuracy(of)[1]) for of in (clipped, unclipped))
+    learnt, free = (sum(one > LEARNT for one in _accuracy(of)) for of in (clipped, unclipped))
     worst, free_worst = (float(np.nanmax(of.fit.train_loss)) for of in (clipped, unclipped))
     count, helps = len(RADII), learnt > free and worst < free_worst
     return say(
         f"Asked for a sign {RECALL - 1} steps later, {free} of {count} tanh networks learn it without the clip and "
         f"{learnt} with it; the worst epoch has a loss of {free_worst:.1f} without and of {worst:.1f} with it. "
-        + ("Where gradients explode, clipping helps." if helps else "The clip makes no difference that shows here."),
+        + ("Here the clip helps." if helps else "The clip makes no difference that shows here."),
         f"{RECALL - 1}단계 뒤에 부호를 물으면 tanh 신경망 {count}개 중 클리핑 없이는 {free}개, 클리핑하면 {learnt}개가 "
         f"배운다. 가장 나쁜 에포크의 손실은 클리핑 없이 {free_worst:.1f}, 클리핑하면 {worst:.1f}이다. "
-        + ("기울기가 폭발하는 곳에서는 클리핑이 돕는다." if helps else "여기서는 클리핑의 차이가 드러나지 않는다."),
+        + ("여기서는 클리핑이 도움이 된다." if helps else "여기서는 클리핑의 차이가 드러나지 않는다."),
     )
 
 
@@ -249,7 +252,7 @@ def _by_lag(longest: dict[str, Reach], products: dict[str, Array], say: Say) -> 
         axes.plot(shown, product[shown], ".", color="0.1", markersize=4)
     axes.axhline(LOST, color=GREY, linestyle="--", linewidth=1)
     axes.annotate(f"{LOST:g}", (0, LOST), xytext=(2, 3), textcoords="offset points", color="0.35")
-    axes.set_ylabel(say("‖∂h_T/∂h_t‖; dots: product of Jacobians", "‖∂h_T/∂h_t‖, 점: 야코비 행렬의 곱"))
+    axes.set_ylabel(say("‖∂s_T/∂s_t‖; dots: product of Jacobians", "‖∂s_T/∂s_t‖, 점: 야코비 행렬의 곱"))
     return figure
 
 
@@ -257,13 +260,13 @@ def _inputs_by_lag(longest: dict[str, Reach], say: Say) -> Figure:
     """‖∂s_T/∂x_t‖ by lag of every network."""
     figure, axes = canvas(say("What an input still moves, by lag", "지연에 따른 입력의 영향"), height=5)
     _lines(axes, {name: one.inputs for name, one in longest.items()}, say)
-    axes.set_ylabel("‖∂h_T/∂x_t‖")
+    axes.set_ylabel("‖∂s_T/∂x_t‖")
     return figure
 
 
 def _lines(axes: Axes, norms: dict[str, Array], say: Say) -> None:
     colours = dict(zip(map(_tanh, RADII), COLOURS, strict=True))
-    styles = {"GRU": "--", "LSTM": ":", "LSTM f+1": "-."}
+    styles = {"GRU": "--", "LSTM": ":", "LSTM forget 1": "-."}
     ends: list[End] = []
     for name, norm in norms.items():
         line = np.where(norm > FLOOR, norm, np.nan)
@@ -272,7 +275,9 @@ def _lines(axes: Axes, norms: dict[str, Array], say: Say) -> None:
         ends.append((name, last, float(line[last]), colours.get(name, "0.35")))
     axes.set_yscale("log")
     axes.set(
-        xlabel=say("lag T − t (steps)", "지연 T − t (단계)"), xlim=(0, 1.2 * max(LENGTHS)), ylim=(FLOOR / 1e3, None)
+        xlabel=say("lag T − t (steps); s is h, of an LSTM h and c", "지연 T − t (단계), s는 h이고 LSTM에서는 h와 c"),
+        xlim=(0, 1.2 * max(LENGTHS)),
+        ylim=(FLOOR / 1e3, None),
     )
     for name, x, y, colour in _spread(ends):
         label(axes, name, x, y, colour)
