@@ -24,7 +24,7 @@ from rnn_core.network import network
 Map: TypeAlias = Callable[..., Iterable[Any]]
 EXPLODING = np.errstate(over="ignore", invalid="ignore")  # a model that turns non-finite is frozen, not warned of
 CHUNK = 32  # models of one pass: their activations fit a core's second-level cache
-MICRO_BATCH = 256  # rows of one pass, for the same reason
+MICRO_BATCH = 512  # rows of one pass, for the same reason and to share them among threads
 PREDICTED_ROWS = 64  # rows of one prediction batch, always: BLAS gives other bits for other batch sizes
 
 

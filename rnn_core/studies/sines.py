@@ -27,7 +27,7 @@ DELAY = 5  # steps after which a cosine is asked for in the delayed lesson
 SEEN = STEPS // 2  # steps up to where two sequences are the same, in the test of what an output has seen
 DATA = 20  # marks the data's random stream
 GRAPH_STEPS = 3
-EPOCHS, FEWER = 100, 50  # fewer where two networks are trained, or one reads twice
+EPOCHS = 100
 UPDATES = 4  # in an epoch of the lessons that answer at every step, whatever `study.size`
 ANSWERS = Model(hidden_size=32, head="tanh", readout="steps", init="orthogonal")
 
@@ -262,7 +262,7 @@ def _graph(fit: Fit) -> dict[str, str]:
 
 def delayed_variants(study: Study, waves: Waves) -> Variants:
     """The same network from the same start, asked for each cosine `DELAY` steps later, and at once."""
-    own, now = _training(study, waves, FEWER), waves.sequences
+    own, now = _training(study, waves, EPOCHS), waves.sequences
     mask = now.mask & (np.arange(STEPS) >= DELAY)  # what np.roll brings round to the first steps is not scored
     later = Sequences(now.x, np.roll(now.y, DELAY, axis=1), mask, loss=now.loss, raw=True)
     return {
@@ -320,7 +320,7 @@ def _of_early_error(first: float, before: float, say: Say) -> str:
 def bidirectional_variants(study: Study, waves: Waves) -> Variants:
     """One network that reads a sequence both ways before it is asked for the cosine of every step."""
     model = ANSWERS.model_copy(update={"bidirectional": True})
-    return {"bidirectional": Variant(model, _training(study, waves, FEWER), waves.sequences, waves.folds)}
+    return {"bidirectional": Variant(model, _training(study, waves, EPOCHS), waves.sequences, waves.folds)}
 
 
 def bidirectional_finding(study: Study, waves: Waves, trained: dict[str, Trained]) -> Finding:
