@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from flows.study import Outcome, study
+from flows.tracking import drawn
 from rnn_core.studies import LESSONS
 
 DOCS = Path(__file__).parent
@@ -16,7 +17,8 @@ BEGIN, END = "<!-- lessons: written by make gallery -->\n", "<!-- end of lessons
 
 def chapter(outcome: Outcome) -> str:
     """A heading, the findings, every figure and the numbers of one lesson."""
-    pictures = [f"![{name}: {file}](images/studies/{name}/{file})" for name, file in _pictures(outcome)]
+    graphs = [(outcome.name, file) for file in drawn(outcome.finding.files)]
+    pictures = [f"![{name}: {file}](images/studies/{name}/{file})" for name, file in _pictures(outcome) + graphs]
     metrics = ", ".join(f"`{name}` {value:.4g}" for name, value in outcome.finding.metrics.items())
     tables = [text for name, text in outcome.finding.files.items() if name.endswith(".md")]
     seconds = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in outcome.seconds.items())
@@ -44,6 +46,8 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for file, figure in outcome.finding.figures.items():
             figure.savefig(folder / file)
+        for file, graph in drawn(outcome.finding.files).items():
+            (folder / file).write_text(graph, encoding="utf-8")
         outcomes.append(outcome)
     head = "# The lessons, as they came out\n\nEvery sentence and number is computed by the run that drew the figures."
     page = "\n\n".join([head, *map(chapter, outcomes)])

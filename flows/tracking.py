@@ -5,6 +5,7 @@ Every call names its run, because MLflow's active run belongs to one thread.
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -197,9 +198,21 @@ def log_study(run_id: str, trained: dict[str, Trained], finding: Finding) -> Non
     _tag(run_id, {"engine.used": "; ".join(dict.fromkeys(one.fit.engine for one in trained.values()))})
     for name, figure in finding.figures.items():
         client.log_figure(run_id, figure, f"figures/{name}")
-    for name, text in finding.files.items():
+    for name, text in (finding.files | drawn(finding.files)).items():
         client.log_text(run_id, text, name)
     client.log_text(run_id, "\n".join(finding.sentences) + "\n", "finding.txt")
+
+
+def drawn(files: dict[str, str]) -> dict[str, str]:
+    """The graphs among the files, `….dot`, as pictures `….svg`; none where Graphviz is not installed."""
+    if shutil.which("dot") is None:
+        return {}
+    command: Any = {"capture_output": True, "text": True, "check": True}
+    graphs = {name: text for name, text in files.items() if name.endswith(".dot")}
+    return {
+        name.replace(".dot", ".svg"): subprocess.run(["dot", "-Tsvg"], input=text, **command).stdout
+        for name, text in graphs.items()
+    }
 
 
 def trials(config: Retrain, source: str, first: pd.Timestamp, last: pd.Timestamp) -> int:

@@ -4,6 +4,8 @@ import doctest
 import re
 from pathlib import Path
 
+from rnn_core.studies import LESSONS
+
 CHECKOUT = Path(__file__).parents[1]
 
 
@@ -14,7 +16,18 @@ def test_the_library_examples_run_as_shown() -> None:
 
 
 def test_every_file_that_the_pages_show_or_link_to_is_there() -> None:
-    for page in (CHECKOUT / "README.md", CHECKOUT / "docs" / "real-prices.md"):
-        links = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
+    for page in (CHECKOUT / "README.md", CHECKOUT / "docs" / "real-prices.md", CHECKOUT / "docs" / "studies.md"):
+        text = page.read_text(encoding="utf-8")
+        links = re.findall(r"\]\(([^)#]+)\)", text) + re.findall(r'src="([^"]+)"', text)
         assert links
         assert [link for link in links if not link.startswith("http") and not (page.parent / link).exists()] == []
+
+
+def test_every_lesson_is_in_the_gallery_with_each_of_its_figures() -> None:
+    readme, page = ((CHECKOUT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/studies.md"))
+    for name in LESSONS:
+        assert f"| `{name}`<br>" in readme
+        assert f"\n## {name}\n" in page
+        figures = list((CHECKOUT / "docs/images/studies" / name).iterdir())
+        assert figures
+        assert all(f"images/studies/{name}/{figure.name})" in page for figure in figures)

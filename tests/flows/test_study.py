@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from prefect.logging import disable_run_logger
 
-from flows import command_line
+from flows import command_line, tracking
 from flows import study as study_flow
 from flows.study import Outcome, main, study
 from rnn_core import plots
@@ -19,6 +19,7 @@ from rnn_core.config import File, Study, StudyTraining
 from rnn_core.errors import ConfigError
 from rnn_core.studies import LESSONS
 from tests.flows.conftest import AAPL
+from tests.processes import require_program
 
 QUICK = StudyTraining(epochs=2)
 NAMES = list(LESSONS)
@@ -88,6 +89,16 @@ def test_every_lesson_runs_in_either_language(name: str, runs_folder: Path) -> N
     assert {"test/mse", "test/accuracy"} & run.data.metrics.keys()
     assert "train/loss" in run.data.metrics
     assert any("가" <= letter <= "힣" for sentence in found.finding.sentences for letter in sentence)
+
+
+def test_a_graph_is_drawn_where_graphviz_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_program("dot")
+    files = {"graph.dot": "digraph { a -> b }", "table.md": "| |"}
+    [(name, picture)] = tracking.drawn(files).items()
+    assert name == "graph.svg"
+    assert "<svg" in picture
+    monkeypatch.setattr("shutil.which", lambda program: None)
+    assert tracking.drawn(files) == {}
 
 
 def test_without_a_font_for_korean_it_is_english_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
