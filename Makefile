@@ -21,7 +21,7 @@ lint: .venv/installed-dev
 up: .venv/installed  ## Prefect server, worker, deployments and MLflow UI, until Ctrl-C
 	$(BIN)/python -m flows.stack
 
-bench: .venv/installed-dev  ## Speed; `python -m benchmarks honesty` asks the verdict, for some 20 minutes
+bench: .venv/installed-dev  ## Speed; `python -m benchmarks honesty` asks the verdict, at length
 	$(BIN)/python -m benchmarks engines
 
 gallery: .venv/installed-dev  ## Run every lesson and write docs/studies.md and the README's table

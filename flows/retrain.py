@@ -24,6 +24,7 @@ from rnn_core.config import (
     Synthetic,
     Training,
     Yahoo,
+    config_hash,
 )
 from rnn_core.errors import PricesUnavailable
 from rnn_core.folds import test_period
@@ -67,7 +68,8 @@ def retrain(
         ticker=ticker, source=source, problem=problem, model=model, training=training, evaluation=evaluation, now=now
     )
     laps = Laps()
-    with tracking.run("retrain", config, str(this_run.id)) as run_id:
+    tags = {"ticker": config.ticker, "engine": config.training.engine, "config_hash": config_hash(config)}
+    with tracking.run("retrain", config.ticker, config, tags, str(this_run.id)) as run_id:
         laps.end("start")
         prices = prices_or_fallback(config.source, config.ticker, config.now or datetime.now(UTC))
         tracking.log_prices(run_id, prices)

@@ -81,16 +81,18 @@ def study(
     config = _legible(
         Study(name=name, language=language, size=size, ticker=ticker, source=source, training=training, now=now)
     )
-    with tracking.run("study", config, str(this_run.id)) as run_id:
-        data: Any
-        if config.ticker or config.source:
-            clock = config.now or datetime.now(UTC)
-            data = prices_or_fallback(config.source or Yahoo(), config.ticker or DEFAULT_TICKER, clock)
+    real, symbol = bool(config.ticker or config.source), config.ticker or DEFAULT_TICKER
+    engines = "numpy, torch" if config.name == "engines-agree" else config.training.engine or "numpy"
+    tags = {"study": config.name, "engine": engines} | ({"ticker": symbol} if real else {})
+    with tracking.run("study", config.name, config, tags, str(this_run.id)) as run_id:
+        if real:
+            data: Any = prices_or_fallback(config.source or Yahoo(), symbol, config.now or datetime.now(UTC))
             tracking.log_prices(run_id, data)
         else:
             data = make_data(config)
-            tracking.log_made_data(run_id)
         variants = build_sequences(config, data)
+        if not real:
+            tracking.log_made_data(run_id, next(iter(variants.values())).sequences)
         trained = {variant: _timed(parts) for variant, parts in variants.items()}
         finding = find_and_plot(config, data, trained)
         tracking.log_study(run_id, trained, finding)

@@ -3,6 +3,8 @@
 Every call names its run, because MLflow's active run belongs to one thread.
 """
 
+import hashlib
+import json
 import logging
 import os
 import shutil
@@ -25,16 +27,17 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
+from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
 import rnn_core
 from flows import served_model
 from rnn_core import interchange
-from rnn_core.config import Retrain, Study, config_hash, flatten
+from rnn_core.config import Retrain, config_hash, flatten
 from rnn_core.errors import TrackingError
 from rnn_core.evaluation import Evaluation
 from rnn_core.plots import Figures
-from rnn_core.problems import prices_needed
+from rnn_core.problems import Sequences, prices_needed
 from rnn_core.sources import Prices
 from rnn_core.studies.lesson import Finding, Trained
 from rnn_core.training import Fit
@@ -74,12 +77,14 @@ def experiment_id(name: str) -> str:
 
 
 @contextmanager
-def run(experiment: str, config: Retrain | Study, flow_run_id: str) -> Iterator[str]:
-    """Record one run of `config`: yields its id and closes it as FINISHED, FAILED or (interrupted) KILLED."""
+def run(experiment: str, subject: str, config: BaseModel, tags: dict[str, str], flow_run_id: str) -> Iterator[str]:
+    """Record one run of `config`: yields its id and closes it as FINISHED, FAILED or (interrupted) KILLED.
+
+    `subject` and `tags` say what it is about.
+    """
     experiment_number = experiment_id(experiment)
     client = _client(uri())
-    subject = config.name if isinstance(config, Study) else config.ticker
-    tags = _identity(config) | {
+    tags = tags | {
         "prefect.flow_run_id": flow_run_id,
         "version": version("rnnflow"),
         "mlflow.source.name": f"flows.{experiment}",
@@ -104,15 +109,6 @@ def run(experiment: str, config: Retrain | Study, flow_run_id: str) -> Iterator[
         raise
     finally:
         client.set_terminated(run_id, status)
-
-
-def _identity(config: Retrain | Study) -> dict[str, str]:
-    """The tags that say what a run is about."""
-    if isinstance(config, Retrain):
-        engine = config.training.engine
-        return {"ticker": config.ticker, "engine": engine, "config_hash": config_hash(config)}
-    engines = "numpy, torch" if config.name == "engines-agree" else config.training.engine or "numpy"
-    return {"study": config.name, "engine": engines} | ({"ticker": config.ticker} if config.ticker else {})
 
 
 def close_runs_of(flow_run_id: str, status: Status) -> None:
@@ -141,9 +137,10 @@ def log_prices(run_id: str, prices: Prices) -> None:
     _tag(run_id, {name: value for name, value in tags.items() if value})
 
 
-def log_made_data(run_id: str) -> None:
-    """Tag the run as one on data that a lesson makes for itself."""
-    _tag(run_id, {"data.source": "synthetic"})
+def log_made_data(run_id: str, sequences: Sequences) -> None:
+    """Tag the run as one on data that a lesson makes for itself, with the hash of its inputs and targets."""
+    digest = hashlib.sha256(sequences.x.tobytes() + sequences.y.tobytes()).hexdigest()
+    _tag(run_id, {"data.source": "synthetic", "data.sha256": digest})
 
 
 def log_fit(run_id: str, fit: Fit) -> None:
@@ -180,7 +177,7 @@ def log_evaluation(run_id: str, evaluation: Evaluation, figures: Figures, page: 
 
 
 def log_study(run_id: str, trained: dict[str, Trained], finding: Finding) -> None:
-    """Log what a lesson trained and found: losses by epoch, scores, arrays by torch's names, figures and sentences.
+    """Log what a lesson trained and found: settings, losses by epoch, scores, arrays by torch's names, figures, texts.
 
     The curve of the first variant is `train/loss`, its first model `params.npz`; those of the others bear their names.
     """
@@ -196,6 +193,11 @@ def log_study(run_id: str, trained: dict[str, Trained], finding: Finding) -> Non
                 client.log_artifact(run_id, str(file))
     _log_metrics(run_id, metrics)
     _tag(run_id, {"engine.used": "; ".join(dict.fromkeys(one.fit.engine for one in trained.values()))})
+    settings = {
+        name: {"model": one.fit.model.model_dump(), "training": one.fit.training.model_dump()}
+        for name, one in trained.items()
+    }
+    client.log_text(run_id, json.dumps(settings, indent=2), "variants.json")
     for name, figure in finding.figures.items():
         client.log_figure(run_id, figure, f"figures/{name}")
     for name, text in (finding.files | drawn(finding.files)).items():

@@ -148,7 +148,7 @@ def accuracy_by_fold(folds: pd.DataFrame, title: str) -> Figure:
     axes.errorbar(folds["first"], folds["accuracy"], [low, high], color=BLUE, fmt="o", capsize=2, lw=1, label="network")
     axes.scatter(folds["first"], folds["majority"], 46, marker="_", color=ORANGE, linewidth=2, label="majority class")
     axes.axhline(0.5, color=GREY, linestyle="--", linewidth=1)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))  # type: ignore[no-untyped-call]
+    _by_date(axes)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set(xlabel="first test day of the fold", ylabel="accuracy (95 % interval)")
     axes.legend(loc="upper left", ncols=2, frameon=False)
@@ -171,7 +171,7 @@ def equity(evaluation: Evaluation, title: str) -> Figure:
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else ""))
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))  # type: ignore[no-untyped-call]
+    _by_date(axes)
     axes.set(xlabel="test day", ylabel="value (log scale)")
     axes.legend(loc="upper left", ncols=3, frameon=False)
     axes.margins(y=0.15)
@@ -220,6 +220,11 @@ def input_sensitivity(explanation: Explanation, features: Sequence[str], title: 
     axes.set_xlabel("steps before the call")
     figure.colorbar(image, label="% points per\nstandard deviation")
     return figure
+
+
+def _by_date(axes: Axes) -> None:
+    """Few and short dates along the x axis."""
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))  # type: ignore[no-untyped-call]
 
 
 def label(axes: Axes, text: str, x: float, y: float, colour: Any) -> None:

@@ -23,15 +23,17 @@ STRIP = 40  # days of the figure
 
 
 def data(study: Study) -> Prices:
-    """A trend, a slow wave and noise, as the lesson has always had them; `study.size` below 1 takes the first days."""
+    """A trend, a slow wave and noise, as the lesson has always had them."""
     day = np.arange(DAYS)
     close = 100 + 0.08 * day + 3 * np.sin(day / 12) + np.random.RandomState(SEED).normal(size=DAYS)
     frame = pd.DataFrame({"close": close}, index=pd.bdate_range("2024-01-01", periods=DAYS, name="date"))
-    return Prices("LESSON", frame.head(max(round(study.size * DAYS), 3 * STEPS)), "synthetic", "close", "XNYS")
+    return Prices("LESSON", frame, "synthetic", "close", "XNYS")
 
 
 def variants(study: Study, prices: Prices) -> Variants:
     """One network on returns as they are and one on standardised returns, from the same start in the same order.
+
+    A `study.size` below 1 takes the first days.
 
     Raises:
         DataError: too few prices.
@@ -39,6 +41,7 @@ def variants(study: Study, prices: Prices) -> Variants:
     close = prices.frame["close"].to_numpy().astype(np.float32)
     if len(close) < 3 * STEPS:
         raise DataError(f"{prices.ticker}: {len(close)} prices found; the lesson needs {3 * STEPS}")
+    close = close[: max(round(study.size * len(close)), 3 * STEPS)]
     returns = (np.diff(close) / close[:-1]).astype(float)
     x = np.lib.stride_tricks.sliding_window_view(returns[:-1], STEPS)[..., None]  # (n, T, 1)
     y = (returns[STEPS:] > 0).astype(float)[:, None, None]

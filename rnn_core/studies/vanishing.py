@@ -134,7 +134,8 @@ def reach(model: Model, params: Params, x: Array) -> Reach:
         _, state, backward = recurrent(params, batch, cell=model.cell, h0=h0, c0=c0)
         h0, c0 = state if isinstance(state, tuple) else (state, None)
         steps.append(backward)
-    d_state: State = _units(size)[0] if model.cell != "lstm" else tuple(_units(size))  # type: ignore[assignment]
+    units = _units(size)
+    d_state: State = (units[0], units[1]) if model.cell == "lstm" else units[0]
     states, inputs = [_norm(d_state)], []
     for backward in reversed(steps):
         _, dx, d_state = backward(None, d_state)

@@ -26,6 +26,7 @@ from flows.retrain import retrain
 from flows.summary import Summary
 from rnn_core import sources
 from rnn_core.config import Evaluation, File, Model, Problem, Retrain, Synthetic, Training, Yahoo, config_hash
+from rnn_core.engines import kernel
 from rnn_core.errors import PricesUnavailable
 from rnn_core.exchanges import sessions
 from tests.flows.conftest import AAPL, FEW_FOLDS, TINY
@@ -73,6 +74,7 @@ def test_a_run_is_recorded_with_its_parameters_metrics_and_tags(run: Run) -> Non
         "data.column": "Adj Close",
         "data.sha256": sources.load(File(path=AAPL), "AAPL", datetime.now(UTC)).sha256,
         "engine": "numpy",
+        "engine.used": "numpy, compiled kernel" if kernel.available() else "numpy",
         "version": version("rnnflow"),
         "mlflow.source.git.commit": head.stdout.strip(),
         "config_hash": config_hash(Retrain(**TINY)),

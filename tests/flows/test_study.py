@@ -1,5 +1,6 @@
 """The flow `study`: what a lesson leaves in MLflow, on made data and on real prices, and what it refuses."""
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -70,6 +71,9 @@ def test_figures_sentences_and_arrays_by_torchs_names_are_artifacts(run: Run, ou
     assert shapes["weight_ih_l0"] == (16, 2)
     assert shapes["head.weight"] == (1, 16)
     assert "direction-from-scratch" in run.data.tags["mlflow.note.content"]
+    settings = json.loads(artifact(run, "variants.json").read_text())["network"]
+    assert (settings["training"]["learning_rate"], settings["training"]["batch_size"]) == (0.005, 1)
+    assert settings["model"]["hidden_size"] == 16
 
 
 def test_what_is_found_on_real_prices_is_said_of_them(outcome: Outcome) -> None:
@@ -86,6 +90,7 @@ def test_every_lesson_runs_in_either_language(name: str, runs_folder: Path) -> N
     assert run.info.status == "FINISHED"
     assert run.data.tags["study"] == name
     assert run.data.tags["data.source"] == "synthetic"
+    assert len(run.data.tags["data.sha256"]) == 64
     assert {"test/mse", "test/accuracy"} & run.data.metrics.keys()
     assert "train/loss" in run.data.metrics
     assert any("가" <= letter <= "힣" for sentence in found.finding.sentences for letter in sentence)

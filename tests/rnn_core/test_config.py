@@ -55,6 +55,8 @@ def test_a_training_option_without_effect_is_refused(options: dict[str, object],
 def test_what_does_not_fit_next_day_direction_is_refused() -> None:
     with pytest.raises(ValidationError, match=r"model\.readout: the next day's direction is read from the last state"):
         Retrain(model=Model(readout="steps"))
+    with pytest.raises(ValidationError, match=r"model\.readout: the next day's direction is read from the last state"):
+        Retrain(model=Model(readout="steps", bidirectional=True))
     with pytest.raises(ValidationError, match="down and up are two"):
         Retrain(training=Training(class_weights=(1.0, 2.0, 3.0)))
     with pytest.raises(ValidationError, match="features repeat"):

@@ -83,6 +83,14 @@ def test_a_sentence_follows_from_the_numbers() -> None:
     assert "reverse" not in finding.sentences[1]
 
 
+def test_a_size_takes_the_first_of_any_prices() -> None:
+    frame = pd.DataFrame({"close": np.linspace(100, 130, 200)}, index=pd.bdate_range("2020-01-01", periods=200))
+    prices = Prices("TEST", frame, "file", "close", "XNYS")
+    half, whole = (variants(Study(size=size), prices)["network"].sequences for size in (0.5, 1.0))
+    assert (len(half), len(whole)) == (2 * (99 - 10), 2 * (199 - 10))
+    np.testing.assert_array_equal(half.x[:89], whole.x[:89])
+
+
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
 def test_it_runs_on_few_days_with_either_engine_and_in_korean(engine: str) -> None:
     options = {"language": "ko", "size": 0.2, "training": {"epochs": 2, "engine": engine}}
