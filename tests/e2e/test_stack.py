@@ -63,10 +63,11 @@ def test_everything_comes_up_and_goes_down_with_it(copy: Copy) -> None:
     assert f"export PREFECT_API_URL={api}" in copy.said
     for port in (copy.prefect, copy.mlflow):
         assert f"http://127.0.0.1:{port}" in copy.said
-        assert "<html" in httpx.get(f"http://127.0.0.1:{port}/", follow_redirects=True).raise_for_status().text
-    deployments = httpx.post(f"{api}/deployments/filter", json={}).json()
+        page = httpx.get(f"http://127.0.0.1:{port}/", follow_redirects=True, timeout=60)
+        assert "<html" in page.raise_for_status().text
+    deployments = httpx.post(f"{api}/deployments/filter", json={}, timeout=60).json()
     assert {deployment["name"] for deployment in deployments} >= {"daily", "adhoc"}
-    [worker] = httpx.post(f"{api}/work_pools/rnn/workers/filter", json={}).json()
+    [worker] = httpx.post(f"{api}/work_pools/rnn/workers/filter", json={}, timeout=60).json()
     assert worker["status"] == "ONLINE"
 
     assert len(copy.programs()) >= 3
