@@ -8,7 +8,7 @@ import hashlib
 import json
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -166,6 +166,15 @@ class Evaluation(Section):
     test_days: int = Field(63, ge=1, description="Rows predicted by one fold before the next is trained: the step")
 
 
+class Promotion(Section):
+    """When a retrained model takes the champion's place."""
+
+    require_skill: bool = Field(False, description="Only a model whose verdict is skill becomes champion")
+    allow_synthetic: bool = Field(
+        False, description="A model of synthetic prices may become champion, to try things out"
+    )
+
+
 def _plain_ticker(ticker: str) -> str:
     """Tickers name files and registered models, so only letters, digits and . - ^ = are taken."""
     allowed = ticker.replace("-", "").replace(".", "").replace("^", "").replace("=", "")
@@ -187,27 +196,119 @@ def _utc_unless_said(now: datetime | None) -> datetime | None:
 Ticker = Annotated[str, Field(min_length=1, max_length=32), AfterValidator(_plain_ticker)]
 
 
-class Retrain(Section):
-    """Retrain the network of one ticker and evaluate it walk-forward."""
+class Command(Section):
+    """What every flow can be told."""
 
-    ticker: Ticker = Field(DEFAULT_TICKER, description="Ticker as Yahoo spells it")
+    now: datetime | None = Field(None, description="Time to run as of, such as 2013-02-28T22:00:00Z; empty: the clock")
+
+    _source_is_yahoo_unless_said = field_validator("source", mode="before", check_fields=False)(_yahoo_unless_said)
+    _now_is_utc_unless_said = field_validator("now")(_utc_unless_said)
+
+    @property
+    def time(self) -> datetime:
+        """`now`, or what the clock says."""
+        return self.now or datetime.now(UTC)
+
+
+class Daily(Command):
+    """What every flow of the daily work can be told."""
+
+    scheduled: bool = Field(
+        False, description="As the schedule runs it: no work on a day without a session, nor twice for one session"
+    )
+
+
+class Recipe(Daily):
+    """What a network is trained on, how, and what it takes to become champion."""
+
     source: Source = Field(default_factory=Yahoo, description="Where prices come from")
     problem: Problem = Field(default_factory=Problem, description="Inputs and label")
     model: Model = Field(default_factory=Model, description="Network")
     training: Training = Field(default_factory=Training, description="How the network is fitted")
     evaluation: Evaluation = Field(default_factory=Evaluation, description="Walk-forward folds and the backtest")
-    now: datetime | None = Field(None, description="Time to run as of, such as 2013-02-28T22:00:00Z; empty: the clock")
+    promotion: Promotion = Field(default_factory=Promotion, description="When it takes the champion's place")
 
     @model_validator(mode="after")
-    def _fits_next_day_direction(self) -> "Retrain":
+    def _fits_next_day_direction(self) -> Self:
         if self.model.readout == "steps":
             raise ValueError("model.readout: the next day's direction is read from the last state; received steps")
         if self.training.class_weights is not None and len(self.training.class_weights) != 2:
             raise ValueError(f"training.class_weights: down and up are two; received {self.training.class_weights}")
         return self
 
-    _source_is_yahoo_unless_said = field_validator("source", mode="before")(_yahoo_unless_said)
-    _now_is_utc_unless_said = field_validator("now")(_utc_unless_said)
+
+class Retrain(Recipe):
+    """Retrain the network of one ticker, evaluate it walk-forward and decide whether it becomes champion."""
+
+    ticker: Ticker = Field(DEFAULT_TICKER, description="Ticker as Yahoo spells it")
+
+
+class Runner(Section):
+    """What computes the tickers of a universe side by side."""
+
+    kind: Literal["threads", "processes", "dask"] = Field("threads", description="What works side by side")
+    workers: int | None = Field(None, ge=1, le=1024, description="Threads or processes; empty: one a core")
+    address: str | None = Field(None, description="Dask scheduler, such as tcp://127.0.0.1:8786")
+
+    @model_validator(mode="after")
+    def _options_have_an_effect(self) -> "Runner":
+        if (self.kind == "dask") != (self.address is not None):
+            raise ValueError(f"address is for the kind dask, which needs one; received {self.kind}, {self.address}")
+        if self.kind == "dask" and self.workers is not None:
+            raise ValueError(f"workers are the Dask cluster's own; received {self.workers}")
+        return self
+
+
+class RetrainUniverse(Recipe):
+    """Retrain the networks of many tickers: those that are named, those of a file, else every stored one."""
+
+    tickers: tuple[Ticker, ...] = Field((), description="Tickers; empty: those of the file")
+    file: Path | None = Field(
+        None, description="Text file with a ticker a line; empty: every ticker with stored prices"
+    )
+    runner: Runner = Field(default_factory=Runner, description="What works side by side")
+    chunk: int = Field(100, ge=1, description="Tickers whose prices are in memory at once")
+    again: bool = Field(False, description="Retrain also what was retrained on the last session already")
+
+    @model_validator(mode="after")
+    def _names_each_ticker_once(self) -> "RetrainUniverse":
+        if self.tickers and self.file:
+            raise ValueError("tickers and file both say which tickers; give one")
+        twice = sorted({ticker for ticker in self.tickers if self.tickers.count(ticker) > 1})
+        if twice:
+            raise ValueError(f"tickers name {', '.join(twice)} more than once")
+        return self
+
+
+class Forecast(Daily):
+    """Say what the champion expects of the next session, and write it to the ledger before that session opens."""
+
+    ticker: Ticker | None = Field(None, description="Ticker as Yahoo spells it; empty: every one with a champion")
+    source: Source | None = Field(None, description="Where prices come from; empty: as the champion was trained")
+    session: date | None = Field(None, description="Session that is expected to be the next; empty: by the calendar")
+
+
+class Score(Daily):
+    """Settle the forecasts that have come true, and hold the live record against what was promised."""
+
+    ticker: Ticker | None = Field(None, description="Ticker as Yahoo spells it; empty: every one with forecasts")
+    source: Source | None = Field(None, description="Where prices come from; empty: as the champion was trained")
+    recent: int = Field(60, ge=20, le=1000, description="Sessions whose inputs are held against those of training")
+    drift_level: float = Field(1e-4, gt=0, lt=1, description="Adjusted p-value below which inputs have drifted")
+    tolerated: int = Field(1, ge=0, description="Closed sessions without a price that are no alarm yet")
+
+
+class Rollback(Command):
+    """Return to the champion before the present one."""
+
+    ticker: Ticker = Field(description="Ticker as Yahoo spells it")
+
+
+class Prune(Command):
+    """Delete files of old runs; parameters, metrics and tags stay, and so does every model that is still of use."""
+
+    days: int = Field(90, ge=0, description="Keep the files of runs that are younger than this")
+    keep: int = Field(10, ge=0, description="Keep those of this many latest runs of each flow and ticker, however old")
 
 
 StudyName = Literal[
@@ -232,7 +333,7 @@ class StudyTraining(Section):
     seed: int = Field(0, ge=0, description="Root of every random stream that the lesson does not fix")
 
 
-class Study(Section):
+class Study(Command):
     """One classic lesson on recurrent networks, run through the tasks of the daily job."""
 
     name: StudyName = Field("direction-from-scratch", description="Lesson to run")
@@ -241,10 +342,6 @@ class Study(Section):
     ticker: Ticker | None = Field(None, description="Ticker as Yahoo spells it, for direction-from-scratch alone")
     source: Source | None = Field(None, description="Where the prices of direction-from-scratch come from")
     training: StudyTraining = Field(default_factory=StudyTraining, description="What to change of the training")
-    now: datetime | None = Field(None, description="Time to run as of, such as 2013-02-28T22:00:00Z; empty: the clock")
-
-    _source_is_yahoo_unless_said = field_validator("source", mode="before")(_yahoo_unless_said)
-    _now_is_utc_unless_said = field_validator("now")(_utc_unless_said)
 
     @model_validator(mode="after")
     def _fits_the_lesson(self) -> "Study":

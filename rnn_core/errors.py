@@ -6,7 +6,9 @@
     ├── PricesUnavailable   prices could not be fetched just now
     ├── ArrayError          an array argument has the wrong shape, type or content
     ├── TrainingError       no model could be trained
-    └── TrackingError       the tracking server or its store cannot be used
+    ├── TrackingError       the tracking server or its store cannot be used
+    ├── ChampionMissing     a ticker has no champion, or it was deleted
+    └── LedgerError         the ledger's database cannot be used, or does not allow what was asked
 
 A message is one line: what was received, what is allowed, what to do. The flows print it without a traceback.
 """
@@ -46,3 +48,11 @@ class TrainingError(RnnflowError):
 
 class TrackingError(RnnflowError):
     """The tracking server or its store cannot be used; the message names its address."""
+
+
+class ChampionMissing(RnnflowError):
+    """A ticker has no champion, or what it is made of was deleted; the message says how to get one."""
+
+
+class LedgerError(RnnflowError):
+    """The ledger's database cannot be used, or does not allow what was asked; the message names it or the ticker."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,6 +20,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from rnn_core.arrays import Array
 from rnn_core.evaluation import Evaluation
 from rnn_core.explain import Explanation
+from rnn_core.live import confidence_sequence
 from rnn_core.metrics import reliability
 from rnn_core.training import Fit
 
@@ -30,38 +32,60 @@ Figures: TypeAlias = dict[str, Figure]
 Say: TypeAlias = Callable[[str, str], str]
 """Chooses between a text in English and the same in Korean."""
 
+Sides: TypeAlias = tuple[float, float]
+"""Inches left and right of a plot; where they are not given, what stands there is measured, which takes time."""
+
 HANGUL_FONTS = ("NanumGothic", "Noto Sans CJK KR", "Noto Sans KR", "Malgun Gothic", "AppleGothic")
 COIN_TOSS = float(np.log(2))
+WIDTH, ABOVE, BELOW = 8.0, 0.4, 0.65  # inches; above a plot is its title, below it are its ticks and their label
 STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlelocation": "left",
     "axes.titleweight": "bold",
-    "figure.constrained_layout.use": True,
     "figure.dpi": 120,
     "font.size": 11,
 }
 
 
-def figures(fit: Fit, evaluation: Evaluation, explanation: Explanation, features: Sequence[str], title: str) -> Figures:
-    """The figures of a run by file name."""
-    drawn = {
-        "loss.png": loss_curves(fit, title),
-        "directions.png": direction_strip(evaluation.calls, title),
-        "reliability.png": reliability_curve(evaluation.calls, title),
-        "folds.png": accuracy_by_fold(evaluation.folds, title),
-        "equity.png": equity(evaluation, title),
-        "seeds.png": accuracy_by_seed(evaluation, title),
-        "inputs.png": input_sensitivity(explanation, features, title),
+def figures(
+    fit: Fit,
+    evaluation: Evaluation,
+    explanation: Explanation,
+    features: Sequence[str],
+    title: str,
+    only: Sequence[str] | None = None,
+) -> Figures:
+    """The figures of a run by file name, or `only` those named."""
+    reach = explanation.reach
+    draw: dict[str, Callable[[], Figure]] = {
+        "loss.png": lambda: loss_curves(fit, title),
+        "directions.png": lambda: direction_strip(evaluation.calls, title),
+        "reliability.png": lambda: reliability_curve(evaluation.calls, title),
+        "folds.png": lambda: accuracy_by_fold(evaluation.folds, title),
+        "equity.png": lambda: equity(evaluation, title),
+        "seeds.png": lambda: accuracy_by_seed(evaluation, title),
+        "inputs.png": lambda: input_sensitivity(explanation, features, title),
     }
-    if explanation.reach is not None:
-        drawn["gradient.png"] = gradient_reach(explanation.reach, fit.training.seeds, title)
-    return drawn
+    if reach is not None:
+        draw["gradient.png"] = lambda: gradient_reach(reach, fit.training.seeds, title)
+    return {name: figure() for name, figure in draw.items() if only is None or name in only}
+
+
+def rendered(figures: Figures) -> dict[str, bytes]:
+    """The figures as PNG, by file name."""
+
+    def png(figure: Figure) -> bytes:
+        buffer = BytesIO()
+        figure.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+    return {name: png(figure) for name, figure in figures.items()}
 
 
 def loss_curves(fit: Fit, title: str) -> Figure:
     """Mean training and validation loss by epoch, with the loss of a coin toss, ln 2."""
-    figure, axes = canvas(f"{title}: loss by epoch, mean of {len(fit)} models")
+    figure, axes = canvas(f"{title}: loss by epoch, mean of {len(fit)} models", sides=(0.9, 0.1))
     train, valid = fit.losses
     epochs = np.arange(1, len(train) + 1)
     for name, loss, colour in (("training", train, BLUE), ("validation", valid, ORANGE)):
@@ -104,7 +128,7 @@ def direction_strip(calls: pd.DataFrame, title: str, days: int = 60, say: Say = 
     """The last test days: the direction that was called, the one that happened, and whether they agree."""
     last = calls.tail(days)
     subject = say("called and actual direction, last {} test days", "예측한 방향과 실제 방향, 마지막 테스트 {}일")
-    figure, axes = canvas(f"{title}: {subject.format(len(last))}", height=3.4)
+    figure, axes = canvas(f"{title}: {subject.format(len(last))}", height=3.4, sides=(0.95, 0.45))
     position, called = np.arange(len(last)), (last["probability"] > 0.5).to_numpy()
     up = last["up"].to_numpy().astype(bool)
     hit = called == up
@@ -117,8 +141,7 @@ def direction_strip(calls: pd.DataFrame, title: str, days: int = 60, say: Say = 
     axes.scatter(position[~hit], np.full((~hit).sum(), 0.5), 24, marker="x", color=MISS, linewidth=1.2)
     axes.set_yticks([1, 0.5, 0], [say("called", "예측"), say("miss ×", "빗나감 ×"), say("happened", "실제")])
     axes.set(ylim=(-0.5, 1.5), xlim=(-1, len(last)))
-    marks = np.unique(np.linspace(0, len(last) - 1, min(6, len(last))).astype(int))
-    axes.set_xticks(marks, [f"{last.index[mark]:%Y-%m-%d}" for mark in marks])
+    _by_session(axes, last.index)
     legend = say("▲ up  ▼ down  filled: hit ({})  hollow: miss ({})", "▲ 상승  ▼ 하락  ● 적중 ({})  ○ 빗나감 ({})")
     axes.set_xlabel(legend.format(hit.sum(), (~hit).sum()))
     return figure
@@ -126,7 +149,7 @@ def direction_strip(calls: pd.DataFrame, title: str, days: int = 60, say: Say = 
 
 def reliability_curve(calls: pd.DataFrame, title: str) -> Figure:
     """How often the session closed up, by the probability that was forecast, with 95 % intervals and counts."""
-    figure, axes = canvas(f"{title}: frequency of up by forecast probability")
+    figure, axes = canvas(f"{title}: frequency of up by forecast probability", sides=(0.8, 0.25))
     table = reliability(calls["up"].to_numpy(), calls["probability"].to_numpy())
     low, high = table["frequency"] - table["low"], table["high"] - table["frequency"]
     axes.errorbar(table["forecast"], table["frequency"], [low, high], color=BLUE, marker="o", capsize=3, linewidth=1)
@@ -143,7 +166,7 @@ def reliability_curve(calls: pd.DataFrame, title: str) -> Figure:
 
 def accuracy_by_fold(folds: pd.DataFrame, title: str) -> Figure:
     """Out-of-sample accuracy of each fold with its 95 % interval, beside the majority class."""
-    figure, axes = canvas(f"{title}: accuracy by fold")
+    figure, axes = canvas(f"{title}: accuracy by fold", sides=(0.8, 0.2))
     low, high = folds["accuracy"] - folds["low"], folds["high"] - folds["accuracy"]
     axes.errorbar(folds["first"], folds["accuracy"], [low, high], color=BLUE, fmt="o", capsize=2, lw=1, label="network")
     axes.scatter(folds["first"], folds["majority"], 46, marker="_", color=ORANGE, linewidth=2, label="majority class")
@@ -159,7 +182,8 @@ def accuracy_by_fold(folds: pd.DataFrame, title: str) -> Figure:
 def equity(evaluation: Evaluation, title: str) -> Figure:
     """Value of 1 traded on the calls, long or flat and long or short, after costs, beside buy and hold."""
     backtests = evaluation.backtests
-    figure, axes = canvas(f"{title}: value of 1 after costs, traded at the {backtests['long_flat'].traded}")
+    subject = f"{title}: value of 1 after costs, traded at the {backtests['long_flat'].traded}"
+    figure, axes = canvas(subject, sides=(0.8, 0.2))
     lines = {
         "long or flat": (backtests["long_flat"].strategy, BLUE, "-"),
         "long or short": (backtests["long_short"].strategy, ORANGE, "-"),
@@ -181,7 +205,8 @@ def equity(evaluation: Evaluation, title: str) -> Figure:
 def accuracy_by_seed(evaluation: Evaluation, title: str) -> Figure:
     """Accuracy of each seed by itself over all folds, beside the ensemble's with its interval."""
     seeds, scores = evaluation.seeds, evaluation.scores
-    figure, axes = canvas(f"{title}: accuracy of each of {len(seeds)} seeds, and of the ensemble", height=2.6)
+    subject = f"{title}: accuracy of each of {len(seeds)} seeds, and of the ensemble"
+    figure, axes = canvas(subject, height=2.6, sides=(1.3, 0.3))
     low, mean, high = (scores[f"test/accuracy{end}"] for end in ("_low", "", "_high"))
     axes.scatter(seeds, np.full(len(seeds), 1.0), 40, ec=BLUE, fc="none", lw=1.2)
     axes.errorbar([mean], [0.0], xerr=[[mean - low], [high - mean]], color=BLUE, marker="o", capsize=3)
@@ -193,11 +218,34 @@ def accuracy_by_seed(evaluation: Evaluation, title: str) -> Figure:
     return figure
 
 
+def live_accuracy(settled: pd.DataFrame, title: str) -> Figure:
+    """Accuracy of the settled forecasts so far, with its confidence sequence, and what was promised of them.
+
+    `settled` is what `rnn_core.live.live_record` takes, with `session` too; the band is the mean promise so far.
+    """
+    figure, axes = canvas(f"{title}: accuracy of {len(settled)} settled forecasts", sides=(0.8, 0.45))
+    hits = ((settled["probability"] > 0.5) == settled["up"]).to_numpy(float)
+    days = np.arange(1, len(hits) + 1)
+    low, high = confidence_sequence(hits)
+    promised = settled[["promised_low", "promised_high"]].expanding().mean()
+    axes.fill_between(days - 1, low, high, color=BLUE, alpha=0.15, lw=0, label="95 % interval, on all days at once")
+    axes.fill_between(days - 1, *promised.to_numpy().T, color=ORANGE, alpha=0.35, lw=0, label="promised")
+    marker = "o" if len(hits) < 3 else None
+    axes.plot(days - 1, np.cumsum(hits) / days, color=BLUE, marker=marker, label="accuracy so far")
+    axes.axhline(0.5, color=GREY, linestyle="--", linewidth=1)
+    _by_session(axes, pd.Index(settled["session"]))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set(xlabel="session", ylabel="share of right calls")
+    axes.set_ylim(min(0.35, low[-1] - 0.02), max(0.65, high[-1] + 0.02) + 0.05)
+    axes.legend(loc="upper left", ncols=3, frameon=False)
+    return figure
+
+
 def gradient_reach(reach: Array, seeds: int, title: str) -> Figure:
     """Norm of ∂L/∂h by steps before the call, for each fold, as a heat map: how far back the gradient reaches."""
     by_seed = reach.reshape(-1, seeds, reach.shape[-1])
     by_fold = np.nanmean(by_seed[np.isfinite(by_seed).any(axis=(1, 2))], axis=1)  # the live fold has no test rows
-    figure, axes = canvas(f"{title}: how far back the gradient reaches")
+    figure, axes = canvas(f"{title}: how far back the gradient reaches", sides=(0.7, 0.3))
     floor = max(float(by_fold.max()) * 1e-6, np.finfo(float).tiny)
     folds, back = np.arange(len(by_fold)), np.arange(by_fold.shape[1])[::-1]
     image = axes.pcolormesh(back, folds, np.maximum(by_fold, floor), norm="log", cmap="cividis")
@@ -205,14 +253,14 @@ def gradient_reach(reach: Array, seeds: int, title: str) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="steps before the call", ylabel="fold")
-    figure.colorbar(image, label="mean ‖∂L/∂h‖ of one call")
+    figure.colorbar(image, label="mean ‖∂L/∂h‖ of one call").minorticks_off()
     return figure
 
 
 def input_sensitivity(explanation: Explanation, features: Sequence[str], title: str) -> Figure:
     """Mean |∂p/∂x| by feature and steps before the call."""
     moved = 100 * np.nanmean(explanation.sensitivity, axis=0)  # (T, I)
-    figure, axes = canvas(f"{title}: what moves the probability", height=2.2 + 0.4 * len(features))
+    figure, axes = canvas(f"{title}: what moves the probability", 2.2 + 0.4 * len(features), sides=(1.45, 0.2))
     image = axes.pcolormesh(np.arange(len(moved))[::-1], np.arange(len(features)), moved.T, cmap="cividis", vmin=0)
     axes.invert_xaxis()
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -220,6 +268,12 @@ def input_sensitivity(explanation: Explanation, features: Sequence[str], title: 
     axes.set_xlabel("steps before the call")
     figure.colorbar(image, label="% points per\nstandard deviation")
     return figure
+
+
+def _by_session(axes: Axes, sessions: "pd.Index[Any]") -> None:
+    """Few dates along an x axis on which sessions are one apart."""
+    marks = np.unique(np.linspace(0, len(sessions) - 1, min(6, len(sessions))).astype(int))
+    axes.set_xticks(marks, [f"{sessions[mark]:%Y-%m-%d}" for mark in marks])
 
 
 def _by_date(axes: Axes) -> None:
@@ -232,16 +286,21 @@ def label(axes: Axes, text: str, x: float, y: float, colour: Any) -> None:
     axes.annotate(text, (x, y), xytext=(6, 0), textcoords="offset points", color=colour, va="center")
 
 
-def canvas(title: str, height: float = 4.5) -> tuple[Figure, Axes]:
+def canvas(title: str, height: float = 4.5, sides: Sides | None = None) -> tuple[Figure, Axes]:
     """A figure of one plot."""
-    figure, plots = canvases(title, height=height)
+    figure, plots = canvases(title, height=height, sides=sides)
     return figure, plots[0, 0]
 
 
-def canvases(title: str, rows: int = 1, columns: int = 1, height: float = 4.5) -> tuple[Figure, Any]:
-    """A figure of rows × columns plots, and the array of them."""
+def canvases(
+    title: str, rows: int = 1, columns: int = 1, height: float = 4.5, sides: Sides | None = None
+) -> tuple[Figure, Any]:
+    """A figure of rows × columns plots, and the array of them; with `sides` it takes half the time to render."""
     with style():
-        figure = Figure(figsize=(8, height))
+        figure = Figure(figsize=(WIDTH, height), layout=None if sides else "constrained")
+        if sides:
+            left, right = sides[0] / WIDTH, 1 - sides[1] / WIDTH
+            figure.subplots_adjust(left=left, right=right, bottom=BELOW / height, top=1 - ABOVE / height)
         axes = figure.subplots(rows, columns, squeeze=False)
         if axes.size == 1:
             axes[0, 0].set_title(title, fontsize=12)

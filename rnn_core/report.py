@@ -1,13 +1,14 @@
 """One self-contained HTML page of a run: no script, nothing from outside."""
 
 import base64
-from io import BytesIO
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from rnn_core.config import Retrain
 from rnn_core.evaluation import Evaluation
-from rnn_core.plots import Figures
 from rnn_core.sources import Prices
 
 COLOURS = {"skill": "#1a7f37", "inconclusive": "#9a6700", "no evidence of skill": "#57606a"}
@@ -23,11 +24,14 @@ CAPTIONS = {
 }
 
 
-def report(config: Retrain, prices: Prices, evaluation: Evaluation, figures: Figures) -> str:
-    """The page of a run, as HTML: verdict, baselines, figures, every score, where the prices came from, the config."""
+def report(config: Retrain, prices: Prices, evaluation: Evaluation, images: Mapping[str, bytes]) -> str:
+    """The page of a run, as HTML: verdict, baselines, figures, every score, where the prices came from, the config.
+
+    `images` are the figures as PNG, by file name.
+    """
     days = evaluation.calls.index
-    environment = Environment(loader=PackageLoader("rnn_core", ""), autoescape=True, undefined=StrictUndefined)
-    return environment.get_template("report.html").render(
+    return render(
+        "report.html",
         title=config.ticker,
         colour=COLOURS[evaluation.verdict.tag],
         evaluation=evaluation,
@@ -35,9 +39,30 @@ def report(config: Retrain, prices: Prices, evaluation: Evaluation, figures: Fig
         last=f"{days[-1]:%Y-%m-%d}",
         rivals=_rivals(evaluation.scores),
         confusion=zip(("down", "up"), evaluation.confusion.tolist(), strict=True),
-        figures=[{"caption": text, "png": _png(figures, name)} for name, text in CAPTIONS.items() if name in figures],
+        figures=[(text, data_uri(images[name])) for name, text in CAPTIONS.items() if name in images],
         provenance=_provenance(prices),
         config=config.model_dump_json(indent=2),
+    )
+
+
+def render(template: str, **values: Any) -> str:
+    """One of the pages in `templates/`, as HTML; every value is escaped."""
+    return _templates().get_template(template).render(values)
+
+
+def data_uri(png: bytes) -> str:
+    """A picture as an address that holds it."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=PackageLoader("rnn_core"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 
@@ -68,9 +93,3 @@ def _provenance(prices: Prices) -> dict[str, str]:
         "warnings": "; ".join(prices.warnings),
     }
     return {name: value for name, value in known.items() if value}
-
-
-def _png(figures: Figures, name: str) -> str:
-    buffer = BytesIO()
-    figures[name].savefig(buffer, format="png")
-    return base64.b64encode(buffer.getvalue()).decode()

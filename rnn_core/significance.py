@@ -11,7 +11,6 @@ from typing import Literal
 import numpy as np
 from scipy.stats import false_discovery_control, norm
 from statsmodels.stats.diagnostic import pesaran_timmermann as pesaran_timmermann_test
-from statsmodels.stats.multitest import multipletests
 
 from rnn_core.arrays import Array
 from rnn_core.errors import ArrayError, ConfigError
@@ -158,7 +157,12 @@ def holm(pvalues: Array) -> Array:
     Raises:
         ArrayError: a value is NaN or outside 0 … 1.
     """
-    return np.asarray(multipletests(_probabilities(pvalues), method="holm")[1]) if len(pvalues) else np.empty(0)
+    pvalues = _probabilities(pvalues)
+    smallest_first = np.argsort(pvalues)
+    times = pvalues[smallest_first] * np.arange(len(pvalues), 0, -1)
+    adjusted = np.empty_like(pvalues)
+    adjusted[smallest_first] = np.minimum(np.maximum.accumulate(times), 1)
+    return adjusted
 
 
 def benjamini_hochberg(pvalues: Array) -> Array:

@@ -4,6 +4,8 @@ import hashlib
 import logging
 import re
 import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import cache
@@ -64,19 +66,31 @@ class Prices:
         return digest.hexdigest()
 
 
-def load(source: Yahoo | File | Synthetic, ticker: str, now: datetime, *, store: Path = STORE) -> Prices:
-    """Prices of the sessions that have closed by `now`.
+def load(
+    source: Yahoo | File | Synthetic,
+    ticker: str,
+    now: datetime,
+    *,
+    store: Path = STORE,
+    asking: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Prices:
+    """Prices of the sessions that have closed by `now`; each request to Yahoo is made within `asking()`.
 
     Raises DataError if they are unfit to train on, and PricesUnavailable if Yahoo does not give them.
     """
-    exchange = exchange_of(ticker, source.exchange)
+    exchange = exchange_for(source, ticker)
     match source:
         case Yahoo():
-            return _from_yahoo(source, ticker, exchange, now, store)
+            return _from_yahoo(source, ticker, exchange, now, store, asking)
         case File():
             return _from_file(source, ticker, exchange, now)
         case Synthetic():
             return _from_generator(source, ticker, exchange, now)
+
+
+def exchange_for(source: Yahoo | File | Synthetic, ticker: str) -> str:
+    """MIC of the exchange whose sessions the prices have; raises ConfigError where it is unknown."""
+    return exchange_of(ticker, source.exchange, yahoo=isinstance(source, Yahoo))
 
 
 def fall_back(source: Yahoo, ticker: str, now: datetime, reason: PricesUnavailable, *, store: Path = STORE) -> Prices:
@@ -100,11 +114,20 @@ def fall_back(source: Yahoo, ticker: str, now: datetime, reason: PricesUnavailab
     return replace(synthetic, source="synthetic-fallback", warnings=(warning, *synthetic.warnings))
 
 
-def _from_yahoo(source: Yahoo, ticker: str, exchange: str, now: datetime, store: Path) -> Prices:
+def _from_yahoo(
+    source: Yahoo,
+    ticker: str,
+    exchange: str,
+    now: datetime,
+    store: Path,
+    asking: Callable[[], AbstractContextManager[None]],
+) -> Prices:
     warnings: list[str] = []
 
     def fetch(first_day: date) -> pd.DataFrame:
-        frame, dropped = _tidy(_ask_yahoo(ticker, first_day, time_zone(exchange), source.timeout))
+        with asking():
+            answer = _ask_yahoo(ticker, first_day, time_zone(exchange), source.timeout)
+        frame, dropped = _tidy(answer)
         warnings.extend(dropped)
         return frame
 

@@ -54,6 +54,11 @@ def read(root: Path, ticker: str) -> Stored | None:
         return None
 
 
+def stored_tickers(root: Path) -> list[str]:
+    """The tickers that have prices under `root`, in order."""
+    return sorted(path.stem for path in root.glob("*.parquet") if not path.name.startswith("."))
+
+
 def update(root: Path, ticker: str, fetch: Fetch, *, start: date, last_session: pd.Timestamp, now: datetime) -> Stored:
     """Bring the stored prices from `start` to `last_session` up to date, and return them.
 

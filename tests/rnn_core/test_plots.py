@@ -1,19 +1,22 @@
 """Figures: drawn without a warning, readable, and saying what they show."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from io import BytesIO
+from typing import get_args
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 from rnn_core import plots
 from rnn_core.config import Evaluation as Settings
-from rnn_core.config import Model, Problem, Synthetic, Training
+from rnn_core.config import Feature, Model, Problem, Synthetic, Training
 from rnn_core.evaluation import Evaluation, evaluate
 from rnn_core.explain import Explanation, explain
 from rnn_core.folds import folds
+from rnn_core.live import live_record
 from rnn_core.problems import windows
 from rnn_core.sources import load
 from rnn_core.training import Fit, fit, predict
@@ -57,6 +60,40 @@ def test_a_run_has_its_figures_of_a_size_that_fits_a_page(run: tuple[Fit, Evalua
         assert (pixels[..., :3].std(axis=(0, 1)) > 10).all(), "an empty figure"
         assert (pixels[[0, -1]] == 255).all(), "something is cut at the top or bottom"
         assert (pixels[:, [0, -1]] == 255).all(), "something is cut at the left or right"
+
+
+def test_every_feature_has_room_for_its_name(run: tuple[Fit, Evaluation, Explanation]) -> None:
+    features = get_args(Feature)
+    sensitivity = np.repeat(run[2].sensitivity[..., :1], len(features), axis=-1)
+    pixels = drawn(plots.input_sensitivity(replace(run[2], sensitivity=sensitivity), features, "TEST"))
+    assert (pixels[:, [0, -1]] == 255).all()
+
+
+def test_the_live_accuracy_ends_where_the_record_stands() -> None:
+    rng = np.random.default_rng(0)
+    settled = pd.DataFrame({"session": pd.bdate_range("2024-01-01", periods=40).date, "probability": rng.random(40)})
+    settled["up"] = pd.array(rng.random(40) < 0.5, dtype="boolean")
+    settled["promised_log_loss"] = 0.69
+    settled["promised_accuracy"] = settled["promised_low"] = np.linspace(0.5, 0.6, 40)
+    settled["promised_high"] = settled["promised_low"] + 0.1
+    record = live_record(settled)
+    figure = plots.live_accuracy(settled, "TEST")
+    axes = figure.axes[0]
+    assert record is not None
+    assert axes.lines[0].get_ydata()[-1] == record.accuracy
+    bands = [band.get_paths()[0].vertices for band in axes.collections]
+    ends = [sorted({y for x, y in band if x == 39}) for band in bands]
+    np.testing.assert_allclose(ends, [[record.low, record.high], [record.promised_low, record.promised_high]])
+    assert (drawn(figure)[:, [0, -1]] == 255).all()
+
+
+def test_a_single_live_day_can_be_seen() -> None:
+    day = {"session": [date(2024, 1, 2)], "probability": [0.6], "up": pd.array([True], dtype="boolean")}
+    promised = {"promised_low": [np.nan], "promised_high": [np.nan]}
+    figure = plots.live_accuracy(pd.DataFrame(day | promised), "TEST")
+    assert figure.axes[0].lines[0].get_marker() == "o"
+    assert "2024-01-02" in [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+    assert drawn(figure).shape[1] == 960
 
 
 def test_the_loss_curves_carry_the_coin_toss_and_their_names(run: tuple[Fit, Evaluation, Explanation]) -> None:

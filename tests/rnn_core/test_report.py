@@ -45,6 +45,22 @@ frame.onload = () => {{
 </script>"""
 
 
+def assert_readable(page: str, folder: Path, width: int, images: int) -> None:
+    """The page as Chromium lays it out `width` pixels wide: nothing sticks out, is broken, tiny or squeezed."""
+    (folder / "page.html").write_text(MEASURE.format(width=width, page=html.escape(page)), encoding="utf-8")
+    elements, console = open_page(f"file://{folder}/page.html", folder)
+    found = re.search(r'data-result="([^"]*)"', elements)
+    assert found, "the page did not load"
+    measured = json.loads(html.unescape(found[1]))
+    assert console == ""
+    assert measured["overflow"] <= 0
+    assert measured["broken"] == 0
+    assert measured["images"] == images
+    assert measured["smallest"] >= 14
+    assert measured["narrowest"] >= 40
+    assert measured["tallest"] <= 130, "a column is squeezed to a few letters a line"
+
+
 @pytest.fixture(scope="module")
 def run() -> tuple[str, Evaluation, Prices]:
     prices = load(CONFIG.source, CONFIG.ticker, datetime(2024, 6, 1, tzinfo=UTC))
@@ -54,7 +70,7 @@ def run() -> tuple[str, Evaluation, Prices]:
     rows = walk.test.repeat(2, axis=0)
     found = evaluate(built, walk, predict(fitted, built.x, rows), CONFIG.evaluation, shrinkage=0.5)
     figures = plots.figures(fitted, found, explain(fitted, built, rows), built.features, CONFIG.ticker)
-    return report(CONFIG, prices, found, figures), found, prices
+    return report(CONFIG, prices, found, plots.rendered(figures)), found, prices
 
 
 def test_the_verdict_is_the_first_thing_it_says(run: tuple[str, Evaluation, Prices]) -> None:
@@ -82,15 +98,4 @@ def test_nothing_is_loaded_from_outside(run: tuple[str, Evaluation, Prices]) -> 
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_browser_shows_it_whole_and_readable(run: tuple[str, Evaluation, Prices], tmp_path: Path, width: int) -> None:
-    (tmp_path / "page.html").write_text(MEASURE.format(width=width, page=html.escape(run[0])), encoding="utf-8")
-    elements, console = open_page(f"file://{tmp_path}/page.html", tmp_path)
-    found = re.search(r'data-result="([^"]*)"', elements)
-    assert found, "the page did not load"
-    measured = json.loads(html.unescape(found[1]))
-    assert console == ""
-    assert measured["overflow"] <= 0
-    assert measured["broken"] == 0
-    assert measured["images"] == 8
-    assert measured["smallest"] >= 14
-    assert measured["narrowest"] >= 40
-    assert measured["tallest"] <= 130, "a column is squeezed to a few letters a line"
+    assert_readable(run[0], tmp_path, width, images=8)

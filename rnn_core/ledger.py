@@ -1,0 +1,442 @@
+"""The ledger: what was said before a session and what came true, and which model was champion when.
+
+Two append-only tables in SQLite or PostgreSQL. Their rules (constraints, and triggers that refuse rewriting) are in
+`migrations/` and are held by the database, whoever writes to it.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from hashlib import sha256
+from math import isfinite
+from pathlib import Path
+from typing import Any, Self
+
+import pandas as pd
+from sqlalchemy import (
+    URL,
+    Boolean,
+    Column,
+    Connection,
+    Date,
+    DateTime,
+    Dialect,
+    Double,
+    Engine,
+    ExceptionContext,
+    Integer,
+    MetaData,
+    Row,
+    String,
+    Table,
+    TypeDecorator,
+    create_engine,
+    event,
+    func,
+    inspect,
+    make_url,
+    select,
+    text,
+    union,
+)
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+
+from rnn_core.errors import LedgerError
+
+DEFAULT_URL = "sqlite:///data/ledger.db"
+ALLOWED = "LEDGER_URL names an SQLite file or a PostgreSQL database, as in sqlite:///data/ledger.db"
+# Whatever driver the URL names: that of MLflow's or Prefect's own URL may be another
+DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}
+MIGRATIONS = Path(__file__).parent / "migrations"
+REVISIONS = sorted(path.stem[:4] for path in MIGRATIONS.glob("versions/[0-9]*.py"))  # oldest first
+VERSION_TABLE = "ledger_version"  # a name of its own, since MLflow may keep its tables in the same database
+BUSY_SECONDS = 30
+CONNECT_SECONDS = 10
+
+
+class Timestamp(TypeDecorator[datetime]):
+    """An aware UTC datetime, also where the database has no time zones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """In UTC; a time without a zone is refused, since nobody knows which one it was."""
+        if value is not None and value.tzinfo is None:
+            raise ValueError(f"time {value} has no time zone")
+        return value and value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """In UTC, which a database without time zones leaves out."""
+        return value and (value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC))
+
+
+TABLES = MetaData()
+FORECASTS = Table(
+    "forecasts",
+    TABLES,
+    Column("id", Integer, primary_key=True),
+    Column("ticker", String),
+    Column("exchange", String),
+    Column("session", Date),
+    Column("last_session", Date),
+    Column("opens_at", Timestamp),
+    Column("model_version", Integer),
+    Column("run_id", String),
+    Column("probability", Double),
+    Column("spread", Double),
+    Column("verdict", String),
+    Column("data_source", String),
+    Column("data_sha256", String),
+    Column("promised_accuracy", Double),
+    Column("promised_low", Double),
+    Column("promised_high", Double),
+    Column("promised_log_loss", Double),
+    Column("made_at", Timestamp),
+    Column("written_at", Timestamp),
+    Column("late", Boolean),
+    Column("counted", Boolean),
+    Column("settled_at", Timestamp),
+    Column("up", Boolean),
+    Column("next_return", Double),
+)
+PROMOTIONS = Table(
+    "promotions",
+    TABLES,
+    Column("id", Integer, primary_key=True),
+    Column("ticker", String),
+    Column("number", Integer),
+    Column("model_version", Integer),
+    Column("previous_version", Integer),
+    Column("kind", String),
+    Column("reason", String),
+    Column("run_id", String),
+    Column("decided_at", Timestamp),
+)
+DTYPES = {Integer: "int64", Double: "float64", Boolean: "bool", Timestamp: "datetime64[us, UTC]"}
+NULLABLE_DTYPES = {"up": "boolean", "previous_version": "Int64"}
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """One call of a model on one session, as it is said before the session opens.
+
+    Attributes:
+        ticker: as Yahoo spells it.
+        exchange: MIC of the exchange calendar.
+        session: the day that is forecast.
+        last_session: the session at whose close the call is made.
+        opens_at: when the session opens, UTC.
+        model_version: of the registered model that calls.
+        run_id: the tracked run that trained it.
+        probability: that the session closes above the last one.
+        spread: standard deviation of the probability over the ensemble; None where undefined, as the promises.
+        verdict: what could be said of the model when it was trained.
+        data_source: where the prices came from.
+        data_sha256: of the prices.
+        promised_accuracy: share of sessions that the model's walk-forward called right.
+        promised_low: lower end of that accuracy's interval.
+        promised_high: upper end.
+        promised_log_loss: mean log loss of the walk-forward, nats.
+        made_at: when the call is made by the flow's clock, which may be set, UTC.
+    """
+
+    ticker: str
+    exchange: str
+    session: date
+    last_session: date
+    opens_at: datetime
+    model_version: int
+    run_id: str
+    probability: float
+    spread: float | None
+    verdict: str
+    data_source: str
+    data_sha256: str
+    promised_accuracy: float | None
+    promised_low: float | None
+    promised_high: float | None
+    promised_log_loss: float | None
+    made_at: datetime
+
+    @property
+    def late(self) -> bool:
+        """Whether the session had opened when the call was made."""
+        return self.made_at >= self.opens_at
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The right to decide on a ticker's champion while nobody else does; made by `Ledger.deciding`."""
+
+    ticker: str
+    connection: Connection
+
+    @property
+    def champions(self) -> list[int]:
+        """The champions in force, oldest first: the last one serves, those before it are what a rollback returns to."""
+        return _champions(self.connection, self.ticker)
+
+    def promote(self, model_version: int, *, reason: str, run_id: str, at: datetime) -> None:
+        """Make `model_version`, trained by the run `run_id`, the champion.
+
+        Raises LedgerError if it is the champion already.
+        """
+        champions = self.champions
+        if champions[-1:] == [model_version]:
+            raise LedgerError(f"version {model_version} of {self.ticker} is the champion already; promote another")
+        self._append("promotion", model_version, champions[-1] if champions else None, reason, run_id, at)
+
+    def roll_back(self, *, reason: str, at: datetime) -> int:
+        """Return to the champion before the present one, and return its version.
+
+        Raises LedgerError if there is none.
+        """
+        champions = self.champions
+        if len(champions) < 2:
+            known = f"only version {champions[0]}" if champions else "none"
+            raise LedgerError(f"{self.ticker} has no earlier champion to return to: {known} is in force; promote one")
+        earlier, present = champions[-2:]
+        self._append("rollback", earlier, present, reason, None, at)
+        return earlier
+
+    def _append(
+        self, kind: str, version: int, previous: int | None, reason: str, run_id: str | None, at: datetime
+    ) -> None:
+        last = select(func.max(PROMOTIONS.c.number)).where(PROMOTIONS.c.ticker == self.ticker)
+        self.connection.execute(
+            PROMOTIONS.insert().values(
+                ticker=self.ticker,
+                number=(self.connection.scalar(last) or 0) + 1,
+                model_version=version,
+                previous_version=previous,
+                kind=kind,
+                reason=reason,
+                run_id=run_id,
+                decided_at=at,
+            )
+        )
+
+
+class Ledger:
+    """Forecasts and promotions in one database; threads may share it, and processes may open it at once.
+
+    with Ledger.open() as ledger:
+        row = ledger.record(forecast)
+
+    Times are aware UTC datetimes. Every method raises LedgerError, one line, where the database cannot do its part.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @classmethod
+    def open(cls, url: str | None = None) -> Self:
+        """The ledger at `url`, else at LEDGER_URL, else in data/ledger.db; made or brought up to date where needed.
+
+        Raises LedgerError if the database cannot be used or was written by a newer version of this program.
+        """
+        ledger = cls(_engine_at(url or os.environ.get("LEDGER_URL") or DEFAULT_URL))
+        try:
+            ledger._migrate()
+        except BaseException:
+            ledger.close()
+            raise
+        return ledger
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def record(self, forecast: Forecast) -> Row[Any]:
+        """Write a forecast down, and return its row, with the columns of `forecasts` as attributes.
+
+        If the same model has spoken on that session already, nothing is written, and what it said then is returned. A
+        forecast counts if it is not late and nothing was said of that ticker and session before. `written_at` is this
+        machine's clock, whatever the flow's is set to.
+        """
+        column = FORECASTS.c
+        said = (column.ticker == forecast.ticker) & (column.session == forecast.session)
+        with self._alone(FORECASTS.name, forecast.ticker) as connection:
+            rows = connection.execute(select(FORECASTS).where(said)).all()
+            for row in rows:
+                if row.model_version == forecast.model_version:
+                    return row
+            counted = not (forecast.late or rows)
+            values = asdict(forecast) | {"late": forecast.late, "counted": counted, "written_at": datetime.now(UTC)}
+            return connection.execute(FORECASTS.insert().values(values).returning(FORECASTS)).one()
+
+    def forecasts(self, ticker: str | None = None) -> pd.DataFrame:
+        """All forecasts, or those of a ticker, by session and then by id.
+
+        One column for each of the table: `session` and `last_session` datetime.date, times UTC, `up` a nullable
+        boolean. A row with `settled_at` and without `up` is void: that session had no price.
+        """
+        return self._frame(FORECASTS, ticker, FORECASTS.c.session, FORECASTS.c.id)
+
+    def said(self, ticker: str, session: date, model_version: int) -> Row[Any] | None:
+        """What the model has said of the session already, with the columns of `forecasts` as attributes."""
+        column = FORECASTS.c
+        which = (column.ticker == ticker) & (column.session == session) & (column.model_version == model_version)
+        with self._engine.connect() as connection:
+            return connection.execute(select(FORECASTS).where(which)).one_or_none()
+
+    def exchanges(self) -> dict[str, str]:
+        """The exchange of each ticker that was ever forecast."""
+        each = select(FORECASTS.c.ticker, FORECASTS.c.exchange).distinct().order_by(FORECASTS.c.ticker)
+        with self._engine.connect() as connection:
+            return dict(connection.execute(each).tuples().all())
+
+    def settle(self, forecast_id: int, next_return: float | None, at: datetime) -> bool:
+        """Write down what came true: the session's log return, or None if it had no price; once.
+
+        Returns False, and writes nothing, if there is no such forecast that is not settled yet. `up` is a return
+        above 0. Raises LedgerError for a return that is no finite number.
+        """
+        if next_return is not None and not isfinite(next_return):
+            raise LedgerError(f"return {next_return} of forecast {forecast_id}: a finite number or None is expected")
+        outcome = {} if next_return is None else {"up": bool(next_return > 0), "next_return": float(next_return)}
+        unsettled = (FORECASTS.c.id == forecast_id) & FORECASTS.c.settled_at.is_(None)
+        with self._engine.begin() as connection:
+            settled = connection.execute(FORECASTS.update().where(unsettled).values(settled_at=at, **outcome))
+            return settled.rowcount == 1
+
+    def champions(self, ticker: str) -> list[int]:
+        """The champions in force, oldest first: a promotion adds one, a rollback takes the last one away."""
+        with self._engine.connect() as connection:
+            return _champions(connection, ticker)
+
+    def promotions(self, ticker: str | None = None) -> pd.DataFrame:
+        """All promotions and rollbacks, or those of a ticker, by ticker and number; `previous_version` nullable."""
+        return self._frame(PROMOTIONS, ticker, PROMOTIONS.c.ticker, PROMOTIONS.c.number)
+
+    @contextmanager
+    def deciding(self, ticker: str) -> Iterator[Decision]:
+        """A transaction in which nobody else decides on the ticker; what it holds is written unless the block raises.
+
+        On SQLite nobody else writes anything to the file meanwhile, this ledger's other methods included: a block that
+        writes to MLflow needs MLflow's tables in another file.
+        """
+        with self._alone(PROMOTIONS.name, ticker) as connection:
+            yield Decision(ticker, connection)
+
+    def versions(self, ticker: str) -> set[int]:
+        """The model versions that any row of the ticker names: models that must be kept."""
+        named = (select(table.c.model_version).where(table.c.ticker == ticker) for table in (FORECASTS, PROMOTIONS))
+        with self._engine.connect() as connection:
+            return set(connection.scalars(union(*named)))
+
+    @contextmanager
+    def _alone(self, *subject: str) -> Iterator[Connection]:
+        """A transaction that waits until no other one on the same subject is open."""
+        with self._engine.begin() as connection:
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            else:
+                digest = sha256("\n".join(subject).encode()).digest()
+                key = int.from_bytes(digest[:8], "big", signed=True)
+                connection.execute(select(func.pg_advisory_xact_lock(key)))
+            yield connection
+
+    def _migrate(self) -> None:
+        with self._engine.connect() as connection:
+            if self._revision(connection) == REVISIONS[-1]:
+                return
+        from alembic import command
+        from alembic.config import Config
+
+        with self._alone(VERSION_TABLE) as connection:
+            if self._revision(connection) != REVISIONS[-1]:
+                config = Config(attributes={"connection": connection})
+                config.set_main_option("script_location", str(MIGRATIONS))
+                command.upgrade(config, "head")
+
+    def _revision(self, connection: Connection) -> str | None:
+        """Revision of the tables, None if there are none; raises LedgerError if it is unknown."""
+        if not inspect(connection).has_table(VERSION_TABLE):
+            return None
+        found = str(connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}")))  # noqa: S608
+        if found not in REVISIONS:
+            raise LedgerError(
+                f"ledger {_shown(self._engine.url)} has revision {found}, the newest known is {REVISIONS[-1]}: "
+                "it was written by a newer rnnflow; install that"
+            )
+        return found
+
+    def _frame(self, table: Table, ticker: str | None, *order: Column[Any]) -> pd.DataFrame:
+        query = select(table).order_by(*order)
+        if ticker is not None:
+            query = query.where(table.c.ticker == ticker)
+        dtypes = {c.name: DTYPES[type(c.type)] for c in table.c if type(c.type) in DTYPES}
+        dtypes |= {name: dtype for name, dtype in NULLABLE_DTYPES.items() if name in table.c}
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).all()
+        return pd.DataFrame(rows, columns=list(table.c.keys())).astype(dtypes)
+
+
+def _champions(connection: Connection, ticker: str) -> list[int]:
+    query = select(PROMOTIONS.c.kind, PROMOTIONS.c.model_version).where(PROMOTIONS.c.ticker == ticker)
+    champions: list[int] = []
+    for kind, version in connection.execute(query.order_by(PROMOTIONS.c.number)):
+        if kind == "promotion":
+            champions.append(version)
+        else:
+            champions.pop()
+    return champions
+
+
+def _engine_at(address: str) -> Engine:
+    try:
+        url = make_url(address)
+    except (ArgumentError, ValueError):
+        raise LedgerError(f"ledger address cannot be read as a URL; {ALLOWED}") from None  # it may hold a password
+    backend = url.get_backend_name()
+    if backend not in DRIVERS or url.database in (None, "", ":memory:"):
+        raise LedgerError(f"ledger {_shown(url)}: {ALLOWED}")
+    url = url.set(drivername=DRIVERS[backend])
+    engine = _sqlite(url) if backend == "sqlite" else _postgresql(url)
+
+    @event.listens_for(engine, "handle_error")
+    def _in_one_line(context: ExceptionContext) -> None:
+        if not isinstance(context.sqlalchemy_exception, DBAPIError):
+            return
+        reason = str(context.original_exception).strip().splitlines()[0]
+        hint = "" if isinstance(context.sqlalchemy_exception, IntegrityError) else f"; {ALLOWED}"
+        raise LedgerError(f"ledger {_shown(url)}: {reason}{hint}") from context.original_exception
+
+    return engine
+
+
+def _sqlite(url: URL) -> Engine:
+    folder = Path(str(url.database)).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LedgerError(f"ledger {_shown(url)}: {folder} cannot be made ({error.strerror}); {ALLOWED}") from error
+    # isolation_level None: Python begins no transaction of its own, so that BEGIN IMMEDIATE can be said
+    engine = create_engine(url, connect_args={"isolation_level": None, "timeout": BUSY_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def _durable(connection: Any, _: object) -> None:
+        connection.execute("PRAGMA synchronous=FULL")
+
+    return engine
+
+
+def _postgresql(url: URL) -> Engine:
+    try:
+        return create_engine(url, connect_args={"connect_timeout": CONNECT_SECONDS})
+    except ModuleNotFoundError as error:
+        raise LedgerError(f"ledger {_shown(url)} needs {error.name}: pip install 'rnnflow[postgresql]'") from error
+
+
+def _shown(url: URL) -> str:
+    return url.set(query={}).render_as_string(hide_password=True)
