@@ -2,8 +2,11 @@
 
 import logging
 import os
+from time import perf_counter
 
-from rnn_core.errors import RnnflowError
+STARTED = perf_counter()
+
+from rnn_core.errors import RnnflowError  # noqa: E402 - imports take seconds, and are counted
 
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")

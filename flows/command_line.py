@@ -62,11 +62,14 @@ def run(config_class: type[Config], main: Callable[[Config], None]) -> None:
         _exit(1, str(error))
 
 
-def show(table: Table, line: str) -> None:
-    """Print a table and a line below it."""
-    console = Console(soft_wrap=True)
-    console.print(table)
-    console.print(line, highlight=False, markup=False)
+def show(table: Table) -> None:
+    """Print a table."""
+    Console(soft_wrap=True).print(table)
+
+
+def say(line: str) -> None:
+    """Print a line."""
+    Console(soft_wrap=True).print(line, highlight=False, markup=False)
 
 
 def _is_no_error_of_ours(record: logging.LogRecord) -> bool:

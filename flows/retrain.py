@@ -1,17 +1,22 @@
 """Flow `retrain`: one ticker, every day. Run it with `python -m flows.retrain --ticker MSFT`."""
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from time import perf_counter
 from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
+from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run as this_run
+from prefect.states import Completed
 
-from flows import command_line, tracking
-from flows.summary import Laps, Summary, summarise
+from flows import STARTED, command_line, registry, tracking
+from flows.promotion import promote
+from flows.summary import Laps, Summary, summarise, time_table
 from flows.tasks import build_windows, evaluate_and_plot, fetch_prices, train
 from rnn_core import sources
 from rnn_core.config import (
@@ -20,6 +25,7 @@ from rnn_core.config import (
     File,
     Model,
     Problem,
+    Promotion,
     Retrain,
     Synthetic,
     Training,
@@ -27,9 +33,10 @@ from rnn_core.config import (
     config_hash,
 )
 from rnn_core.errors import PricesUnavailable
+from rnn_core.exchanges import closed_for_the_day, last_closed_session
 from rnn_core.folds import test_period
 from rnn_core.report import report
-from rnn_core.sources import Prices
+from rnn_core.sources import Prices, exchange_for
 from rnn_core.training import call
 
 
@@ -51,9 +58,11 @@ def retrain(
     model: Model = Model(),
     training: Training = Training(),
     evaluation: Evaluation = Evaluation(),
+    promotion: Promotion = Promotion(),
+    scheduled: bool = False,
     now: datetime | None = None,
-) -> Summary:
-    """Retrain the network of one ticker and evaluate it walk-forward.
+) -> Summary | State[Any]:
+    """Retrain the network of one ticker, evaluate it walk-forward and decide whether it becomes champion.
 
     Args:
         ticker: Ticker as Yahoo spells it
@@ -62,45 +71,106 @@ def retrain(
         model: Network
         training: How the network is fitted
         evaluation: Walk-forward folds and the backtest
+        promotion: When it takes the champion's place
+        scheduled: As the schedule runs it: no work on a day without a session, nor twice for one session
         now: Time to run as of, such as 2013-02-28T22:00:00Z; empty: the clock
     """
     config = Retrain(
-        ticker=ticker, source=source, problem=problem, model=model, training=training, evaluation=evaluation, now=now
+        ticker=ticker,
+        source=source,
+        problem=problem,
+        model=model,
+        training=training,
+        evaluation=evaluation,
+        promotion=promotion,
+        scheduled=scheduled,
+        now=now or datetime.now(UTC),
     )
+    if config.scheduled and (reason := no_work(config)):
+        return idle(reason)
     laps = Laps()
-    tags = {"ticker": config.ticker, "engine": config.training.engine, "config_hash": config_hash(config)}
-    with tracking.run("retrain", config.ticker, config, tags, str(this_run.id)) as run_id:
+    with tracking.run("retrain", config.ticker, config, tags(config), str(this_run.id)) as run_id:
         laps.end("start")
-        prices = prices_or_fallback(config.source, config.ticker, config.now or datetime.now(UTC))
-        tracking.log_prices(run_id, prices)
+        prices = prices_or_fallback(config.source, config.ticker, config.time)
         laps.end("fetch")
-        windows, folds = build_windows(config.problem, config.evaluation, prices)
-        laps.end("windows")
-        fit = train(config.model, config.training, windows, folds)
-        laps.end("train")
-        trials = tracking.trials(config, prices.source, *test_period(windows, folds))
-        result, figures = evaluate_and_plot(fit, windows, folds, config.evaluation, trials, config.ticker)
-        laps.end("evaluate and plot")
-        tracking.log_fit(run_id, fit)
-        tracking.log_evaluation(run_id, result, figures, report(config, prices, result, figures))
-        version = tracking.log_model(run_id, config, prices, fit)
-        laps.end("record")
-    forecast = call(fit.live, windows.x[[windows.live]])
-    links = tracking.page(run_id), tracking.address(run_id)
-    summary = summarise(prices, fit, result, forecast, laps.seconds, version, run_id, *links)
-    tracking.describe(run_id, summary.markdown())
+        summary = learn(config, prices, run_id, laps)
     create_markdown_artifact(summary.markdown(), key=artifact_key(f"retrain-{config.ticker}"))
     return summary
 
 
-def prices_or_fallback(source: Yahoo | File | Synthetic, ticker: str, now: datetime) -> Prices:
+def tags(config: Retrain) -> dict[str, str]:
+    """What the run of a ticker is tagged with before it starts: enough to know later what was done already."""
+    session = last_closed_session(exchange_for(config.source, config.ticker), config.time)
+    return {
+        "ticker": config.ticker,
+        "engine": config.training.engine,
+        "config_hash": config_hash(config),
+        "session": f"{session:%Y-%m-%d}",
+    }
+
+
+def no_work(config: Retrain) -> str | None:
+    """Why a scheduled run has nothing to do: a day without a session, or done already; None if there is work."""
+    exchange = exchange_for(config.source, config.ticker)
+    if reason := closed_for_the_day([exchange], config.time):
+        return reason
+    session = last_closed_session(exchange, config.time)
+    done = tracking.trained(config_hash(config), f"{session:%Y-%m-%d}", config.ticker)
+    return f"{config.ticker} was retrained for {session:%Y-%m-%d}" if done else None
+
+
+def idle(reason: str) -> State[Any]:
+    """The state of a flow run that has nothing to do, and says why."""
+    get_run_logger().info("nothing to do: %s", reason)
+    return Completed(message=f"nothing to do: {reason}")
+
+
+def learn(config: Retrain, prices: Prices, run_id: str, laps: Laps, *, only: Sequence[str] | None = None) -> Summary:
+    """Windows, training, evaluation, registration and promotion of one ticker, all recorded in the run.
+
+    `only` names the figures to draw; where it is given, nobody is watching the epochs either.
+    """
+    tracking.log_prices(run_id, prices)
+    windows, folds = build_windows(config.problem, config.evaluation, prices)
+    laps.end("windows")
+    fit = train(config.model, config.training, windows, folds, watched=only is None)
+    laps.end("train")
+    trials = tracking.trials(config, prices.source, *test_period(windows, folds))
+    result, images = evaluate_and_plot(fit, windows, folds, config.evaluation, trials, config.ticker, only)
+    laps.end("evaluate and plot")
+    forecast = call(fit.live, windows.x[[windows.live]])
+    version = registry.register(run_id, config, prices, fit)
+    laps.end("register")
+    tracking.log_training(run_id, fit, result, images, report(config, prices, result, images))
+    laps.end("record")
+    judgement = promote(config, prices, fit.live, forecast, version, run_id) if version else None
+    laps.end("promote")
+    if judgement:
+        get_run_logger().info(
+            "direction-%s version %s %s: %s",
+            config.ticker,
+            version,
+            "is the champion" if judgement.promoted else "is no champion",
+            judgement.reason,
+        )
+    links = tracking.page(run_id), tracking.address(run_id)
+    summary = summarise(prices, fit, result, forecast, laps.seconds, version, judgement, run_id, *links)
+    tracking.describe(run_id, summary.markdown())
+    return summary
+
+
+def prices_or_fallback(
+    source: Yahoo | File | Synthetic, ticker: str, now: datetime, fetched: PrefectFuture[Prices] | None = None
+) -> Prices:
     """Prices from the source, or what `source.fallback` allows in their place; each warning goes to the log.
+
+    They may have been asked for already, and be on their way: `fetched`.
 
     Raises:
         PricesUnavailable: Yahoo cannot be had and `source.fallback` is `none`.
     """
     try:
-        prices = fetch_prices(source, ticker, now)
+        prices = fetch_prices(source, ticker, now) if fetched is None else fetched.result()
     except PricesUnavailable as reason:
         if not isinstance(source, Yahoo):
             raise
@@ -117,8 +187,15 @@ def artifact_key(name: str) -> str:
 
 def main(config: Retrain) -> None:
     """Run the flow in this process and print what it found."""
+    imported = perf_counter()
     summary = retrain(**{name: getattr(config, name) for name in Retrain.model_fields})
-    command_line.show(summary.table(), f"MLflow: {summary.address}")
+    if summary is None:
+        return
+    command_line.show(summary.table())
+    command_line.say(f"MLflow: {summary.address}")
+    inside = sum(summary.seconds.values())
+    outside = {"import": imported - STARTED, "Prefect": perf_counter() - imported - inside}
+    command_line.show(time_table(outside | summary.seconds))
 
 
 if __name__ == "__main__":

@@ -120,7 +120,8 @@ def _timed(parts: Variant) -> Trained:
 def main(config: Study) -> None:
     """Run the flow in this process and print what it found."""
     outcome = study(**{name: getattr(config, name) for name in Study.model_fields})
-    command_line.show(outcome.table(), f"MLflow: {outcome.address}")
+    command_line.show(outcome.table())
+    command_line.say(f"MLflow: {outcome.address}")
 
 
 if __name__ == "__main__":

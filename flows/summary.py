@@ -6,6 +6,7 @@ from time import perf_counter
 from rich.table import Table
 
 from rnn_core.evaluation import Evaluation
+from rnn_core.promotion import Judgement
 from rnn_core.sources import Prices
 from rnn_core.training import Fit
 
@@ -38,6 +39,7 @@ class Summary:
         title: ticker and test period.
         rows: pairs of a name and a value, ready to be shown.
         forecast: the probability that the next session closes up, and its spread over the seeds.
+        seconds: by step, what the run took.
         run_id: the MLflow run.
         page: its URL.
         address: how to open it.
@@ -46,6 +48,7 @@ class Summary:
     title: str
     rows: tuple[tuple[str, str], ...]
     forecast: tuple[float, float]
+    seconds: dict[str, float]
     run_id: str
     page: str
     address: str
@@ -70,7 +73,8 @@ def summarise(
     evaluation: Evaluation,
     forecast: tuple[float, float],
     seconds: dict[str, float],
-    version: str | None,
+    version: int | None,
+    judgement: Judgement | None,
     run_id: str,
     page: str,
     address: str,
@@ -98,10 +102,24 @@ def summarise(
         ("prices", f"{prices.source}, column {prices.column!r}, {len(sessions)} sessions to {sessions[-1]:%Y-%m-%d}"),
         ("networks", f"{len(fit)}, {fit.engine}"),
         ("registered model", f"direction-{prices.ticker} version {version}" if version else "none: fallback data"),
+        *(
+            [("  champion", f"{'yes' if judgement.promoted else 'no'}: {judgement.reason}")]
+            if judgement is not None
+            else []
+        ),
         ("seconds", ", ".join(f"{step} {elapsed:.1f}" for step, elapsed in seconds.items())),
     )
     title = f"{prices.ticker}, test days {calls.index[0]:%Y-%m-%d} to {calls.index[-1]:%Y-%m-%d}"
-    return Summary(title, rows, forecast, run_id, page, address)
+    return Summary(title, rows, forecast, seconds, run_id, page, address)
+
+
+def time_table(seconds: dict[str, float]) -> Table:
+    """Where the time went, for the terminal."""
+    table = Table("step", "seconds", title="where the time went", title_justify="left")
+    table.columns[1].justify = "right"
+    for step, elapsed in (seconds | {"all": sum(seconds.values())}).items():
+        table.add_row(step, f"{elapsed:.2f}")
+    return table
 
 
 def _interval(scores: dict[str, float], name: str, form: str) -> str:

@@ -1,8 +1,9 @@
 """The four tasks of every flow, each a few calls into `rnn_core`."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
+from threading import Lock
 from typing import Any, cast
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.concurrency.sync import concurrency
 from prefect.tasks import Task, exponential_backoff
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -23,13 +25,14 @@ from rnn_core.errors import PricesUnavailable
 from rnn_core.evaluation import Evaluation, evaluate
 from rnn_core.explain import explain
 from rnn_core.folds import Folds, folds
-from rnn_core.plots import Figures
 from rnn_core.problems import Sequences, Windows, windows
 from rnn_core.sources import Prices
 from rnn_core.studies import LESSONS
 from rnn_core.studies.lesson import Finding, Trained, Variants
-from rnn_core.training import Fit, OnEpoch, fit, out_of_sample
+from rnn_core.training import Fit, fit, out_of_sample
 
+YAHOO = "yahoo"  # the global concurrency limit that requests to Yahoo keep to, where it is set
+DRAWING = Lock()  # Matplotlib has one set of settings for all threads
 IN_MEMORY: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}  # Prefect would hash and pickle arrays
 
 
@@ -48,7 +51,7 @@ def _may_help_to_ask_again(task: Task[..., Any], run: TaskRun, state: State[Any]
 )
 def fetch_prices(source: Yahoo | File | Synthetic, ticker: str, now: datetime) -> Prices:
     """Prices of `ticker` as they were known at `now`; asked for again when the source is busy or failing."""
-    return sources.load(source, ticker, now)
+    return sources.load(source, ticker, now, asking=lambda: concurrency(YAHOO))
 
 
 @task(name="build windows", **IN_MEMORY)
@@ -66,21 +69,40 @@ def train(
     folds: Folds,
     params0: Params | None = None,
     order: Array | None = None,
+    watched: bool = True,
 ) -> Fit:
-    """Train every seed of every fold by backpropagation through time."""
-    with _progress(training.epochs) as on_epoch:
-        return fit(model, training, sequences, folds, params0=params0, order=order, on_epoch=on_epoch)
+    """Train every seed of every fold by backpropagation through time; its progress is shown if it is `watched`."""
+    with progress(training.epochs, "epochs, at most") if watched else nullcontext() as advance:
+        return fit(
+            model,
+            training,
+            sequences,
+            folds,
+            params0=params0,
+            order=order,
+            on_epoch=None
+            if advance is None
+            else lambda epoch, _, loss: advance(epoch, f"{np.isfinite(loss).sum()} models learning"),
+        )
 
 
 @task(name="evaluate and plot", **IN_MEMORY)
 def evaluate_and_plot(
-    fit: Fit, windows: Windows, folds: Folds, settings: EvaluationConfig, trials: int, title: str
-) -> tuple[Evaluation, Figures]:
-    """Score and judge the out-of-sample calls of every fold, and draw the figures."""
+    fit: Fit,
+    windows: Windows,
+    folds: Folds,
+    settings: EvaluationConfig,
+    trials: int,
+    title: str,
+    only: Sequence[str] | None = None,
+) -> tuple[Evaluation, dict[str, bytes]]:
+    """Score and judge the out-of-sample calls of every fold, and draw the figures, or `only` those named, as PNG."""
     logits = out_of_sample(fit, windows, folds)
     evaluation = evaluate(windows, folds, logits, settings, shrinkage=fit.training.shrinkage, trials=trials)
     explanation = explain(fit, windows, folds.test.repeat(fit.training.seeds, axis=0))
-    return evaluation, plots.figures(fit, evaluation, explanation, windows.features, title)
+    with DRAWING:
+        figures = plots.figures(fit, evaluation, explanation, windows.features, title, only)
+        return evaluation, plots.rendered(figures)
 
 
 @task(name="make data", **IN_MEMORY)
@@ -103,20 +125,28 @@ def find_and_plot(study: Study, data: Any, trained: dict[str, Trained]) -> Findi
 
 
 @contextmanager
-def _progress(epochs: int) -> Iterator[OnEpoch]:
-    """A progress bar in a terminal and a progress artifact in the UI, moved by the callback it yields."""
-    artifact = cast(UUID, create_progress_artifact(0.0, description="epochs, at most"))
-    note = TextColumn("{task.fields[note]}")
-    columns = (TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TimeElapsedColumn(), note)
+def progress(total: int, what: str) -> Iterator[Callable[[int, str], None]]:
+    """A progress bar in a terminal and a progress artifact in the UI, moved by the callback it yields.
+
+    The callback is told how many of the `total` are done, and a note.
+    """
+    artifact = cast(UUID, create_progress_artifact(0.0, description=what))
+    columns = (
+        TextColumn(what),
+        MofNCompleteColumn(),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        shown = bar.add_task("train", total=epochs, note="")
-        tenth = max(epochs // 10, 1)  # the artifact is an HTTP request an update
+        shown = bar.add_task("", total=total, note="")
+        tenth = max(total // 10, 1)  # the artifact is an HTTP request an update
 
-        def on_epoch(epoch: int, train_loss: Array, valid_loss: Array) -> None:
-            bar.update(shown, completed=epoch, note=f"{np.isfinite(valid_loss).sum()} models learning")
-            if epoch % tenth == 0:
-                update_progress_artifact(artifact, 100.0 * epoch / epochs)
+        def advance(done: int, note: str) -> None:
+            bar.update(shown, completed=done, note=note)
+            if done % tenth == 0:
+                update_progress_artifact(artifact, 100.0 * done / total)
 
-        yield on_epoch
+        yield advance
     update_progress_artifact(artifact, 100.0)

@@ -12,42 +12,45 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
+from dataclasses import asdict
+from functools import cache, lru_cache
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import mlflow
 import numpy as np
 import pandas as pd
 from filelock import FileLock
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model, ModelSignature
-from mlflow.types import ColSpec, Schema
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
-import rnn_core
-from flows import served_model
-from rnn_core import interchange
+from rnn_core.arrays import Array
 from rnn_core.config import Retrain, config_hash, flatten
 from rnn_core.errors import TrackingError
 from rnn_core.evaluation import Evaluation
-from rnn_core.plots import Figures
-from rnn_core.problems import Sequences, prices_needed
+from rnn_core.pages import Standing, ticker_page, universe_page
+from rnn_core.plots import rendered
+from rnn_core.problems import Sequences
+from rnn_core.promotion import Judgement
 from rnn_core.sources import Prices
 from rnn_core.studies.lesson import Finding, Trained
 from rnn_core.training import Fit
 
 SQLITE = "sqlite:///"
 DEFAULT_URI = f"{SQLITE}mlflow.db"
+TRAINED = ("retrain", "retrain-universe")  # experiments whose runs train a ticker
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # opens on runs, not on traces of a language model
 DEFAULT_PORT = 5000  # of MLflow's UI
 BATCH = 1000  # metrics that MLflow takes in one request
-SERVED_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "threadpoolctl")
+LONGEST = 8000  # characters of a tag
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default retries an absent server for two minutes
@@ -70,8 +73,8 @@ def experiment_id(name: str) -> str:
     """
     try:
         with _alone():
-            found = _client(uri()).get_experiment_by_name(name)
-            return found.experiment_id if found else _client(uri()).create_experiment(name, _artifacts(name), KIND)
+            found = client().get_experiment_by_name(name)
+            return found.experiment_id if found else client().create_experiment(name, _artifacts(name), KIND)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise _unusable(error) from error
 
@@ -83,7 +86,7 @@ def run(experiment: str, subject: str, config: BaseModel, tags: dict[str, str], 
     `subject` and `tags` say what it is about.
     """
     experiment_number = experiment_id(experiment)
-    client = _client(uri())
+    store = client()
     tags = tags | {
         "prefect.flow_run_id": flow_run_id,
         "version": version("rnnflow"),
@@ -91,33 +94,96 @@ def run(experiment: str, subject: str, config: BaseModel, tags: dict[str, str], 
         "mlflow.source.type": "PROJECT",
         "mlflow.source.git.commit": git_commit(),
     }
-    started = client.create_run(experiment_number, run_name=f"{experiment}-{subject}", tags=tags)
+    started = store.create_run(experiment_number, run_name=f"{experiment}-{subject}", tags=tags)
     run_id: str = started.info.run_id
     status: Status = "KILLED"
     try:
         params = [Param(name, _text(value)) for name, value in flatten(config).items()]
-        client.log_batch(run_id, params=params)
-        client.log_text(run_id, config.model_dump_json(indent=2), "config.json")
+        store.log_batch(run_id, params=params)
+        store.log_text(run_id, config.model_dump_json(indent=2), "config.json")
         yield run_id
         status = "FINISHED"
     except Exception as error:
         status = "FAILED"
         with suppress(MlflowException):
-            client.set_tag(run_id, "error", _one_line(error))
+            store.set_tag(run_id, "error", _one_line(error))
         if isinstance(error, MlflowException):
             raise _unusable(error) from error
         raise
     finally:
-        client.set_terminated(run_id, status)
+        store.set_terminated(run_id, status)
 
 
 def close_runs_of(flow_run_id: str, status: Status) -> None:
     """Close what a flow run that was killed left RUNNING."""
-    client = _client(uri())
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    mine = f"tags.`prefect.flow_run_id` = '{flow_run_id}' and attributes.status = 'RUNNING'"
-    for left in client.search_runs(experiments, mine):
-        client.set_terminated(left.info.run_id, status)
+    close_runs(f"tags.`prefect.flow_run_id` = '{flow_run_id}'", status)
+
+
+def close_runs(which: str, status: Status) -> None:
+    """Close the RUNNING runs that fit a filter of MLflow's."""
+    for left in search(f"{which} and attributes.status = 'RUNNING'"):
+        client().set_terminated(left.info.run_id, status)
+
+
+def search(which: str, experiments: Sequence[str] | None = None) -> Iterator[Run]:
+    """The runs that fit a filter of MLflow's, the latest first, in all experiments or those named."""
+    names = {one.name: one.experiment_id for one in client().search_experiments()}
+    ids = [number for name, number in names.items() if experiments is None or name in experiments]
+    page = None if ids else ""
+    while page != "":
+        found = client().search_runs(ids, which, page_token=page)
+        yield from found
+        page = found.token or ""
+
+
+def trained(config_hash: str, session: str, ticker: str | None = None) -> set[str]:
+    """The tickers, or the one, that this configuration was trained on when `session` was the last that had closed."""
+    wanted = {"config_hash": config_hash, "session": session} | ({"ticker": ticker} if ticker else {})
+    which = [f"tags.{name} = '{value}'" for name, value in wanted.items()]
+    which += ["attributes.status = 'FINISHED'", "tags.`data.source` != 'synthetic-fallback'"]
+    return {run.data.tags["ticker"] for run in search(" and ".join(which), TRAINED)}
+
+
+def first(which: str, experiments: Sequence[str]) -> str | None:
+    """Id of the latest run that fits a filter of MLflow's."""
+    return next((run.info.run_id for run in search(which, experiments)), None)
+
+
+def delete_files(run: Run) -> None:
+    """Delete the files of a run, and tag it `pruned`."""
+    get_artifact_repository(run.info.artifact_uri).delete_artifacts()  # type: ignore[no-untyped-call]
+    log(run.info.run_id, tags={"pruned": "yes"})
+
+
+def log(
+    run_id: str,
+    *,
+    metrics: Mapping[str, float] = MappingProxyType({}),
+    curves: Mapping[str, Array] = MappingProxyType({}),
+    tags: Mapping[str, str] = MappingProxyType({}),
+    files: Mapping[str, bytes | str] = MappingProxyType({}),
+) -> None:
+    """Record what a run has found, in as few requests as it takes.
+
+    `metrics` are single numbers, `curves` (E,) numbers by epoch; `files` are contents by path in the run. Texts are
+    cut at what MLflow takes.
+    """
+    now = int(time.time() * 1000)
+    entries = [Metric(name, float(value), now, 0) for name, value in metrics.items()]
+    for name, curve in curves.items():
+        entries += [Metric(name, float(value), now, epoch) for epoch, value in enumerate(curve, start=1)]
+    labels = [RunTag(name, value[:LONGEST]) for name, value in tags.items()]
+    if entries or labels:
+        client().log_batch(run_id, entries[:BATCH], tags=labels)
+    for start in range(BATCH, len(entries), BATCH):
+        client().log_batch(run_id, entries[start : start + BATCH])
+    if files:
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in files.items():
+                path = Path(folder, name)
+                path.parent.mkdir(exist_ok=True)
+                path.write_bytes(content.encode() if isinstance(content, str) else content)
+            client().log_artifacts(run_id, folder)
 
 
 def log_prices(run_id: str, prices: Prices) -> None:
@@ -132,48 +198,44 @@ def log_prices(run_id: str, prices: Prices) -> None:
         "data.rows": str(len(prices.frame)),
         "data.fetched_at": prices.fetched_at.isoformat() if prices.fetched_at else "",
         "data.attainable_accuracy": _text(prices.attainable_accuracy),
-        "data.warnings": "; ".join(prices.warnings)[:5000],
+        "data.warnings": "; ".join(prices.warnings),
     }
-    _tag(run_id, {name: value for name, value in tags.items() if value})
+    log(run_id, tags={name: value for name, value in tags.items() if value})
 
 
 def log_made_data(run_id: str, sequences: Sequences) -> None:
     """Tag the run as one on data that a lesson makes for itself, with the hash of its inputs and targets."""
     digest = hashlib.sha256(sequences.x.tobytes() + sequences.y.tobytes()).hexdigest()
-    _tag(run_id, {"data.source": "synthetic", "data.sha256": digest})
+    log(run_id, tags={"data.source": "synthetic", "data.sha256": digest})
 
 
-def log_fit(run_id: str, fit: Fit) -> None:
-    """Log the mean losses of the models by epoch, and name those that were frozen."""
+def log_training(run_id: str, fit: Fit, evaluation: Evaluation, images: Mapping[str, bytes], page: str) -> None:
+    """Log what was trained and how it did: mean losses by epoch, scores, verdict, calls, figures and report.
+
+    `images` are the figures as PNG by file name, `page` the report as HTML.
+    """
     train, valid = fit.losses
-    curves = {"train/loss": train, "valid/loss": valid}
-    metrics = {(name, epoch): loss for name, curve in curves.items() for epoch, loss in enumerate(curve, start=1)}
-    _log_metrics(run_id, metrics | {("valid/best_loss", 0): valid.min()})
-    seeds = fit.training.seeds
+    dates, verdict, seeds = evaluation.calls.index, evaluation.verdict, fit.training.seeds
     frozen = [f"fold {m // seeds} seed {m % seeds} at update {fit.frozen[m]}" for m in fit.lost]
-    models = {"models": str(len(fit)), "models.frozen": "; ".join(frozen)[:5000] or "none"}
-    _tag(run_id, models | {"engine.used": fit.engine})
-
-
-def log_evaluation(run_id: str, evaluation: Evaluation, figures: Figures, page: str) -> None:
-    """Log the verdict, the scores, the table of calls by date, the figures and the report, an HTML `page`."""
-    _log_metrics(run_id, {(name, 0): value for name, value in evaluation.scores.items()})
-    dates, verdict = evaluation.calls.index, evaluation.verdict
     tags = {
+        "models": str(len(fit)),
+        "models.frozen": "; ".join(frozen) or "none",
+        "engine.used": fit.engine,
         "verdict": verdict.tag,
         "verdict.reason": verdict.reason,
         "verdict.lowest_log_loss": verdict.lowest,
         "test.first": f"{dates[0]:%Y-%m-%d}",
         "test.last": f"{dates[-1]:%Y-%m-%d}",
     }
-    undefined = {f"undefined.{name.replace('/', '.')}": why for name, why in evaluation.undefined.items()}
-    _tag(run_id, tags | undefined)
-    client = _client(uri())
-    client.log_text(run_id, evaluation.calls.to_csv(), "calls.csv")
-    client.log_text(run_id, evaluation.folds.to_csv(), "folds.csv")
-    for name, figure in figures.items():
-        client.log_figure(run_id, figure, f"figures/{name}")
-    client.log_text(run_id, page, "report.html")
+    files: dict[str, bytes | str] = {f"figures/{name}": image for name, image in images.items()}
+    files |= {"calls.csv": evaluation.calls.to_csv(), "folds.csv": evaluation.folds.to_csv(), "report.html": page}
+    log(
+        run_id,
+        metrics={"valid/best_loss": valid.min(), **evaluation.scores},
+        curves={"train/loss": train, "valid/loss": valid},
+        tags=tags | {f"undefined.{name.replace('/', '.')}": why for name, why in evaluation.undefined.items()},
+        files=files,
+    )
 
 
 def log_study(run_id: str, trained: dict[str, Trained], finding: Finding) -> None:
@@ -181,28 +243,27 @@ def log_study(run_id: str, trained: dict[str, Trained], finding: Finding) -> Non
 
     The curve of the first variant is `train/loss`, its first model `params.npz`; those of the others bear their names.
     """
-    client, metrics = _client(uri()), {(name, 0): value for name, value in finding.metrics.items()}
-    with tempfile.TemporaryDirectory() as folder:
-        for number, (name, one) in enumerate(trained.items()):
-            suffix = f"_{name}" if number else ""
-            curve = {(f"train/loss{suffix}", epoch): loss for epoch, loss in enumerate(one.fit.losses[0], start=1)}
-            metrics |= curve | {(f"train/seconds{suffix}", 0): one.seconds}
-            for model in range(len(one.fit)):
-                file = Path(folder, f"params{suffix}{f'_{model}' if model else ''}.npz")
-                np.savez(file, allow_pickle=False, **{name: value[model] for name, value in one.fit.params.items()})
-                client.log_artifact(run_id, str(file))
-    _log_metrics(run_id, metrics)
-    _tag(run_id, {"engine.used": "; ".join(dict.fromkeys(one.fit.engine for one in trained.values()))})
+    metrics, curves = dict(finding.metrics), {}
+    files: dict[str, bytes | str] = {f"figures/{name}": image for name, image in rendered(finding.figures).items()}
+    for number, (name, one) in enumerate(trained.items()):
+        suffix = f"_{name}" if number else ""
+        curves[f"train/loss{suffix}"], metrics[f"train/seconds{suffix}"] = one.fit.losses[0], one.seconds
+        for model in range(len(one.fit)):
+            arrays = BytesIO()
+            np.savez(arrays, allow_pickle=False, **{name: value[model] for name, value in one.fit.params.items()})
+            files[f"params{suffix}{f'_{model}' if model else ''}.npz"] = arrays.getvalue()
     settings = {
         name: {"model": one.fit.model.model_dump(), "training": one.fit.training.model_dump()}
         for name, one in trained.items()
     }
-    client.log_text(run_id, json.dumps(settings, indent=2), "variants.json")
-    for name, figure in finding.figures.items():
-        client.log_figure(run_id, figure, f"figures/{name}")
-    for name, text in (finding.files | drawn(finding.files)).items():
-        client.log_text(run_id, text, name)
-    client.log_text(run_id, "\n".join(finding.sentences) + "\n", "finding.txt")
+    texts = {"variants.json": json.dumps(settings, indent=2), "finding.txt": "\n".join(finding.sentences) + "\n"}
+    log(
+        run_id,
+        metrics=metrics,
+        curves=curves,
+        tags={"engine.used": "; ".join(dict.fromkeys(one.fit.engine for one in trained.values()))},
+        files=files | finding.files | drawn(finding.files) | texts,
+    )
 
 
 def drawn(files: dict[str, str]) -> dict[str, str]:
@@ -223,66 +284,65 @@ def trials(config: Retrain, source: str, first: pd.Timestamp, last: pd.Timestamp
     Repeats of one configuration, such as daily retrains, count once; tries on real prices and on synthetic ones, as
     the `source` says, are counted apart.
     """
-    client, page, tried = _client(uri()), None, {config_hash(config)}
-    same = f"tags.ticker = '{config.ticker}' and attributes.status = 'FINISHED'"
-    while page != "":
-        found = client.search_runs([experiment_id("retrain")], same, page_token=page)
-        for tags in (run.data.tags for run in found):
-            same_kind = tags.get("data.source", "").startswith("synthetic") == source.startswith("synthetic")
-            days = tags.get("test.first", "9"), tags.get("test.last", "")
-            if same_kind and days[0] <= f"{last:%Y-%m-%d}" and days[1] >= f"{first:%Y-%m-%d}":
-                tried.add(tags["config_hash"])
-        page = found.token or ""
-    return len(tried)
+    tried = config_hash(config)
+    others = f"tags.ticker = '{config.ticker}' and tags.config_hash != '{tried}' and attributes.status = 'FINISHED'"
+    found = {tried}
+    for tags in (run.data.tags for run in search(others, TRAINED)):
+        same_kind = tags.get("data.source", "").startswith("synthetic") == source.startswith("synthetic")
+        days = tags.get("test.first", "9"), tags.get("test.last", "")
+        if same_kind and days[0] <= f"{last:%Y-%m-%d}" and days[1] >= f"{first:%Y-%m-%d}":
+            found.add(tags["config_hash"])
+    return len(found)
 
 
-def log_model(run_id: str, config: Retrain, prices: Prices, fit: Fit) -> str | None:
-    """Log the live model as code and arrays; returns its registered version, None on fallback data.
+def log_judgement(run_id: str, judgement: Judgement) -> None:
+    """Log whether the model was promoted, and why."""
+    outcome = {"promotion": "promoted" if judgement.promoted else "kept", "promotion.reason": judgement.reason}
+    figures = {f"promotion.{name}": f"{value:.6g}" for name, value in judgement.figures.items()}
+    page = {**outcome, "checks": [asdict(check) for check in judgement.checks], **judgement.figures}
+    log(run_id, tags=outcome | figures, files={"promotion.json": json.dumps(page, indent=2)})
 
-    The model takes a frame of closing prices, and of volumes where a feature needs them, oldest first, and returns
-    the probability that the session after the last one closes up.
-    """
-    columns = served_model.columns(config.problem)
-    mlflow.set_tracking_uri(uri())  # logging a model knows no other way
-    client = _client(uri())
-    experiment = client.get_run(run_id).info.experiment_id
-    logged = client.create_logged_model(experiment, "model", source_run_id=run_id, tags={"ticker": config.ticker})
-    with tempfile.TemporaryDirectory() as folder:
-        arrays, problem = Path(folder, "arrays.npz"), Path(folder, "problem.json")
-        interchange.save(fit.live, arrays)
-        problem.write_text(config.problem.model_dump_json(), encoding="utf-8")
-        info = Model.log(
-            artifact_path=None,
-            flavor=mlflow.pyfunc,
-            run_id=run_id,
-            model_id=logged.model_id,
-            python_model=served_model.__file__,
-            artifacts={"arrays": str(arrays), "problem": str(problem)},
-            code_paths=[str(Path(rnn_core.__file__).parent)],
-            signature=ModelSignature(
-                inputs=Schema([ColSpec("double", column) for column in columns]),
-                outputs=Schema([ColSpec("double", name) for name in served_model.OUTPUTS]),
-            ),
-            input_example=prices.frame[columns].tail(prices_needed(config.problem)).reset_index(drop=True),
-            pip_requirements=[f"{package}=={version(package)}" for package in SERVED_PACKAGES],
+
+def log_forecasts(run_id: str, forecasts: pd.DataFrame) -> None:
+    """Log rows of the ledger as a table, and of a single one the probability and its spread."""
+    log(run_id, files={"forecasts.csv": forecasts.to_csv(index=False)})
+    if len(forecasts) == 1:
+        said = forecasts.iloc[0]
+        metrics = {f"forecast/{name}": said[name] for name in ("probability", "spread") if said[name] is not None}
+        log(
+            run_id, metrics=metrics, tags={"session": str(said["session"]), "model.version": str(said["model_version"])}
         )
-    if prices.source == "synthetic-fallback":
-        return None
-    registered = mlflow.register_model(info.model_uri, f"direction-{config.ticker}")
-    _tag(run_id, {"model.version": str(registered.version)})
-    return str(registered.version)
+
+
+def log_standings(
+    run_id: str, standings: Mapping[str, Standing], failed: Mapping[str, str], title: str, *, each: bool = True
+) -> None:
+    """Log the page of all tickers, and of `each`, and why others failed; of a single one the live record too."""
+    everyone = list(standings.values())
+    pages = {f"tickers/{one.ticker}.html": ticker_page(one) for one in everyone if each}
+    pages |= {"universe.html": universe_page(everyone, failed, title), "failed.json": json.dumps(failed, indent=2)}
+    metrics: dict[str, float] = {"tickers/done": len(everyone), "tickers/failed": len(failed)}
+    if len(everyone) == 1 and everyone[0].record is not None:
+        metrics |= {f"live/{name}": value for name, value in asdict(everyone[0].record).items()}
+    alarms = [f"{one.ticker}: {alarm.kind}: {alarm.text}" for one in everyone for alarm in one.alarms]
+    log(run_id, metrics=metrics, tags={"alarms": "; ".join(alarms) or "none"}, files=pages)
 
 
 def describe(run_id: str, markdown: str) -> None:
     """Put the text at the head of the run's page."""
-    _tag(run_id, {"mlflow.note.content": markdown})
+    log(run_id, tags={"mlflow.note.content": markdown})
 
 
 def page(run_id: str) -> str:
     """URL of the run, on the tracking server or on the UI as `make up` and `mlflow ui` start it."""
     server = uri() if uri().startswith("http") else f"http://127.0.0.1:{os.environ.get('MLFLOW_PORT', DEFAULT_PORT)}"
-    experiment = _client(uri()).get_run(run_id).info.experiment_id
-    return f"{server.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
+    return f"{server.rstrip('/')}/#/experiments/{experiment_of(run_id)}/runs/{run_id}"
+
+
+@lru_cache
+def experiment_of(run_id: str) -> str:
+    """Id of the experiment that a run belongs to."""
+    return str(client().get_run(run_id).info.experiment_id)
 
 
 def address(run_id: str) -> str:
@@ -301,6 +361,12 @@ def git_commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def client() -> mlflow.MlflowClient:
+    """The client of the store at `uri()`."""
+    mlflow.set_tracking_uri(uri())  # loading a model knows no other way
+    return _client(uri())
 
 
 @cache
@@ -323,17 +389,6 @@ def _alone() -> Iterator[None]:
         return
     with FileLock(uri().removeprefix(SQLITE) + ".lock"):
         yield
-
-
-def _log_metrics(run_id: str, metrics: dict[tuple[str, int], float]) -> None:
-    now = int(time.time() * 1000)
-    entries = [Metric(name, float(value), now, step) for (name, step), value in metrics.items()]
-    for start in range(0, len(entries), BATCH):
-        _client(uri()).log_batch(run_id, metrics=entries[start : start + BATCH])
-
-
-def _tag(run_id: str, tags: dict[str, str]) -> None:
-    _client(uri()).log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
 
 def _text(value: Any) -> str:

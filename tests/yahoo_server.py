@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from time import sleep
+from typing import TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
@@ -68,7 +69,11 @@ class YahooServer:
             return self.answers.pop(0)
         if not path.startswith("/v8/finance/chart/"):
             return Answer(404, "")
-        return Answer(200, json.dumps(self._chart(path.rsplit("/", 1)[1], query)))
+        return self.chart(path.rsplit("/", 1)[1], query)
+
+    def chart(self, ticker: str, query: dict[str, str]) -> Answer:
+        """What is known of a ticker: here, the same frame of every one."""
+        return Answer(200, json.dumps(self._chart(ticker, query)))
 
     def first_days(self) -> list[str]:
         """The first day that each request asked for."""
@@ -101,10 +106,19 @@ class YahooServer:
         return {"chart": {"result": [result], "error": None}}
 
 
+Yahoo = TypeVar("Yahoo", bound=YahooServer)
+
+
 @contextmanager
 def yahoo_server(monkeypatch: pytest.MonkeyPatch, frame: pd.DataFrame, **options: str) -> Iterator[YahooServer]:
     """Serve `frame` on a free port of this machine, and turn yfinance to it; every other host fails at once."""
-    yahoo = YahooServer(frame, **options)  # type: ignore[arg-type]
+    with serving(monkeypatch, YahooServer(frame, **options)) as yahoo:  # type: ignore[arg-type]
+        yield yahoo
+
+
+@contextmanager
+def serving(monkeypatch: pytest.MonkeyPatch, yahoo: Yahoo) -> Iterator[Yahoo]:
+    """Serve what `yahoo` answers, as `yahoo_server` does."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -1,0 +1,56 @@
+"""The last step of a retrain: the registered model is held against the champion, and may take its place."""
+
+from datetime import datetime
+
+from prefect.events import emit_event
+
+from flows import registry, tracking
+from rnn_core.config import Retrain
+from rnn_core.ledger import Ledger
+from rnn_core.problems import prices_needed
+from rnn_core.promotion import Judgement, judge
+from rnn_core.sources import Prices
+from rnn_core.training import Fit
+
+
+def promote(
+    config: Retrain, prices: Prices, live: Fit, forecast: tuple[float, float], model_version: int, run_id: str
+) -> Judgement:
+    """Judge the registered version, make it the champion if it passes, and write the decision down.
+
+    `live` are the networks that it serves, and `forecast` what the run itself forecast with them. While a ticker is
+    decided upon nobody else decides on it.
+    """
+    frame = prices.frame.tail(prices_needed(config.problem))
+    served = registry.call(config.ticker, model_version, frame) == forecast
+    challenger = registry.candidate(model_version, tracking.client().get_run(run_id))
+    with Ledger.open() as ledger, ledger.deciding(config.ticker) as decision:
+        champion = registry.champion(config.ticker)
+        judgement = judge(config.promotion, challenger, champion, unusable=len(live.lost), served=served)
+        if judgement.promoted:
+            decision.promote(model_version, reason=judgement.reason, run_id=run_id, at=config.time)
+            registry.crown(config.ticker, model_version)
+    tracking.log_judgement(run_id, judgement)
+    if judgement.promoted:
+        announce("promotion", config.ticker, f"version {model_version} is the champion: {judgement.reason}")
+    return judgement
+
+
+def roll_back(ticker: str, at: datetime) -> int:
+    """Return to the champion before the present one; its version.
+
+    Raises:
+        LedgerError: there is none.
+        ChampionMissing: it was deleted.
+    """
+    with Ledger.open() as ledger, ledger.deciding(ticker) as decision:
+        earlier = decision.roll_back(reason="asked for", at=at)
+        registry.crown(ticker, earlier)
+    announce("rollback", ticker, f"version {earlier} is the champion again")
+    return earlier
+
+
+def announce(what: str, ticker: str, text: str) -> None:
+    """Emit the event `rnnflow.<what>`, which automations can wait for."""
+    resource = {"prefect.resource.id": f"rnnflow.ticker.{ticker}", "prefect.resource.name": ticker}
+    emit_event(f"rnnflow.{what}", resource, payload={"ticker": ticker, "text": text})

@@ -1,0 +1,65 @@
+"""Flow `prune`: delete the files of old runs. Run it with `python -m flows.prune --days 90 --keep 10`."""
+
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+
+from prefect import flow, get_run_logger
+
+from flows import command_line, registry, tracking
+from rnn_core.config import Prune
+from rnn_core.ledger import Ledger
+
+FLOWS = ("retrain", "retrain-universe", "forecast", "score", "study")
+
+
+@flow(persist_result=False)
+def prune(days: int = 90, keep: int = 10, now: datetime | None = None) -> dict[str, int]:
+    """Delete files of old runs; parameters, metrics and tags stay, and so does every model that is still of use.
+
+    A run is left alone if its model has an alias or is named in the ledger, and while it is running. Pruning again
+    goes on where it was interrupted.
+
+    Args:
+        days: Keep the files of runs that are younger than this
+        keep: Keep those of this many latest runs of each flow and ticker, however old
+        now: Time to run as of, such as 2013-02-28T22:00:00Z; empty: the clock
+
+    Returns:
+        How many runs were `pruned`, are `of use` although they are old, and were `kept`.
+    """
+    config = Prune(days=days, keep=keep, now=now or datetime.now(UTC))
+    before = int((config.time - timedelta(days=config.days)).timestamp() * 1000)
+    seen, counts = defaultdict[tuple[str, str], int](int), {"pruned": 0, "of use": 0, "kept": 0}
+    of_use = dict[str, set[int]]()
+    with Ledger.open() as ledger:
+        for run in tracking.search("", FLOWS):
+            if "pruned" in run.data.tags:
+                continue
+            ticker = run.data.tags.get("ticker", "")
+            kind = run.info.experiment_id, ticker
+            seen[kind] += 1
+            if seen[kind] <= config.keep or run.info.start_time >= before or run.info.status == "RUNNING":
+                counts["kept"] += 1
+                continue
+            version = run.data.tags.get("model.version")
+            if ticker not in of_use:
+                of_use[ticker] = ledger.versions(ticker) | registry.versions_with_alias(ticker)
+            if version is not None and int(version) in of_use[ticker]:
+                counts["of use"] += 1
+                continue
+            if version is not None:
+                registry.delete(ticker, int(version))
+            tracking.delete_files(run)
+            counts["pruned"] += 1
+    get_run_logger().info("runs: %s", ", ".join(f"{count} {what}" for what, count in counts.items()))
+    return counts
+
+
+def main(config: Prune) -> None:
+    """Run the flow in this process and say how many runs it pruned."""
+    counts = prune(**{name: getattr(config, name) for name in Prune.model_fields})
+    command_line.say("runs: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
+
+
+if __name__ == "__main__":
+    command_line.run(Prune, main)

@@ -1,0 +1,225 @@
+"""Registered models: `direction-<TICKER>`, whose aliases `challenger` and `champion` say which version is which."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import date
+from functools import cache, partial
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+from mlflow.entities import LoggedModelStatus, Run
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.types import ColSpec, Schema
+
+import rnn_core
+from flows import served_model
+from flows.tracking import client, experiment_of, log
+from rnn_core import interchange
+from rnn_core.config import Retrain
+from rnn_core.errors import ChampionMissing
+from rnn_core.metrics import log_losses
+from rnn_core.problems import prices_needed
+from rnn_core.promotion import Candidate
+from rnn_core.sources import Prices
+from rnn_core.training import Fit
+
+PREFIX = "direction-"
+CHAMPION, CHALLENGER = "champion", "challenger"
+SERVED_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "threadpoolctl")
+NOT_SERVED = shutil.ignore_patterns("__pycache__", "*.so", "*.c", "migrations", "studies", "*.html")
+
+
+def register(run_id: str, config: Retrain, prices: Prices, fit: Fit) -> int | None:
+    """Log the live model as code and arrays, and register it as `challenger`; its version, None on fallback data.
+
+    The model takes a frame of closing prices, and of volumes where a feature needs them, oldest first, and returns
+    the probability that the session after the last one closes up.
+    """
+    columns = served_model.columns(config.problem)
+    logged = client().create_logged_model(
+        experiment_of(run_id), "model", source_run_id=run_id, tags={"ticker": config.ticker}
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        arrays, problem, code = (Path(folder, name) for name in ("arrays.npz", "problem.json", rnn_core.__name__))
+        interchange.save(fit.live, arrays)
+        problem.write_text(config.problem.model_dump_json(), encoding="utf-8")
+        shutil.copytree(Path(rnn_core.__file__).parent, code, ignore=NOT_SERVED)
+        mlflow.pyfunc.save_model(
+            path=Path(folder, "model"),
+            mlflow_model=Model(run_id=run_id, model_id=logged.model_id),
+            python_model=served_model.__file__,
+            artifacts={"arrays": str(arrays), "problem": str(problem)},
+            code_paths=[str(code)],
+            signature=ModelSignature(
+                inputs=Schema([ColSpec("double", column) for column in columns]),
+                outputs=Schema([ColSpec("double", name) for name in served_model.OUTPUTS]),
+            ),
+            input_example=prices.frame[columns].tail(prices_needed(config.problem)).reset_index(drop=True),
+            pip_requirements=_requirements(),
+        )
+        client().log_model_artifacts(logged.model_id, str(Path(folder, "model")))
+    client().finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+    if prices.source == "synthetic-fallback":
+        return None
+    name = PREFIX + config.ticker
+    try:
+        client().create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    registered = client().create_model_version(
+        name, f"models:/{logged.model_id}", run_id, model_id=logged.model_id, await_creation_for=0
+    )
+    client().set_registered_model_alias(name, CHALLENGER, registered.version)
+    log(run_id, tags={"model.version": str(registered.version)})
+    return int(registered.version)
+
+
+def crown(ticker: str, model_version: int) -> None:
+    """Make a version the champion.
+
+    Raises:
+        ChampionMissing: it was deleted.
+    """
+    try:
+        client().set_registered_model_alias(PREFIX + ticker, CHAMPION, str(model_version))
+    except MlflowException as error:
+        raise _missing(ticker, f"version {model_version} is not there ({error.message})") from error
+
+
+def champion(ticker: str) -> Candidate | None:
+    """The champion of the ticker, None if it has none.
+
+    Raises:
+        ChampionMissing: its run was deleted.
+    """
+    try:
+        found = client().get_model_version_by_alias(PREFIX + ticker, CHAMPION)
+    except MlflowException:
+        return None
+    return candidate(int(found.version), _run_of(ticker, found.run_id))
+
+
+def candidate(model_version: int, run: Run) -> Candidate:
+    """What is known of a version that the finished or finishing `run` has trained."""
+    tags = run.data.tags
+    return Candidate(
+        version=model_version,
+        run_id=run.info.run_id,
+        config_hash=tags["config_hash"],
+        exchange=tags["data.exchange"],
+        data_source=tags["data.source"],
+        data_sha256=tags["data.sha256"],
+        data_last=date.fromisoformat(tags["data.last"]),
+        verdict=tags["verdict"],
+        scores=run.data.metrics,
+        losses=partial(_losses, run.info.run_id),
+    )
+
+
+def with_champion() -> list[str]:
+    """The tickers that have a champion, in order."""
+    found, page = [], None
+    while page != "":
+        models = client().search_registered_models(f"name LIKE '{PREFIX}%'", page_token=page)
+        found += [model.name.removeprefix(PREFIX) for model in models if CHAMPION in model.aliases]
+        page = models.token or ""
+    return sorted(found)
+
+
+def versions_with_alias(ticker: str) -> set[int]:
+    """The versions that the challenger, the champion or any other alias stands for."""
+    try:
+        return {int(version) for version in client().get_registered_model(PREFIX + ticker).aliases.values()}
+    except MlflowException:
+        return set()  # nothing was ever registered
+
+
+def delete(ticker: str, model_version: int) -> None:
+    """Delete a version and its files; nothing happens if it is gone already."""
+    name, number = PREFIX + ticker, str(model_version)
+    with suppress(MlflowException):  # gone already, or half gone if this was interrupted
+        logged = client().get_logged_model(str(client().get_model_version(name, number).model_id))
+        get_artifact_repository(logged.artifact_location).delete_artifacts()  # type: ignore[no-untyped-call]
+        client().delete_logged_model(logged.model_id)
+    with suppress(MlflowException):
+        client().delete_model_version(name, number)
+
+
+def configuration(ticker: str, run_id: str) -> Retrain:
+    """What the run was told.
+
+    Raises:
+        ChampionMissing: the run or its files were deleted.
+    """
+    try:
+        return Retrain.model_validate_json(mlflow.artifacts.load_text(f"runs:/{run_id}/config.json"))
+    except (MlflowException, OSError) as error:
+        raise _missing(ticker, f"its run {run_id} has no configuration any more") from error
+
+
+def call(ticker: str, model_version: int, frame: pd.DataFrame) -> tuple[float, float]:
+    """The probability that a registered version gives for the session after the prices `frame`, and its spread.
+
+    Raises:
+        ChampionMissing: the version or its files were deleted.
+    """
+    try:
+        with _sys_path_kept():
+            model = mlflow.pyfunc.load_model(f"models:/{PREFIX}{ticker}/{model_version}")
+    except (MlflowException, OSError) as error:
+        raise _missing(ticker, f"version {model_version} cannot be loaded") from error
+    columns = model.metadata.get_input_schema().input_names()
+    forecast = model.predict(frame[columns].astype(float)).iloc[0]
+    return float(forecast["probability_up"]), float(forecast["spread"])
+
+
+def without_champion(ticker: str, earlier: Sequence[int]) -> ChampionMissing:
+    """What is raised where a ticker has no champion, though the versions `earlier` may have been."""
+    if earlier:
+        return _missing(ticker, f"version {earlier[-1]} was deleted, or its alias taken away")
+    return ChampionMissing(f"{ticker} has no champion yet; retrain it: python -m flows.retrain --ticker {ticker}")
+
+
+@cache
+def _requirements() -> list[str]:
+    return [f"{package}=={version(package)}" for package in SERVED_PACKAGES]
+
+
+def _losses(run_id: str) -> "pd.Series[float]":
+    with tempfile.TemporaryDirectory() as folder:
+        calls = pd.read_csv(
+            client().download_artifacts(run_id, "calls.csv", folder), index_col="date", parse_dates=True
+        )
+    return pd.Series(log_losses(calls["up"].to_numpy(), calls["probability"].to_numpy()), calls.index)
+
+
+def _run_of(ticker: str, run_id: str | None) -> Run:
+    try:
+        return client().get_run(run_id or "")
+    except MlflowException as error:
+        raise _missing(ticker, f"its run {run_id} was deleted") from error
+
+
+def _missing(ticker: str, what: str) -> ChampionMissing:
+    return ChampionMissing(
+        f"the champion of {ticker} cannot be used: {what}; retrain it, or return to the one before with "
+        f"python -m flows.rollback --ticker {ticker}"
+    )
+
+
+@contextmanager
+def _sys_path_kept() -> Iterator[None]:
+    """MLflow puts the code of every model that it loads before all else, and leaves it there."""
+    before = list(sys.path)
+    try:
+        yield
+    finally:
+        sys.path[:] = before

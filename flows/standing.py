@@ -1,0 +1,52 @@
+"""Where a ticker stands today: its champion, what that promised, and the live record."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+
+from flows import registry, tracking
+from rnn_core.exchanges import last_closed_session, sessions
+from rnn_core.ledger import Ledger
+from rnn_core.live import Alarm, live_record
+from rnn_core.pages import Promise, Standing
+
+PROMISED = ("test/accuracy", "test/accuracy_low", "test/accuracy_high", "test/log_loss")
+
+
+def standing(
+    ledger: Ledger,
+    ticker: str,
+    now: datetime,
+    *,
+    exchange: str,
+    last_price: date,
+    data_source: str,
+    alarms: Sequence[Alarm] = (),
+) -> Standing:
+    """Where the ticker stands at `now`, as the ledger and the registry have it; `last_price` is its last session."""
+    champion = registry.champion(ticker)
+    forecasts, promotions = ledger.forecasts(ticker), ledger.promotions(ticker)
+    settled = forecasts[forecasts["counted"] & forecasts["up"].notna()]
+    crowned = promotions[promotions["model_version"] == (champion.version if champion else 0)]["decided_at"]
+    scores = champion.scores if champion else {}
+    return Standing(
+        ticker=ticker,
+        exchange=exchange,
+        as_of=now,
+        champion=champion,
+        promoted_at=crowned.iloc[-1].to_pydatetime() if len(crowned) else None,
+        pvalue=scores.get("significance/pt_pvalue"),
+        promise=Promise(*(scores[name] for name in PROMISED)) if champion else None,
+        record=live_record(settled),
+        forecasts=forecasts,
+        alarms=tuple(alarms),
+        last_price=last_price,
+        missing=missing(exchange, last_price, now),
+        data_source=data_source,
+        page=tracking.page(champion.run_id) if champion else "",
+    )
+
+
+def missing(exchange: str, last_price: date, now: datetime) -> int:
+    """How many sessions have closed since the last one with a price."""
+    closed = sessions(exchange, last_price, last_closed_session(exchange, now).date())
+    return int((closed.date > last_price).sum())

@@ -1,0 +1,51 @@
+"""Work on many tickers, of which one that fails does not stop the others."""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TypeVar
+
+from prefect import get_run_logger
+from prefect.runtime import flow_run
+
+from rnn_core.errors import RnnflowError
+
+T = TypeVar("T")
+
+
+def run_name() -> str:
+    """The name of a flow run: that of the flow, and its ticker if it has one."""
+    return f"{flow_run.flow_name}-{flow_run.parameters['ticker'] or 'all'}"
+
+
+class Outcomes(dict[str, T]):
+    """What came of each ticker that succeeded; `failed` says of the others why, in one line each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failed: dict[str, str] = {}
+
+    def attempt(self, ticker: str, work: Callable[[], T]) -> None:
+        """Keep what `work` makes of a ticker; if it raises, note why, and say it in the log."""
+        try:
+            self[ticker] = work()
+        except Exception as error:  # noqa: BLE001 - the others must go on, whatever it was
+            self.failed[ticker] = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+            get_run_logger().error("%s failed: %s", ticker, self.failed[ticker])
+
+    def refuse_if_all_failed(self) -> None:
+        """Raise an error that names the first reason if no ticker succeeded."""
+        if self.failed and not self:
+            ticker, reason = next(iter(self.failed.items()))
+            raise RnnflowError(f"all {len(self.failed)} tickers failed, the first of them {ticker}: {reason}")
+
+
+def each(tickers: Iterable[str], work: Callable[[str], T]) -> Outcomes[T]:
+    """What `work` makes of each ticker; if there is only one, its error is raised as it is."""
+    names, outcomes = list(tickers), Outcomes[T]()
+    if len(names) == 1:
+        outcomes[names[0]] = work(names[0])
+        return outcomes
+    for ticker in names:
+        outcomes.attempt(ticker, partial(work, ticker))
+    outcomes.refuse_if_all_failed()
+    return outcomes

@@ -1,0 +1,283 @@
+"""Flow `retrain-universe`: many tickers, side by side. Run it with `python -m flows.universe --tickers MSFT,AAPL`."""
+
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture, as_completed
+from prefect.runtime import flow_run as this_run
+from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
+from pydantic import ValidationError
+from rich.table import Table
+
+from flows import command_line, tracking
+from flows.promotion import announce
+from flows.retrain import close_tracked_run, idle, learn, prices_or_fallback, tags
+from flows.standing import standing
+from flows.summary import Laps
+from flows.tasks import IN_MEMORY, fetch_prices, progress
+from flows.tickers import Outcomes
+from rnn_core import pages, sources
+from rnn_core.config import (
+    Evaluation,
+    File,
+    Model,
+    Problem,
+    Promotion,
+    Retrain,
+    RetrainUniverse,
+    Runner,
+    Synthetic,
+    Training,
+    Yahoo,
+)
+from rnn_core.errors import ConfigError, TrackingError
+from rnn_core.exchanges import closed_for_the_day
+from rnn_core.ledger import Ledger
+from rnn_core.pages import Standing
+from rnn_core.sources import Prices, exchange_for
+from rnn_core.store import stored_tickers
+
+AT_ONCE = 2  # requests to Yahoo; over all flows and machines, where the limit that `fetch_prices` keeps to is set
+CONNECT_SECONDS = 10  # to a Dask scheduler
+FIGURES = ("loss.png", "equity.png")  # of each ticker: eight figures take longer than its training
+
+
+@flow(
+    name="retrain-universe",
+    flow_run_name="retrain-universe",
+    task_runner=ThreadPoolTaskRunner(max_workers=AT_ONCE),  # type: ignore[arg-type]
+    on_cancellation=[close_tracked_run],
+    on_crashed=[close_tracked_run],
+    persist_result=False,
+)
+def retrain_universe(
+    tickers: tuple[str, ...] = (),
+    file: Path | None = None,
+    source: Yahoo | File | Synthetic = Yahoo(),
+    problem: Problem = Problem(),
+    model: Model = Model(),
+    training: Training = Training(),
+    evaluation: Evaluation = Evaluation(),
+    promotion: Promotion = Promotion(),
+    runner: Runner = Runner(),
+    chunk: int = 100,
+    again: bool = False,
+    scheduled: bool = False,
+    now: datetime | None = None,
+) -> Outcomes[Standing] | State[Any]:
+    """Retrain the networks of many tickers: those that are named, those of a file, else every stored one.
+
+    Args:
+        tickers: Tickers; empty: those of the file
+        file: Text file with a ticker a line; empty: every ticker with stored prices
+        source: Where prices come from
+        problem: Inputs and label
+        model: Network
+        training: How the network is fitted
+        evaluation: Walk-forward folds and the backtest
+        promotion: When it takes the champion's place
+        runner: What works side by side
+        chunk: Tickers whose prices are in memory at once
+        again: Retrain also what was retrained on the last session already
+        scheduled: As the schedule runs it: no work on a day without a session, nor twice for one session
+        now: Time to run as of, such as 2013-02-28T22:00:00Z; empty: the clock
+    """
+    config = RetrainUniverse(
+        tickers=tickers,
+        file=file,
+        source=source,
+        problem=problem,
+        model=model,
+        training=training,
+        evaluation=evaluation,
+        promotion=promotion,
+        runner=runner,
+        chunk=chunk,
+        again=again,
+        scheduled=scheduled,
+        now=now or datetime.now(UTC),
+    )
+    known = Outcomes[Retrain]()
+    for ticker in listed(config):
+        known.attempt(ticker, partial(_of_one, config, ticker))
+    exchanges = [exchange_for(one.source, one.ticker) for one in known.values()]
+    if config.scheduled and exchanges and (reason := closed_for_the_day(exchanges, config.time)):
+        return idle(reason)
+    todo = list(known.values()) if config.again else _without_done(known.values())
+    if not todo and not known.failed:
+        return idle(f"all {len(known)} tickers were retrained on their last session")
+    outcomes = Outcomes[Standing]()
+    outcomes.failed |= known.failed
+    workers, subject = task_runner(config.runner), f"{len(todo)} tickers"
+    with tracking.run("retrain-universe", subject, config, {"tickers": str(len(todo))}, str(this_run.id)) as run_id:
+        with workers, progress(len(todo), "tickers") as advance, Ledger.open() as ledger:
+            for start in range(0, len(todo), config.chunk):
+                prices = _prices(todo[start : start + config.chunk])
+                outcomes.failed |= prices.failed
+                for own, future in _retraining(workers, known, prices, run_id):
+                    outcomes.attempt(own.ticker, partial(_stands, future, own, config.time, ledger))
+                    advance(len(outcomes) + len(outcomes.failed), "")
+        tracking.close_runs(f"tags.`mlflow.parentRunId` = '{run_id}'", "KILLED")  # of workers that were lost
+        tracking.log_standings(run_id, outcomes, outcomes.failed, f"{subject}, {config.time:%Y-%m-%d}", each=False)
+        create_markdown_artifact(pages.universe_markdown(list(outcomes.values()), outcomes.failed), key="universe")
+        if outcomes.failed:
+            announce("failure", "universe", "; ".join(f"{name}: {why}" for name, why in outcomes.failed.items())[:5000])
+        if len(todo) == len(known):  # else others were done before
+            outcomes.refuse_if_all_failed()
+    return outcomes
+
+
+def listed(config: RetrainUniverse) -> list[str]:
+    """The tickers that are meant, in order.
+
+    Raises:
+        ConfigError: there are none, the file cannot be read, or it names one twice.
+    """
+    if config.tickers:
+        return list(config.tickers)
+    if config.file is None:
+        stored = stored_tickers(sources.STORE)
+        if not stored:
+            raise ConfigError(f"no prices are stored in {sources.STORE}; name tickers, or a file of them")
+        return stored
+    try:
+        lines = config.file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"file {config.file} cannot be read: {error}") from error
+    names = [name for line in lines if (name := line.partition("#")[0].strip())]
+    if not names:
+        raise ConfigError(f"file {config.file} names no ticker; write one a line")
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise ConfigError(f"file {config.file} names {', '.join(twice)} more than once")
+    return names
+
+
+@task(name="retrain", task_run_name="retrain-{config.ticker}", **IN_MEMORY)
+def retrain_one(config: Retrain, prices: Prices, parent: str, flow_run_id: str) -> str:
+    """Retrain one ticker as a child of the run `parent`; the id of its run.
+
+    It may be asked twice, when a worker was lost and another one does its work again: it is done once.
+
+    Raises:
+        TrackingError: this worker's MLflow is not that of the flow.
+    """
+    if tracking.first(f"attributes.run_id = '{parent}'", ["retrain-universe"]) is None:
+        raise TrackingError(
+            f"MLflow at {tracking.uri()} does not know the run {parent}; start workers in the folder of the flow, or "
+            "with its MLFLOW_TRACKING_URI and LEDGER_URL"
+        )
+    mine = f"tags.`mlflow.parentRunId` = '{parent}' and tags.ticker = '{config.ticker}'"
+    finished = tracking.first(f"{mine} and attributes.status = 'FINISHED'", ["retrain-universe"])
+    if finished is not None:
+        return finished
+    tracking.close_runs(mine, "KILLED")
+    child = tags(config) | {"mlflow.parentRunId": parent}
+    with tracking.run("retrain-universe", config.ticker, config, child, flow_run_id) as run_id:
+        learn(config, prices, run_id, Laps(), only=FIGURES)
+    return run_id
+
+
+def task_runner(settings: Runner) -> TaskRunner[Any]:
+    """What works side by side.
+
+    Raises:
+        ConfigError: the Dask scheduler does not answer, or prefect-dask is not installed.
+    """
+    workers = settings.workers or os.cpu_count()
+    if settings.kind == "threads":
+        return ThreadPoolTaskRunner(max_workers=workers)
+    if settings.kind == "processes":
+        return ProcessPoolTaskRunner(max_workers=workers)
+    try:
+        from distributed import Client
+        from prefect_dask.task_runners import DaskTaskRunner
+
+        Client(settings.address, timeout=CONNECT_SECONDS, set_as_default=False).close()  # type: ignore[no-untyped-call]
+    except ImportError as error:
+        raise ConfigError(f"runner dask needs {error.name}: pip install 'rnnflow[dask]'") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"runner.address {settings.address}: no Dask scheduler answers there") from error
+    return DaskTaskRunner(address=settings.address)
+
+
+def _of_one(config: RetrainUniverse, ticker: str) -> Retrain:
+    """The configuration of one ticker; raises ConfigError if it is none, or of no known exchange."""
+    shared = {name: getattr(config, name) for name in RetrainUniverse.model_fields.keys() & Retrain.model_fields.keys()}
+    try:
+        one = Retrain(ticker=ticker, **shared)
+    except ValidationError as error:
+        raise ConfigError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+    exchange_for(one.source, one.ticker)
+    return one
+
+
+def _without_done(every: Collection[Retrain]) -> list[Retrain]:
+    """Those that were not retrained on their last closed session yet."""
+    own = [tags(one) for one in every]
+    done = {session: tracking.trained(own[0]["config_hash"], session) for session in {one["session"] for one in own}}
+    todo = [one for one, its in zip(every, own, strict=True) if one.ticker not in done[its["session"]]]
+    get_run_logger().info("%d of %d tickers are to be retrained", len(todo), len(every))
+    return todo
+
+
+def _prices(some: Sequence[Retrain]) -> Outcomes[Prices]:
+    """Prices of a chunk, asked for side by side by the flow's own threads."""
+    fetched = [fetch_prices.submit(one.source, one.ticker, one.time) for one in some]
+    prices = Outcomes[Prices]()
+    for one, future in zip(some, fetched, strict=True):
+        prices.attempt(one.ticker, partial(prices_or_fallback, one.source, one.ticker, one.time, future))
+    return prices
+
+
+def _retraining(
+    workers: TaskRunner[Any], known: Mapping[str, Retrain], prices: Mapping[str, Prices], run_id: str
+) -> Iterator[tuple[Prices, PrefectFuture[str]]]:
+    """The retrainings of a chunk, each with its prices as soon as it has ended."""
+    shared = {"parent": run_id, "flow_run_id": str(this_run.id)}
+    futures = {
+        workers.submit(retrain_one, {"config": known[ticker], "prices": own, **shared}): own
+        for ticker, own in prices.items()
+    }
+    for future in as_completed(list(futures)):
+        yield futures[future], future
+
+
+def _stands(future: PrefectFuture[str], prices: Prices, now: datetime, ledger: Ledger) -> Standing:
+    """Where a ticker stands after its retraining; raises what that raised."""
+    future.result()
+    return standing(
+        ledger,
+        prices.ticker,
+        now,
+        exchange=prices.exchange,
+        last_price=prices.frame.index[-1].date(),
+        data_source=prices.source,
+    )
+
+
+def main(config: RetrainUniverse) -> None:
+    """Run the flow in this process and print what came of each ticker."""
+    outcomes = retrain_universe(**{name: getattr(config, name) for name in RetrainUniverse.model_fields})
+    if not isinstance(outcomes, Outcomes):
+        return
+    table = Table("ticker", "champion", "verdict", "accuracy", "prices to")
+    for ticker, found in outcomes.items():
+        champion, promise = found.champion, found.promise
+        said = (f"version {champion.version}", champion.verdict) if champion else ("none", "")
+        table.add_row(ticker, *said, f"{promise.accuracy:.1%}" if promise else "", str(found.last_price))
+    for ticker, reason in outcomes.failed.items():
+        table.add_row(ticker, "failed", reason)
+    command_line.show(table)
+
+
+if __name__ == "__main__":
+    command_line.run(RetrainUniverse, main)

@@ -1,0 +1,329 @@
+"""A champion's days: promoted, heard, proven right or wrong, replaced, returned to, and tidied up after."""
+
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from pydantic import BaseModel
+
+from flows import registry
+from flows.forecast import forecast
+from flows.promotion import roll_back
+from flows.prune import prune
+from flows.retrain import retrain
+from flows.score import VOID_AFTER, score, settle
+from rnn_core import config, sources
+from rnn_core.config import Evaluation, Model, Promotion, Retrain, Synthetic, Training
+from rnn_core.errors import ChampionMissing, ConfigError, DataError, LedgerError
+from rnn_core.ledger import Ledger
+from tests.flows.conftest import AAPL
+
+WALK = Synthetic(days=700)
+SMALL: dict[str, Any] = {
+    "source": WALK,
+    "model": Model(hidden_size=2),
+    "training": Training(epochs=1, seeds=1),
+    "evaluation": Evaluation(train_days=300, valid_days=60, test_days=300),
+    "promotion": Promotion(allow_synthetic=True),
+}
+WEDNESDAY = datetime(2021, 6, 2, 21, tzinfo=UTC)  # New York has closed
+FRIDAY = WEDNESDAY + timedelta(days=2)
+SATURDAY, MONDAY = FRIDAY + timedelta(days=1), FRIDAY + timedelta(days=3)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
+    """One ledger for all tests here."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('ledger')}/ledger.db"
+    with pytest.MonkeyPatch.context() as patch, Ledger.open(url) as opened:
+        patch.setenv("LEDGER_URL", url)
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def store(runs_folder: Path) -> Iterator[MlflowClient]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runs_folder}/mlflow.db")
+        yield MlflowClient()
+
+
+@pytest.fixture(scope="module")
+def lived(store: MlflowClient, ledger: Ledger) -> str:
+    """A ticker that was retrained on Wednesday, Thursday and Friday, and forecast each time."""
+    for day in range(3):
+        evening = WEDNESDAY + timedelta(days=day)
+        retrain(ticker="LIVED", now=evening, **SMALL)
+        forecast(ticker="LIVED", now=evening + timedelta(minutes=30))
+    return "LIVED"
+
+
+@pytest.fixture(scope="module")
+def apple(store: MlflowClient, ledger: Ledger) -> str:
+    """A ticker of a file that ends on 2013-03-01, with a champion and a forecast of that evening."""
+    source = {"kind": "file", "path": str(AAPL)}
+    retrain(ticker="AAPL", **(SMALL | {"source": source}), now=datetime(2013, 3, 1, 22, tzinfo=UTC))
+    [row] = forecast(ticker="AAPL", now=datetime(2013, 3, 1, 22, tzinfo=UTC)).values()
+    assert row.session == date(2013, 3, 4)
+    return "AAPL"
+
+
+def aliases(store: MlflowClient, ticker: str) -> dict[str, int]:
+    return {name: int(version) for name, version in store.get_registered_model(f"direction-{ticker}").aliases.items()}
+
+
+def test_every_retrain_registers_a_challenger_that_takes_the_champions_place(
+    lived: str, store: MlflowClient, ledger: Ledger
+) -> None:
+    assert aliases(store, lived) == {"champion": 3, "challenger": 3}
+    promotions = ledger.promotions(lived)
+    assert list(promotions["model_version"]) == [1, 2, 3]
+    assert list(promotions["decided_at"]) == [WEDNESDAY + timedelta(days=day) for day in range(3)]
+    run = store.get_run(promotions["run_id"].iloc[-1])
+    assert run.data.tags["promotion"] == "promoted"
+    assert run.data.tags["promotion.reason"] == promotions["reason"].iloc[-1]
+    assert '"served"' in mlflow.artifacts.load_text(f"{run.info.artifact_uri}/promotion.json")
+
+
+def test_the_forecast_is_the_champions_own_word_and_in_the_ledger(
+    lived: str, store: MlflowClient, ledger: Ledger
+) -> None:
+    rows = ledger.forecasts(lived)
+    assert list(rows["session"]) == [date(2021, 6, 3), date(2021, 6, 4), date(2021, 6, 7)]
+    row = rows.iloc[-1]
+    prices = sources.load(WALK, lived, FRIDAY)
+    model = mlflow.pyfunc.load_model(f"models:/direction-{lived}@champion")
+    said = model.predict(prices.frame[["close"]].tail(30)).iloc[0]
+    assert (row["probability"], row["spread"]) == (said["probability_up"], said["spread"])
+    assert row["data_sha256"] == prices.sha256
+    assert (row["model_version"], row["last_session"], row["exchange"]) == (3, date(2021, 6, 4), "XNYS")
+    assert row["opens_at"] == datetime(2021, 6, 7, 13, 30, tzinfo=UTC)
+    assert row["counted"]
+    metrics = store.get_run(row["run_id"]).data.metrics
+    assert row["promised_accuracy"] == metrics["test/accuracy"]
+    assert row["promised_log_loss"] == metrics["test/log_loss"]
+
+
+def test_asked_twice_it_is_the_same_row(lived: str, ledger: Ledger) -> None:
+    before = ledger.forecasts(lived)
+    [again] = forecast(ticker=lived, now=FRIDAY + timedelta(hours=5)).values()
+    pd.testing.assert_frame_equal(ledger.forecasts(lived), before)
+    assert again.id == before["id"].iloc[-1]
+
+
+def test_what_was_said_is_settled_as_the_prices_say(lived: str, store: MlflowClient, ledger: Ledger) -> None:
+    [standing] = score(ticker=lived, now=FRIDAY).values()
+    rows = ledger.forecasts(lived)
+    close = sources.load(WALK, lived, FRIDAY).frame["close"]
+    returns = np.log(close / close.shift())
+    for row in rows.iloc[:2].itertuples():
+        assert row.next_return == pytest.approx(returns[pd.Timestamp(row.session)], rel=1e-12)
+    assert pd.isna(rows["settled_at"].iloc[2]), "Monday has not come"
+    assert standing.record is not None
+    assert standing.record.days == 2
+    assert (standing.record.low, standing.record.high) == (0, 1), "two days say nothing"
+    [run] = store.search_runs([store.get_experiment_by_name("score").experiment_id], max_results=1)
+    assert run.data.metrics["live/days"] == 2
+    assert run.data.metrics["live/promised_accuracy"] == pytest.approx(rows["promised_accuracy"].iloc[:2].mean())
+    page = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/tickers/{lived}.html")
+    assert "2021-06-04" in page
+    assert "<script" not in page
+
+
+def test_a_settled_row_stays_as_it_is(lived: str, ledger: Ledger) -> None:
+    before = ledger.forecasts(lived).iloc[:2]
+    score(ticker=lived, now=FRIDAY + timedelta(hours=1))
+    pd.testing.assert_frame_equal(ledger.forecasts(lived).iloc[:2], before)
+
+
+@pytest.mark.parametrize(
+    ("flow", "options"), [(retrain, SMALL | {"ticker": "LIVED"}), (forecast, {}), (score, {"ticker": "LIVED"})]
+)
+def test_on_a_day_without_a_session_a_scheduled_run_says_so_and_completes(
+    lived: str, store: MlflowClient, flow: Callable[..., Any], options: dict[str, Any]
+) -> None:
+    before = len(store.search_runs([one.experiment_id for one in store.search_experiments()]))
+    state = flow(**options, now=SATURDAY, scheduled=True, return_state=True)
+    assert state.is_completed()
+    assert state.message == "nothing to do: 2021-06-05 is no session of XNYS"
+    assert len(store.search_runs([one.experiment_id for one in store.search_experiments()])) == before
+
+
+@pytest.mark.parametrize(("flow", "options"), [(retrain, SMALL | {"ticker": "LIVED"}), (score, {"ticker": "LIVED"})])
+def test_a_scheduled_run_does_nothing_twice_for_one_session(
+    lived: str, flow: Callable[..., Any], options: dict[str, Any]
+) -> None:
+    flow(**options, now=FRIDAY, scheduled=True)
+    state = flow(**options, now=FRIDAY + timedelta(hours=2), scheduled=True, return_state=True)
+    assert state.message.startswith("nothing to do: ")
+    assert "2021-06-04" in state.message
+
+
+def test_a_late_forecast_is_marked_and_does_not_count(store: MlflowClient, ledger: Ledger) -> None:
+    retrain(ticker="LATE", now=WEDNESDAY, **SMALL)
+    opened = datetime(2021, 6, 3, 13, 30, tzinfo=UTC)
+    [row] = forecast(ticker="LATE", now=opened).values()
+    assert (row.session, row.late, row.counted) == (date(2021, 6, 3), True, False)
+    [standing] = score(ticker="LATE", now=WEDNESDAY + timedelta(days=1)).values()
+    assert standing.record is None
+
+
+def test_a_second_model_may_speak_but_what_was_said_first_counts(store: MlflowClient, ledger: Ledger) -> None:
+    retrain(ticker="SECOND", now=WEDNESDAY, **SMALL)
+    forecast(ticker="SECOND", now=WEDNESDAY)
+    other = SMALL | {"training": Training(epochs=1, seeds=1, learning_rate=0.009)}
+    retrain(ticker="SECOND", now=WEDNESDAY + timedelta(hours=1), **other)
+    assert aliases(store, "SECOND")["champion"] == 2, "not significantly worse"
+    forecast(ticker="SECOND", now=WEDNESDAY + timedelta(hours=2))
+    rows = ledger.forecasts("SECOND")
+    assert list(zip(rows["model_version"], rows["counted"], strict=True)) == [(1, True), (2, False)]
+
+
+def test_roll_back_returns_to_the_champion_before_and_deletes_nothing(store: MlflowClient, ledger: Ledger) -> None:
+    for evening in (WEDNESDAY, FRIDAY):
+        retrain(ticker="BACK", now=evening, **SMALL)
+    command = [sys.executable, "-m", "flows.rollback", "--ticker", "BACK"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "version 1 is the champion again" in done.stdout
+    assert aliases(store, "BACK") == {"champion": 1, "challenger": 2}
+    assert {int(one.version) for one in store.search_model_versions("name = 'direction-BACK'")} == {1, 2}
+    with pytest.raises(LedgerError, match="no earlier champion to return to"):
+        roll_back("BACK", FRIDAY)
+    assert aliases(store, "BACK")["champion"] == 1
+
+
+def test_a_model_that_is_not_served_as_trained_is_no_champion(
+    store: MlflowClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "call", lambda *_: (0.5, 0.0))
+    retrain(ticker="BROKEN", now=WEDNESDAY, **SMALL)
+    assert aliases(store, "BROKEN") == {"challenger": 1}
+    assert ledger.champions("BROKEN") == []
+
+
+def test_a_promotion_that_fails_half_way_leaves_everything_as_it_was(
+    store: MlflowClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(registry, "crown", fail)
+    with pytest.raises(OSError, match="disk full"):
+        retrain(ticker="HALF", now=WEDNESDAY, **SMALL)
+    assert ledger.champions("HALF") == []
+    assert "champion" not in aliases(store, "HALF")
+
+
+def test_synthetic_prices_make_no_champion_unless_allowed(store: MlflowClient) -> None:
+    retrain(ticker="UNREAL", now=WEDNESDAY, **(SMALL | {"promotion": Promotion()}))
+    assert aliases(store, "UNREAL") == {"challenger": 1}
+    with pytest.raises(ChampionMissing, match="UNREAL has no champion yet; retrain it"):
+        forecast(ticker="UNREAL", now=WEDNESDAY)
+
+
+def test_a_champion_that_was_deleted_is_missed_in_one_line(store: MlflowClient) -> None:
+    retrain(ticker="GONE", now=WEDNESDAY, **SMALL)
+    store.delete_model_version("direction-GONE", "1")
+    with pytest.raises(ChampionMissing, match=re.escape("version 1 was deleted")) as caught:
+        forecast(ticker="GONE", now=WEDNESDAY)
+    assert "\n" not in str(caught.value)
+    assert "python -m flows.rollback --ticker GONE" in str(caught.value)
+
+
+def test_a_session_that_is_not_the_next_one_is_refused(lived: str) -> None:
+    for wrong in (date(2021, 6, 5), date(2021, 6, 8)):
+        with pytest.raises(ConfigError, match=f"session {wrong} is not the next one of XNYS .*: that is 2021-06-07"):
+            forecast(ticker=lived, session=wrong, now=FRIDAY)
+
+
+def test_prices_that_do_not_reach_the_last_session_allow_no_forecast(apple: str) -> None:
+    later = datetime(2013, 3, 5, 22, tzinfo=UTC)
+    with pytest.raises(DataError, match="prices of AAPL end on 2013-03-01 and 2013-03-05 has closed since"):
+        forecast(ticker=apple, now=later)
+    with pytest.raises(DataError, match="prices are synthetic; the champion of AAPL has learned from file"):
+        forecast(ticker=apple, source=WALK, now=later)
+
+
+def test_stale_prices_raise_an_alarm(apple: str) -> None:
+    [standing] = score(ticker=apple, now=datetime(2013, 3, 11, 22, tzinfo=UTC)).values()
+    assert standing.missing == 6
+    assert [alarm.kind for alarm in standing.alarms] == ["stale"]
+
+
+def test_a_session_that_never_gets_a_price_is_void(ledger: Ledger) -> None:
+    retrain(ticker="VOID", now=WEDNESDAY, **SMALL)
+    forecast(ticker="VOID", now=WEDNESDAY)
+    [row] = ledger.forecasts("VOID").itertuples()
+    later = sources.load(WALK, "VOID", WEDNESDAY + timedelta(days=20))
+    without = later.frame.drop(pd.Timestamp(row.session))
+    position = int((without.index < pd.Timestamp(row.session)).sum())
+    for known, settled in ((VOID_AFTER - 1, False), (VOID_AFTER, True)):
+        settle(ledger, replace(later, frame=without.iloc[: position + known]), row, MONDAY)
+        [found] = ledger.forecasts("VOID").itertuples()
+        assert pd.notna(found.settled_at) == settled
+        assert pd.isna(found.up)
+
+
+def test_without_champions_or_forecasts_the_flows_say_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, workplace: Path
+) -> None:
+    monkeypatch.setenv("LEDGER_URL", f"sqlite:///{workplace}/empty.db")
+    monkeypatch.setattr(registry, "with_champion", list)
+    with pytest.raises(ChampionMissing, match="no ticker has a champion; retrain one"):
+        forecast(now=WEDNESDAY)
+    with pytest.raises(LedgerError, match="the ledger has no forecasts yet; make one"):
+        score(now=WEDNESDAY)
+
+
+def test_one_ticker_that_fails_does_not_stop_the_others(lived: str, apple: str) -> None:
+    said = forecast(now=FRIDAY)
+    assert lived in said
+    assert "prices of AAPL end on 2013-03-01" in said.failed[apple]
+    scored = score(now=FRIDAY)
+    assert lived in scored
+
+
+def test_pruning_keeps_what_is_of_use(store: MlflowClient, ledger: Ledger) -> None:
+    for day in range(4):  # version 1 is forecast with, 2 was champion, 3 is challenger without ever being champion
+        skill = Promotion(allow_synthetic=True, require_skill=day > 1)
+        retrain(ticker="PRUNED", now=WEDNESDAY + timedelta(days=day), **(SMALL | {"promotion": skill}))
+    versions = {int(one.version): one for one in store.search_model_versions("name = 'direction-PRUNED'")}
+    of_use = ledger.versions("PRUNED") | set(aliases(store, "PRUNED").values())
+    assert of_use == {1, 2, 4}
+    later = datetime.now(UTC) + timedelta(days=100)
+    prune(days=90, keep=1000, now=later)
+    prune(days=200, keep=0, now=later)
+    assert len(store.search_model_versions("name = 'direction-PRUNED'")) == 4, "kept by their number, and by their age"
+    prune(days=90, keep=0, now=later)
+    assert {int(one.version) for one in store.search_model_versions("name = 'direction-PRUNED'")} == of_use
+    pruned = store.get_run(versions[3].run_id)
+    assert pruned.data.tags["pruned"] == "yes"
+    assert pruned.data.metrics["test/accuracy"]
+    assert not store.list_artifacts(pruned.info.run_id)
+    assert not list(Path(pruned.info.artifact_uri).parent.rglob("calls.csv"))
+    assert store.list_artifacts(versions[2].run_id)
+    [row] = forecast(ticker="PRUNED", now=WEDNESDAY + timedelta(days=1)).values()
+    assert row.model_version == 2
+    assert prune(days=90, keep=0, now=later)["pruned"] <= 1, "pruning again finds nothing but the forecast just made"
+
+
+@pytest.mark.parametrize(
+    ("flow", "section"), [(forecast, config.Forecast), (score, config.Score), (prune, config.Prune), (retrain, Retrain)]
+)
+def test_a_flow_says_what_its_configuration_says(flow: Any, section: type[BaseModel]) -> None:
+    properties = flow.parameters.model_dump()["properties"]
+    assert properties.keys() == section.model_fields.keys()
+    for name, field in section.model_fields.items():
+        assert properties[name]["description"] == field.description
+    defaults = {name: parameter.default for name, parameter in inspect.signature(flow.fn).parameters.items()}
+    assert section(**defaults) == section()
