@@ -34,7 +34,7 @@ def standing(
         as_of=now,
         champion=champion,
         promoted_at=crowned.iloc[-1].to_pydatetime() if len(crowned) else None,
-        pvalue=scores.get("significance/pt_pvalue"),
+        pvalue=scores.get("significance/pt_pvalue_adjusted"),
         promise=Promise(*(scores[name] for name in PROMISED)) if champion else None,
         record=live_record(settled),
         forecasts=forecasts,

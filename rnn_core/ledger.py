@@ -416,7 +416,7 @@ def _engine_at(address: str) -> Engine:
 
 
 def _sqlite(url: URL) -> Engine:
-    folder = Path(str(url.database)).parent
+    folder = Path(str(url.database).removeprefix("file:")).parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

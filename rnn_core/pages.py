@@ -51,7 +51,8 @@ class Standing:
         as_of: the moment that all of this is known at, aware, UTC.
         champion: the model that makes the calls, if there is one.
         promoted_at: when it became champion, aware, UTC.
-        pvalue: one-sided Pesaran–Timmermann p of the champion's walk-forward; None if undefined or without a champion.
+        pvalue: one-sided Pesaran–Timmermann p of the champion's walk-forward, adjusted for the configurations that were
+            tried on it; None if undefined or without a champion.
         promise: what the champion's walk-forward lets one expect; None as above.
         record: what the settled forecasts say; None if there are none.
         forecasts: rows of the ledger, oldest first, with the columns of `Ledger.forecasts`.
