@@ -37,6 +37,7 @@ def speed(compared: list[dict[str, Any]]) -> None:
         axes.plot(*zip(*points, strict=True), "o", color=colour, label=NAMES[own])
     axes.axvline(1, color=GREY, linestyle="--", linewidth=1)
     axes.set(xscale="log", yticks=range(len(lines)), yticklabels=lines)
+    axes.xaxis.set_major_formatter("{x:g} ×")
     axes.margins(x=0.1)
     axes.invert_yaxis()
     axes.legend(title="ours by", labelcolor="linecolor", frameon=False)
