@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from benchmarks import growth, honesty, pipeline, rounds, seed_loop, torch_nn, universe, whole_process
 from benchmarks.figures import draw
+from rnn_core.engines import kernel
 
 BENCHMARKS: dict[str, Callable[[], list[str]]] = {
     "seed-loop": seed_loop.main,
@@ -23,7 +24,7 @@ def main(names: list[str]) -> int:
         print(f"error: no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)
         return 2
     print(", ".join(f"{name} {value}" for name, value in rounds.machine().items()))
-    if not rounds.kernel.available():
+    if not kernel.available():
         print("the kernel is not built, or turned off: NumPy alone is measured")
     broken = [sentence for name in names or BENCHMARKS for sentence in BENCHMARKS[name]()]
     for sentence in broken:

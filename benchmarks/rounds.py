@@ -8,7 +8,7 @@ round, and what is reported is the median. Every contestant must show the same l
 import json
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -169,7 +169,7 @@ def rnnflow(variant: Variant) -> Job:
 def compare(
     case: str,
     variant: Variant,
-    against: dict[str, Callable[[Variant], Job]],
+    against: Mapping[str, Callable[[Variant], Job]],
     *,
     epochs: int,
     unit: str = "update",

@@ -24,10 +24,12 @@ EPOCHS = 10  # of a round
 def lesson() -> Variant:
     """The lesson's first network, by itself."""
     study = Study(name="direction-from-scratch")
-    both: Any = direction.variants(study, direction.data(study))["network"]
+    both = direction.variants(study, direction.data(study))["network"]
+    start: Any = both.params0
+    order: Any = both.order
     folds = Folds(both.folds.train[:1], both.folds.valid[:1], both.folds.test[:1])
-    params0 = {name: value[:1] for name, value in both.params0.items()}
-    return replace(both, folds=folds, params0=params0, order=both.order[:, :1])
+    params0 = {name: value[:1] for name, value in start.items()}
+    return replace(both, folds=folds, params0=params0, order=order[:, :1])
 
 
 def loop(variant: Any) -> Job:

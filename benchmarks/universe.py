@@ -17,8 +17,16 @@ def main() -> list[str]:
     for dtype in ("float32", "float64"):
         variant = direction(UPDATES * 32, epochs=EPOCHS, batch_size=32, seeds=MODELS, dtype=dtype)
         against = {"torch-one-by-one": partial(torch_loop, models=2)}
-        counted = {"unit": "model", "updates": EPOCHS * UPDATES}
-        rows += compare(f"{MODELS} models, {dtype}", variant, against, epochs=EPOCHS, cores=2, rounds=ROUNDS, **counted)
+        rows += compare(
+            f"{MODELS} models, {dtype}",
+            variant,
+            against,
+            epochs=EPOCHS,
+            unit="model",
+            updates=EPOCHS * UPDATES,
+            cores=2,
+            rounds=ROUNDS,
+        )
     for row in rows:
         name = "kernel" if row.kernel else "NumPy"
         print(f"{1e6 / row.median_us:7.0f} models a second, {row.case}, by {name}")

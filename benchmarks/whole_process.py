@@ -52,7 +52,7 @@ def installed(name: str) -> Path | None:
     pinned, done = PEERS / f"{name}.txt", home / "installed.txt"
     if not done.exists() or done.read_text() != pinned.read_text():
         print(f"installing {', '.join(pinned.read_text().split())} into {home}", flush=True)
-        for command in (["venv", home], ["pip", "install", "--quiet", "--requirement", pinned]):
+        for command in (["venv", str(home)], ["pip", "install", "--quiet", "--requirement", str(pinned)]):
             python = sys.executable if command[0] == "venv" else home / "bin" / "python"
             run = subprocess.run([python, "-m", *command], capture_output=True, text=True)
             if run.returncode:
