@@ -21,8 +21,8 @@ lint: .venv/installed-dev
 up: .venv/installed  ## Prefect server, worker, deployments and MLflow UI, until Ctrl-C
 	$(BIN)/python -m flows.stack
 
-bench: .venv/installed-dev  ## Speed; `python -m benchmarks honesty` asks the verdict, at length
-	$(BIN)/python -m benchmarks engines
+bench: .venv/installed-dev  ## Speed; `python -m benchmarks peers pipeline honesty` asks other libraries, the flow and the verdict
+	$(BIN)/python -m benchmarks seed-loop torch universe growth
 
 gallery: .venv/installed-dev  ## Run every lesson and write docs/studies.md and the README's table
 	$(BIN)/python -m docs.gallery

@@ -1,14 +1,19 @@
 """Run the benchmarks named on the command line, all of them if none is; exit 1 if one says that a bound is broken."""
 
-import platform
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
 
-from benchmarks import engines, honesty, soak
+from benchmarks import growth, honesty, pipeline, rounds, seed_loop, soak, torch_nn, universe, whole_process
+from benchmarks.figures import draw
+from rnn_core.engines import kernel
 
 BENCHMARKS: dict[str, Callable[[], list[str]]] = {
-    "engines": engines.main,
+    "seed-loop": seed_loop.main,
+    "torch": torch_nn.main,
+    "universe": universe.main,
+    "growth": growth.main,
+    "peers": whole_process.main,
+    "pipeline": pipeline.main,
     "honesty": honesty.main,
     "soak": soak.main,
 }
@@ -19,13 +24,15 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"error: no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)
         return 2
-    versions = ", ".join(f"{package} {version(package)}" for package in ("numpy", "torch"))
-    print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, {versions}")
+    print(", ".join(f"{name} {value}" for name, value in rounds.machine().items()))
+    if not kernel.available():
+        print("the kernel is not built, or turned off: NumPy alone is measured")
     broken = [sentence for name in names or BENCHMARKS for sentence in BENCHMARKS[name]()]
     for sentence in broken:
         print(f"error: {sentence}", file=sys.stderr)
+    draw()
     return 1 if broken else 0
 
 
-if __name__ == "__main__":  # not in the processes that a benchmark starts
+if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
