@@ -32,7 +32,7 @@ TICKERS = {"SPLIT": "XNYS", "DIVIDEND": "XNYS", "DELISTED": "XNYS", "LONDON.L": 
 FIRST, LAST = date(2021, 10, 20), date(2021, 12, 2)
 DOWNTIME = pd.date_range("2021-11-08", "2021-11-12")
 SPLIT_DAY, DIVIDEND_DAY, DELISTED_DAY = date(2021, 11, 4), date(2021, 11, 17), date(2021, 11, 19)
-LATE = date(2021, 11, 23)  # a day whose forecast is made when the next session has opened everywhere
+LATE = date(2021, 11, 23)  # a day whose forecast is made when the next session is open in New York and London
 SATURDAY = date(2021, 11, 20)
 TWICE = date(2021, 10, 27)  # a day on which everything is asked for a second time
 EVENING = timedelta(hours=22)  # UTC: every exchange has closed, and none has opened again
