@@ -41,3 +41,15 @@ def check_array(
             f"{name} of shape {value.shape} has {np.count_nonzero(~np.isfinite(value))} NaN or infinite values"
         )
     return value
+
+
+def flatten(params: Params) -> Array:
+    """One row (P,) a model of all its arrays."""
+    return np.concatenate([value.reshape(len(value), -1) for value in params.values()], axis=1)
+
+
+def unflatten(flat: Array, shapes: dict[str, tuple[int, ...]]) -> Params:
+    """The named arrays (…, *shape) as views of `flat` (…, P)."""
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])
+    pieces = zip(shapes.items(), np.split(flat, ends[:-1], axis=-1), strict=True)
+    return {name: piece.reshape(*flat.shape[:-1], *shape) for (name, shape), piece in pieces}

@@ -6,6 +6,7 @@ one text serves both engines.
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Literal
 
 import numpy as np
@@ -43,18 +44,19 @@ def start(rule: Rule, params: Flat) -> State:
     return {"step": np.zeros(len(params))} | {name: params * 0 for name in moments}
 
 
-@np.errstate(over="ignore", invalid="ignore")  # what is not finite is reported
-def update(rule: Rule, params: Flat, grads: Flat, state: State, moves: Array, rate: Array) -> Array:
+def update(rule: Rule, params: Flat, grads: Flat, state: State, moves: Array, rate: Array) -> list[int]:
     """One step, in place, of the models that move (M,) at their learning `rate` (M,); the others keep everything.
 
-    Returns which models have a finite gradient and step (M,); the parameters of one that has not stay as they were.
+    Returns those that should move and have no finite gradient and step; their parameters stay as they were. What
+    overflows on the way is for the caller to silence.
     """
-    finite = _finite(grads)
-    still = ~moves
-    kept = [(value, value[still] * 1) for value in (params, *state.values())] if still.any() else []
-    if rule.clip_value is not None:
+    squares = _squares(grads)
+    lost = [] if squares < inf else _not_finite(grads)
+    kept = [] if all(moves.tolist()) else [(value, value[~moves] * 1) for value in (params, *state.values())]
+    largest = squares**0.5  # no element and no model's norm exceeds it, so well below a bound nothing is clipped
+    if rule.clip_value is not None and not largest < rule.clip_value / 2:
         grads = grads.clip(-rule.clip_value, rule.clip_value)
-    if rule.clip_norm is not None:
+    if rule.clip_norm is not None and not largest + 1e-6 < rule.clip_norm / 2:
         norm = (grads * grads).sum(1) ** 0.5
         grads = grads * (rule.clip_norm / (norm + 1e-6)).clip(max=1)[:, None]
     if rule.weight_decay and rule.name != "adamw":
@@ -62,27 +64,32 @@ def update(rule: Rule, params: Flat, grads: Flat, state: State, moves: Array, ra
     step = _sgd(rule, grads, state, rate) if rule.name == "sgd" else _adam(rule, grads, state, rate)
     if rule.name == "adamw":
         step += _column(rate * rule.weight_decay, params) * params
-    finite &= _finite(step)
-    if not finite.all():
-        step[~finite] = 0
+    if not _squares(step) < inf:
+        lost += _not_finite(step)
+    if lost:
+        step[lost] = 0
     params -= step
     for value, before in kept:
-        value[still] = before
-    return finite
+        value[~moves] = before
+    return sorted({model for model in lost if moves[model]})
 
 
 def _sgd(rule: Rule, grads: Flat, state: State, rate: Array) -> Flat:
     """Heavy-ball momentum: v ← μv + g; the step is ηv."""
-    state["step"] += 1
-    state["velocity"] *= rule.momentum
-    state["velocity"] += grads
-    return _column(rate, grads) * state["velocity"]
+    velocity = state["velocity"]
+    state["step"] += 1.0
+    if rule.momentum:
+        velocity *= rule.momentum
+        velocity += grads
+    else:
+        velocity[...] = grads
+    return _column(rate, grads) * velocity
 
 
 def _adam(rule: Rule, grads: Flat, state: State, rate: Array) -> Flat:
     """The step of Kingma and Ba (2015), algorithm 1; ε is added after the bias correction, as in torch."""
     (beta1, beta2), first, second = rule.betas, state["first"], state["second"]
-    state["step"] += 1
+    state["step"] += 1.0
     first += (1 - beta1) * (grads - first)
     second *= beta2
     second += (1 - beta2) * (grads * grads)
@@ -90,9 +97,15 @@ def _adam(rule: Rule, grads: Flat, state: State, rate: Array) -> Flat:
     return _column(rate / (1 - beta1 ** state["step"]), grads) * (first / (second**0.5 / scale + rule.eps))
 
 
-def _finite(values: Flat) -> Array:
-    """Which rows (M,) hold neither NaN nor infinity: only those become zero when multiplied by it."""
-    return np.array([total == 0 for total in (values * 0).sum(1).tolist()])
+def _squares(values: Flat) -> float:
+    """The sum of all squares: one product, finite only if every value is."""
+    row = values.reshape(-1)
+    return float(row.dot(row))
+
+
+def _not_finite(values: Flat) -> list[int]:
+    """The rows that hold a NaN or an infinity, which alone do not become zero when multiplied by it."""
+    return [row for row, total in enumerate((values * 0).sum(1).tolist()) if total != 0]
 
 
 def _column(values: Array, like: Flat) -> Flat:

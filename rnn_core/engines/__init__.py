@@ -38,7 +38,7 @@ class Inputs:
     def batch(self, models: Array, rows: Array) -> tuple[Array, Array | None]:
         """`rows` (m, B) as `models` (m,) see them, (m, B, T, I), and their lengths (m, B).
 
-        Row −1 is padding and may hold anything.
+        Row −1 is padding and may hold anything. More axes may stand before m.
         """
         x = (self.x[rows] - self.center[models, None, None]) / self.scale[models, None, None]
         return x, None if self.lengths is None else self.lengths[rows]
@@ -100,24 +100,14 @@ class Engine(Protocol):
     def state(self, state: dict[str, Array]) -> None: ...
 
 
-class Tally:
-    """The mean training loss of m models over the batches of an epoch, each batch by the steps it scores."""
+def mean_loss(losses: Array, scored: Array) -> Array:
+    """The mean (m,) of the `losses` (steps, m) of batches, each by the elements it `scored` (steps, m); NaN if none.
 
-    def __init__(self, models: int) -> None:
-        self._total, self._count = np.zeros((2, models))
-
-    def add(self, loss: Array, mask: Array, usable: Array) -> Array:
-        """Count one batch's `loss` (m,) over `mask` (m, B, S) where `usable` (m,); returns which models move (m,)."""
-        scored = mask.reshape(len(mask), -1).sum(axis=1)
-        moves: Array = usable & (scored > 0)
-        self._total += np.where(moves, loss * scored, 0)
-        self._count += np.where(moves, scored, 0)
-        return moves
-
-    @property
-    def mean(self) -> Array:
-        """(m,) NaN for a model that never moved."""
-        return np.where(self._count > 0, self._total / np.maximum(self._count, 1), np.nan)
+    The sum runs step by step, so steps that score nothing change no bit of it.
+    """
+    total = np.cumsum(np.where(scored > 0, losses * scored, 0), axis=0)[-1]
+    count = scored.sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def rule_of(training: Training) -> Rule:

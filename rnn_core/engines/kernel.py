@@ -83,10 +83,9 @@ def available() -> bool:
 
 
 def uncovered(model: Model, training: Training, inputs: Inputs, targets: Targets, params: Params) -> str | None:
-    """Why the engine computes this in NumPy; None if the kernel can."""
+    """Why this is not for the kernel; None if it is, be the kernel there or not."""
     arrays = (inputs.x, inputs.center, inputs.scale, targets.y, *params.values())
     reasons = {
-        "the kernel is not built, or turned off": not available(),
         f"cell {model.cell}": model.cell not in CELLS,
         f"{model.num_layers} layers": model.num_layers > 1,
         "both directions": model.bidirectional,

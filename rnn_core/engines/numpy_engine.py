@@ -1,30 +1,36 @@
 """The NumPy engine: hand-written backpropagation through time, in chunks of models that stay in cache, on threads.
 
-Where the compiled kernel covers what is asked, it trains and validates instead. Predictions are always NumPy's: what is
-evaluated is, bit for bit, what a machine without the kernel serves.
+Where the compiled kernel covers what is asked, it trains and validates instead; without it, the same nets are trained
+by `unrolled`. Predictions are always those of `network`: what is evaluated is, bit for bit, what a machine without the
+kernel serves.
 """
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import reduce
+from functools import cache, reduce
+from itertools import repeat
 from typing import Any, TypeAlias
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from rnn_core import optim
-from rnn_core.arrays import Array, Params
+from rnn_core.arrays import Array, Params, flatten, unflatten
 from rnn_core.config import Model, Training
-from rnn_core.engines import Inputs, Tally, Targets, kernel, rule_of
-from rnn_core.losses import LOSSES
+from rnn_core.engines import Inputs, Targets, kernel, mean_loss, rule_of
+from rnn_core.engines.unrolled import Net, layout, unrolled
+from rnn_core.losses import LOSSES, Aim
 from rnn_core.network import network
 
 Map: TypeAlias = Callable[..., Iterable[Any]]
+Pieces: TypeAlias = tuple[tuple[Any, ...], ...]
+"""A batch, cut along its rows: of each piece the inputs, their lengths, where its logits go, and its aim."""
 EXPLODING = np.errstate(over="ignore", invalid="ignore")  # a model that turns non-finite is frozen, not warned of
 CHUNK = 32  # models of one pass: their activations fit a core's second-level cache
-MICRO_BATCH = 512  # rows of one pass, for the same reason and to share them among threads
+MICRO_BATCH = 256  # rows of one pass, for the same reason and to share them among threads
+AHEAD = 2**16  # values of inputs that are gathered in one go, for as many updates as that makes
 PREDICTED_ROWS = 64  # rows of one prediction batch, always: BLAS gives other bits for other batch sizes
 
 
@@ -43,13 +49,18 @@ class NumpyEngine:
         self._model, self._inputs, self._targets, self._rngs = model, inputs, targets, rngs
         self._loss, self._truncate = LOSSES[targets.loss], training.truncate
         self._shapes = {name: value.shape[1:] for name, value in params.items()}
-        self._flat = _flatten(params)
+        self._flat = flatten(params)
+        self._outputs = inputs.x.shape[1] if model.readout == "steps" else 1, params["head.bias"].shape[1]
         self._rule = rule_of(training)
         self._memory = optim.start(self._rule, self._flat)
         self._updates = 0
         self.frozen = np.full(len(self._flat), -1)
         covered = kernel.uncovered(model, training, inputs, targets, params) is None
-        self._kernel = kernel.Kernel(model, self._rule, inputs, targets) if covered else None
+        self._kernel = kernel.Kernel(model, self._rule, inputs, targets) if covered and kernel.available() else None
+        self._unrolled, places = covered, unflatten(np.arange(self._flat.shape[1]), self._shapes)
+        blocks = layout(model, places) if covered else places
+        self._blocks = {name: block.shape for name, block in blocks.items()}
+        self._order = np.concatenate([block.ravel() for block in blocks.values()])
 
     @property
     def kernel(self) -> bool:
@@ -59,7 +70,7 @@ class NumpyEngine:
     @property
     def params(self) -> Params:
         """A copy of the present parameters, {name: (M, …)}."""
-        return _unflatten(self._flat.copy(), self._shapes)
+        return unflatten(self._flat.copy(), self._shapes)
 
     @property
     def state(self) -> dict[str, Array]:
@@ -100,58 +111,86 @@ class NumpyEngine:
         if self._kernel is not None:
             losses[busy] = self._kernel.loss(busy, rows[busy], self._flat)
             return losses
-        params = _unflatten(self._flat[busy], self._shapes)
+        params = unflatten(self._flat[busy], self._shapes)
         logits = predict(self._model, params, self._inputs.of(busy), rows[busy])
-        losses[busy] = self._loss(logits, *self._targets.batch(rows[busy]), self._targets.class_weights)[0]
+        aim = self._loss.aim(logits, *self._targets.batch(rows[busy]), self._targets.class_weights)
+        losses[busy] = self._loss.mean(logits, aim)
         return losses
 
     @EXPLODING
     def _train(self, models: Array, rows: Array, rate: Array, over_rows: Map) -> Array:
         """One epoch of `models` (m,) over their `rows` (m, steps, B); returns their mean losses (m,)."""
-        flat, state = self._flat[models], {name: value[models] for name, value in self._memory.items()}
-        params, rngs = _unflatten(flat, self._shapes), [self._rngs[m] for m in models]
-        tally = Tally(len(models))
-        for step in range(rows.shape[1]):
-            x, lengths = self._inputs.batch(models, rows[:, step])
-            y, mask = self._targets.batch(rows[:, step])
-            logits, backward = self._network(params, x, lengths, rngs, over_rows)
-            loss, dlogits = self._loss(logits, y, mask, self._targets.class_weights)
-            grads = _flatten(backward(dlogits))
-            alive = self.frozen[models] < 0
-            moves = tally.add(loss, mask, alive)
-            finite = optim.update(self._rule, flat, grads, state, moves, rate)
-            self.frozen[models[moves & ~finite]] = self._updates + step
-        self._flat[models] = flat
-        for name, value in state.items():
-            self._memory[name][models] = value
-        return tally.mean
+        place = np.ix_(models, self._order)
+        places = {name: models if value.ndim == 1 else place for name, value in self._memory.items()}
+        flat, memory = self._flat[place], {name: value[places[name]] for name, value in self._memory.items()}
+        parts = 1 if self._model.dropout else -(-rows.shape[2] // MICRO_BATCH)
+        rows = np.pad(rows, ((0, 0), (0, 0), (0, -rows.shape[2] % parts)), constant_values=-1).swapaxes(0, 1)
+        gradient = self._gradient(models, flat, parts, rows.shape[2] // parts, over_rows)
+        losses, scored = np.zeros((2, *rows.shape[:2]))
+        alive, ahead = np.full(len(models), True), max(1, AHEAD // (rows[0].size * self._inputs.x[0].size))
+        for start in range(0, len(rows), ahead):
+            span = slice(start, start + ahead)
+            batches, aim, logits, scored[span] = self._gather(models, rows[span], parts)
+            moving = (scored[span] > 0) & alive
+            for k, (pieces, moves) in enumerate(zip(batches, moving, strict=True)):
+                lost = optim.update(self._rule, flat, gradient(pieces), memory, moves, rate)
+                if lost:
+                    self.frozen[models[lost]] = self._updates + start + k
+                    alive[lost] = moving[k + 1 :, lost] = False
+            losses[span] = self._loss.mean(logits, aim)
+            scored[span] *= moving
+        self._flat[place] = flat
+        for name, value in memory.items():
+            self._memory[name][places[name]] = value
+        return mean_loss(losses, scored)
 
-    def _network(
-        self, params: Params, x: Array, lengths: Array | None, rngs: list[np.random.Generator], over_rows: Map
-    ) -> tuple[Array, Callable[[Array], Params]]:
-        """`network` in micro-batches, each forward and then each backward mapped by `over_rows`.
+    def _gather(self, models: Array, rows: Array, parts: int) -> tuple[Iterable[Pieces], Aim, Array, Array]:
+        """All that is read of the `rows` (steps, m, B), before any update.
+
+        Returns the batches step by step, in pieces; their aim; where the logits (steps, m, B, S, O) are to go; and how
+        many steps are scored (steps, m).
+        """
+        x, lengths = self._inputs.batch(models, rows)
+        y, mask = self._targets.batch(rows)
+        logits = np.empty((*rows.shape, *self._outputs), self._flat.dtype)
+        aim = self._loss.aim(logits, y, mask, self._targets.class_weights)
+        return _pieces(parts, x, lengths, logits, *aim[1:]), aim, logits, mask.sum(axis=(2, 3))
+
+    def _gradient(self, models: Array, flat: Array, parts: int, rows: int, over_rows: Map) -> Callable[[Pieces], Array]:
+        """The gradient of `flat` (m, P) from the pieces of a batch, each of so many `rows`, mapped by `over_rows`.
 
         The gradients are added in the order of the rows, so the bits are the same on any number of threads. Dropout
-        draws for the whole batch, which then goes through in one.
+        draws for the whole batch, which is then one piece.
         """
-        rows = x.shape[1]
-        size = rows if self._model.dropout else MICRO_BATCH
-        pieces = [slice(start, start + size) for start in range(0, rows, size)]
+        nets = [self._net(models, flat, rows) for _ in range(min(parts, len(os.sched_getaffinity(0))))]
+
+        def of(net: Net, x: Array, lengths: Array | None, place: Array, *aim: Any) -> Array:
+            logits, backward = net(x, lengths)
+            place[...] = logits
+            return backward(self._loss.gradient(logits, *aim))
 
         @EXPLODING  # which holds in one thread
-        def forward(piece: slice) -> tuple[Array, Callable[[Array], Params]]:
-            ends = None if lengths is None else lengths[:, piece]
-            return network(params, x[:, piece], self._model, lengths=ends, rng=rngs, truncate=self._truncate)
+        def on_a_free_net(piece: tuple[Any, ...]) -> Array:
+            net = nets.pop()
+            grads = of(net, *piece).copy()
+            nets.append(net)
+            return grads
 
-        if len(pieces) == 1:
-            return forward(pieces[0])
-        logits, backwards = zip(*over_rows(forward, pieces), strict=True)
+        if parts == 1:
+            return lambda pieces: of(nets[0], *pieces[0])
+        return lambda pieces: reduce(np.add, over_rows(on_a_free_net, pieces))
 
-        def backward(dlogits: Array) -> Params:
-            grads = over_rows(EXPLODING(lambda piece, back: back(dlogits[:, piece])), pieces, backwards)
-            return reduce(lambda total, own: {name: total[name] + own[name] for name in total}, grads)
+    def _net(self, models: Array, flat: Array, rows: int) -> Net:
+        """The net of so many `rows` whose parameters are `flat` (m, P)."""
+        if self._unrolled:
+            return unrolled(self._model, flat, self._blocks, (len(flat), rows, *self._inputs.x.shape[1:]))
+        params, rngs = unflatten(flat, self._shapes), [self._rngs[m] for m in models]
 
-        return np.concatenate(logits, axis=1), backward
+        def net(x: Array, lengths: Array | None) -> tuple[Array, Callable[[Array], Array]]:
+            logits, backward = network(params, x, self._model, lengths=lengths, rng=rngs, truncate=self._truncate)
+            return logits, lambda dlogits: flatten(backward(dlogits))
+
+        return net
 
 
 def predict(model: Model, params: Params, inputs: Inputs, rows: Array) -> Array:
@@ -184,17 +223,21 @@ def _chunks(models: Array) -> list[Array]:
 @contextmanager
 def _threads() -> Iterator[Map]:
     """A `map` on a thread a core, each with a BLAS of one thread."""
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with _libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         yield pool.map
 
 
-def _flatten(params: Params) -> Array:
-    """One row (P,) a model of all its arrays."""
-    return np.concatenate([value.reshape(len(value), -1) for value in params.values()], axis=1)
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()  # looks through all that is loaded, which takes as long as ten updates
 
 
-def _unflatten(flat: Array, shapes: dict[str, tuple[int, ...]]) -> Params:
-    """The named arrays (M, …) as views of `flat` (M, P)."""
-    ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])
-    pieces = np.split(flat, ends[:-1], axis=1)
-    return {name: piece.reshape(len(flat), *shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)}
+def _pieces(parts: int, *arrays: Array | None) -> Iterable[Pieces]:
+    """The batches of arrays (steps, m, B, …), step by step."""
+
+    def steps(array: Array | None, part: int) -> Iterable[Any]:
+        if array is None:
+            return repeat(None)
+        return array.reshape(*array.shape[:2], parts, -1, *array.shape[3:])[:, :, part]
+
+    return zip(*(zip(*(steps(array, part) for array in arrays), strict=False) for part in range(parts)), strict=True)

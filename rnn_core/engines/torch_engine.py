@@ -16,7 +16,7 @@ from torch.nn import functional
 from rnn_core import optim
 from rnn_core.arrays import Array, Params
 from rnn_core.config import Model, Training
-from rnn_core.engines import Inputs, Tally, Targets, rule_of
+from rnn_core.engines import Inputs, Targets, mean_loss, rule_of
 from rnn_core.errors import ConfigError
 from rnn_core.layers import dropout
 from rnn_core.losses import TEXTBOOK_EPSILON, LossName, check_fit
@@ -72,17 +72,17 @@ class TorchEngine:
 
     def train_epoch(self, rows: Array, rate: Array) -> Array:
         """Update on batches of `rows` (M, steps, B) at `rate` (M,); returns each model's mean training loss (M,)."""
-        tally = Tally(len(rows))
+        losses, scored = np.zeros((2, rows.shape[1], len(rows)))
         for step in range(rows.shape[1]):
             flat = self._flat.detach().requires_grad_()
             loss, mask = self._loss(flat, rows[:, step], self._rngs)
             (grads,) = torch.autograd.grad(loss.sum(), flat)
-            moves = tally.add(_array(loss), mask, self.frozen < 0)
+            losses[step], scored[step] = _array(loss), mask.sum(axis=(1, 2)) * (self.frozen < 0)
             with torch.no_grad():
-                finite = optim.update(self._rule, self._flat, grads, self._memory, moves, rate)
-            self.frozen[moves & ~finite] = self._updates + step
+                lost = optim.update(self._rule, self._flat, grads, self._memory, scored[step] > 0, rate)
+            self.frozen[lost] = self._updates + step
         self._updates += rows.shape[1]
-        return tally.mean
+        return mean_loss(losses, scored)
 
     def loss(self, rows: Array) -> Array:
         """Mean loss of each model (M,) over `rows` (M, v)."""
