@@ -136,8 +136,8 @@ def learn(config: Retrain, prices: Prices, run_id: str, laps: Laps, *, only: Seq
     fit = train(config.model, config.training, windows, folds, watched=only is None)
     laps.end("train")
     trials = tracking.trials(config, prices.source, *test_period(windows, folds))
-    result, images = evaluate_and_plot(fit, windows, folds, config.evaluation, trials, config.ticker, only)
-    laps.end("evaluate and plot")
+    result, images = evaluate_and_plot(fit, windows, folds, config.evaluation, trials, config.ticker, laps, only)
+    laps.end("plot")
     forecast = call(fit.live, windows.x[[windows.live]])
     version = registry.register(run_id, config, prices, fit)
     laps.end("register")
@@ -155,7 +155,7 @@ def learn(config: Retrain, prices: Prices, run_id: str, laps: Laps, *, only: Seq
         )
     links = tracking.page(run_id), tracking.address(run_id)
     summary = summarise(prices, fit, result, forecast, laps.seconds, version, judgement, run_id, *links)
-    tracking.describe(run_id, summary.markdown())
+    tracking.describe(run_id, summary.markdown(), laps.seconds)
     return summary
 
 

@@ -98,7 +98,7 @@ def study(
         tracking.log_study(run_id, trained, finding)
     seconds = {variant: one.seconds for variant, one in trained.items()}
     outcome = Outcome(config.name, finding, seconds, run_id, tracking.address(run_id))
-    tracking.describe(run_id, outcome.markdown())
+    tracking.describe(run_id, outcome.markdown(), {})
     create_markdown_artifact(outcome.markdown(), key=f"study-{config.name}")
     return outcome
 

@@ -17,6 +17,7 @@ from prefect.tasks import Task, exponential_backoff
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from flows.summary import Laps
 from rnn_core import plots, sources
 from rnn_core.arrays import Array, Params
 from rnn_core.config import Evaluation as EvaluationConfig
@@ -94,11 +95,16 @@ def evaluate_and_plot(
     settings: EvaluationConfig,
     trials: int,
     title: str,
+    laps: Laps,
     only: Sequence[str] | None = None,
 ) -> tuple[Evaluation, dict[str, bytes]]:
-    """Score and judge the out-of-sample calls of every fold, and draw the figures, or `only` those named, as PNG."""
+    """Score and judge the out-of-sample calls of every fold, and draw the figures, or `only` those named, as PNG.
+
+    A lap of `laps` ends in between.
+    """
     logits = out_of_sample(fit, windows, folds)
     evaluation = evaluate(windows, folds, logits, settings, shrinkage=fit.training.shrinkage, trials=trials)
+    laps.end("evaluate")
     explanation = explain(fit, windows, folds.test.repeat(fit.training.seeds, axis=0))
     with DRAWING:
         figures = plots.figures(fit, evaluation, explanation, windows.features, title, only)

@@ -328,9 +328,10 @@ def log_standings(
     log(run_id, metrics=metrics, tags={"alarms": "; ".join(alarms) or "none"}, files=pages)
 
 
-def describe(run_id: str, markdown: str) -> None:
-    """Put the text at the head of the run's page."""
-    log(run_id, tags={"mlflow.note.content": markdown})
+def describe(run_id: str, markdown: str, seconds: Mapping[str, float]) -> None:
+    """Put the text at the head of the run's page, and log what each step took."""
+    metrics = {f"seconds/{step}": elapsed for step, elapsed in seconds.items()}
+    log(run_id, metrics=metrics, tags={"mlflow.note.content": markdown})
 
 
 def page(run_id: str) -> str:

@@ -70,9 +70,8 @@ def start(*command: str, environment: dict[str, str], cwd: Path, log: Path) -> "
 
 def run(*command: str, environment: dict[str, str], cwd: Path, **options: Any) -> "subprocess.CompletedProcess[str]":
     """Run a program to its end in `cwd`."""
-    return subprocess.run(
-        command, env=environment | {"PWD": str(cwd)}, cwd=cwd, capture_output=True, text=True, timeout=300, **options
-    )
+    options = {"capture_output": True, "text": True, "timeout": 300} | options
+    return subprocess.run(command, env=environment | {"PWD": str(cwd)}, cwd=cwd, **options)
 
 
 def wait_for(condition: Callable[[], T], what: str, seconds: float = 180) -> T:

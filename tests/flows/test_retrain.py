@@ -106,7 +106,7 @@ def test_the_summary_puts_the_accuracy_beside_the_majority_class(summary: Summar
     assert rows["accuracy"].startswith(f"{run.data.metrics['test/accuracy']:.1%}")
     assert rows["  always the majority class"] == f"{run.data.metrics['baseline/majority_accuracy']:.1%}"
     assert rows["prices"] == "file, column 'Adj Close', 3270 sessions to 2013-03-01"
-    for step in ("fetch", "windows", "train", "evaluate and plot", "record"):
+    for step in ("fetch", "windows", "train", "evaluate", "plot", "register", "record", "promote"):
         assert step in rows["seconds"]
     assert "mlflow ui --port 5000 --backend-store-uri sqlite:///" in summary.address
     assert summary.run_id in summary.address
