@@ -6,9 +6,9 @@ from prefect.events import emit_event
 
 from flows import registry, tracking
 from rnn_core.config import Retrain
-from rnn_core.ledger import Ledger
+from rnn_core.ledger import Decision, Ledger
 from rnn_core.problems import prices_needed
-from rnn_core.promotion import Judgement, judge
+from rnn_core.promotion import Candidate, Judgement, judge
 from rnn_core.sources import Prices
 from rnn_core.training import Fit
 
@@ -26,6 +26,7 @@ def promote(
     challenger = registry.candidate(model_version, tracking.client().get_run(run_id))
     with Ledger.open() as ledger, ledger.deciding(config.ticker) as decision:
         champion = registry.champion(config.ticker)
+        catch_up(decision, champion, config.time)
         judgement = judge(config.promotion, challenger, champion, unusable=len(live.lost), served=served)
         if judgement.promoted:
             decision.promote(model_version, reason=judgement.reason, run_id=run_id, at=config.time)
@@ -44,10 +45,17 @@ def roll_back(ticker: str, at: datetime) -> int:
         ChampionMissing: it was deleted.
     """
     with Ledger.open() as ledger, ledger.deciding(ticker) as decision:
+        catch_up(decision, registry.champion(ticker), at)
         earlier = decision.roll_back(reason="asked for", at=at)
         registry.crown(ticker, earlier)
     announce("rollback", ticker, f"version {earlier} is the champion again")
     return earlier
+
+
+def catch_up(decision: Decision, champion: Candidate | None, at: datetime) -> None:
+    """Write down a champion that the ledger does not know: made by hand, or by a run that was killed just then."""
+    if champion is not None and decision.champions[-1:] != [champion.version]:
+        decision.promote(champion.version, reason="found as the champion", run_id=champion.run_id, at=at)
 
 
 def announce(what: str, ticker: str, text: str) -> None:

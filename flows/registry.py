@@ -9,6 +9,7 @@ from datetime import date
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
+from threading import Lock
 
 import mlflow
 import pandas as pd
@@ -32,6 +33,7 @@ from rnn_core.training import Fit
 
 PREFIX = "direction-"
 CHAMPION, CHALLENGER = "champion", "challenger"
+LOADING = Lock()
 SERVED_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "threadpoolctl")
 NOT_SERVED = shutil.ignore_patterns("__pycache__", "*.so", "*.c", "migrations", "studies", "*.html")
 
@@ -172,7 +174,7 @@ def call(ticker: str, model_version: int, frame: pd.DataFrame) -> tuple[float, f
         ChampionMissing: the version or its files were deleted.
     """
     try:
-        with _sys_path_kept():
+        with _loading():
             model = mlflow.pyfunc.load_model(f"models:/{PREFIX}{ticker}/{model_version}")
     except (MlflowException, OSError) as error:
         raise _missing(ticker, f"version {model_version} cannot be loaded") from error
@@ -216,10 +218,14 @@ def _missing(ticker: str, what: str) -> ChampionMissing:
 
 
 @contextmanager
-def _sys_path_kept() -> Iterator[None]:
-    """MLflow puts the code of every model that it loads before all else, and leaves it there."""
-    before = list(sys.path)
-    try:
-        yield
-    finally:
-        sys.path[:] = before
+def _loading() -> Iterator[None]:
+    """Loads one model at a time, and takes its code from `sys.path` again, where MLflow leaves it before all else.
+
+    MLflow hands a model that it loads over in a variable of the whole process.
+    """
+    with LOADING:
+        before = list(sys.path)
+        try:
+            yield
+        finally:
+            sys.path[:] = before

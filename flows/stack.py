@@ -14,6 +14,7 @@ from urllib.request import ProxyHandler, build_opener
 from rich.console import Console
 
 from flows import tracking
+from flows.tasks import AT_ONCE, YAHOO
 from rnn_core.errors import TrackingError
 
 HOST = "127.0.0.1"
@@ -32,6 +33,12 @@ class Stack(dict[str, subprocess.Popen[bytes]]):
         """Start a Python program out of reach of the terminal's Ctrl-C: `stop` decides who ends first."""
         with (LOGS / f"{name}.log").open("wb") as log:
             self[name] = subprocess.Popen([sys.executable, "-m", *command], stdout=log, stderr=log, process_group=0)
+
+    def run(self, name: str, *command: str, may_fail: bool = False) -> None:
+        """Run a Python program to its end; exit 1 when it fails, unless it may."""
+        self.start(name, *command)
+        self.wait_until(lambda: self[name].poll() is not None if may_fail else self[name].poll() == 0)
+        del self[name]
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait for `condition`; exit 1 when a program ends before."""
@@ -65,11 +72,10 @@ def up(stack: Stack, prefect: int, mlflow: int | None) -> None:
         options = ("--host", HOST, "--port", str(mlflow), "--workers", "1")
         stack.start("mlflow", "mlflow", "server", "--backend-store-uri", tracking.uri(), *options)
     stack.wait_until(lambda: answer(prefect, "/api/health") != "")
+    stack.run("limit", "prefect", "gcl", "create", YAHOO, "--limit", str(AT_ONCE), may_fail=True)  # it may be there
     stack.start("worker", "prefect", "worker", "start", "--pool", "rnn", "--type", "process", "--name", "stack")
     stack.wait_until(lambda: '"READY"' in answer(prefect, "/api/work_pools/rnn"))  # the worker makes the pool
-    stack.start("deploy", "prefect", "--no-prompt", "deploy", "--all")
-    stack.wait_until(lambda: stack["deploy"].poll() == 0)
-    del stack["deploy"]
+    stack.run("deploy", "prefect", "--no-prompt", "deploy", "--all")
     stack.wait_until(lambda: mlflow is None or answer(mlflow, "/health") != "")
     SAY(f"Prefect  http://{HOST}:{prefect}\nMLflow   {f'http://{HOST}:{mlflow}' if mlflow else tracking.uri()}\n")
     SAY(f"A run when you want one, in another terminal:\n\n  export PREFECT_API_URL={os.environ['PREFECT_API_URL']}")

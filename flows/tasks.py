@@ -32,7 +32,7 @@ from rnn_core.studies import LESSONS
 from rnn_core.studies.lesson import Finding, Trained, Variants
 from rnn_core.training import Fit, fit, out_of_sample
 
-YAHOO = "yahoo"  # the global concurrency limit that requests to Yahoo keep to, where it is set
+YAHOO, AT_ONCE = "yahoo", 2  # the global concurrency limit on requests to Yahoo, kept to where it is set, and its size
 DRAWING = Lock()  # Matplotlib has one set of settings for all threads
 IN_MEMORY: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}  # Prefect would hash and pickle arrays
 

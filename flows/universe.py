@@ -22,7 +22,7 @@ from flows.promotion import announce
 from flows.retrain import close_tracked_run, idle, learn, prices_or_fallback, tags
 from flows.standing import standing
 from flows.summary import Laps
-from flows.tasks import IN_MEMORY, fetch_prices, progress
+from flows.tasks import AT_ONCE, IN_MEMORY, fetch_prices, progress
 from flows.tickers import Outcomes
 from rnn_core import pages, sources
 from rnn_core.config import (
@@ -45,7 +45,6 @@ from rnn_core.pages import Standing
 from rnn_core.sources import Prices, exchange_for
 from rnn_core.store import stored_tickers
 
-AT_ONCE = 2  # requests to Yahoo; over all flows and machines, where the limit that `fetch_prices` keeps to is set
 CONNECT_SECONDS = 10  # to a Dask scheduler
 FIGURES = ("loss.png", "equity.png")  # of each ticker: eight figures take longer than its training
 
@@ -118,7 +117,7 @@ def retrain_universe(
     outcomes.failed |= known.failed
     workers, subject = task_runner(config.runner), f"{len(todo)} tickers"
     with tracking.run("retrain-universe", subject, config, {"tickers": str(len(todo))}, str(this_run.id)) as run_id:
-        with workers, progress(len(todo), "tickers") as advance, Ledger.open() as ledger:
+        with workers, progress(len(todo) + len(known.failed), "tickers") as advance, Ledger.open() as ledger:
             for start in range(0, len(todo), config.chunk):
                 prices = _prices(todo[start : start + config.chunk])
                 outcomes.failed |= prices.failed
@@ -179,7 +178,6 @@ def retrain_one(config: Retrain, prices: Prices, parent: str, flow_run_id: str) 
     finished = tracking.first(f"{mine} and attributes.status = 'FINISHED'", ["retrain-universe"])
     if finished is not None:
         return finished
-    tracking.close_runs(mine, "KILLED")
     child = tags(config) | {"mlflow.parentRunId": parent}
     with tracking.run("retrain-universe", config.ticker, config, child, flow_run_id) as run_id:
         learn(config, prices, run_id, Laps(), only=FIGURES)

@@ -69,6 +69,7 @@ def test_everything_comes_up_and_goes_down_with_it(copy: Copy) -> None:
     assert {deployment["name"] for deployment in deployments} >= {"daily", "adhoc"}
     [worker] = httpx.post(f"{api}/work_pools/rnn/workers/filter", json={}, timeout=60).json()
     assert worker["status"] == "ONLINE"
+    assert httpx.get(f"{api}/v2/concurrency_limits/yahoo", timeout=60).json()["limit"] == 2
 
     assert len(copy.programs()) >= 3
     stack.send_signal(signal.SIGTERM)

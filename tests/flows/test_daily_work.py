@@ -224,6 +224,18 @@ def test_a_promotion_that_fails_half_way_leaves_everything_as_it_was(
     assert "champion" not in aliases(store, "HALF")
 
 
+def test_a_champion_that_was_made_by_hand_is_written_down_before_the_next(store: MlflowClient, ledger: Ledger) -> None:
+    for evening, skill in ((WEDNESDAY, False), (FRIDAY, True), (MONDAY, False)):
+        promotion = Promotion(allow_synthetic=True, require_skill=skill)
+        retrain(ticker="HAND", now=evening, **(SMALL | {"promotion": promotion}))
+        if skill:
+            assert aliases(store, "HAND")["champion"] == 1
+            store.set_registered_model_alias("direction-HAND", "champion", "2")
+    assert ledger.champions("HAND") == [1, 2, 3]
+    assert "found as the champion" in list(ledger.promotions("HAND")["reason"])
+    assert roll_back("HAND", MONDAY) == 2
+
+
 def test_synthetic_prices_make_no_champion_unless_allowed(store: MlflowClient) -> None:
     retrain(ticker="UNREAL", now=WEDNESDAY, **(SMALL | {"promotion": Promotion()}))
     assert aliases(store, "UNREAL") == {"challenger": 1}

@@ -1,0 +1,386 @@
+"""The flow `retrain-universe`: many tickers on threads, processes and a Dask cluster; some fail, workers die."""
+
+import inspect
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import httpx
+import mlflow
+import numpy as np
+import pytest
+from distributed import Client
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.settings import PREFECT_API_URL
+
+from flows import command_line
+from flows.tasks import AT_ONCE, YAHOO
+from flows.tickers import Outcomes
+from flows.universe import listed, main, retrain_one, retrain_universe
+from rnn_core.config import Evaluation, Model, Promotion, Retrain, RetrainUniverse, Runner, Synthetic, Training, Yahoo
+from rnn_core.errors import RnnflowError, TrackingError
+from rnn_core.exchanges import sessions
+from rnn_core.ledger import Ledger
+from rnn_core.sources import load
+from tests.processes import end, free_port, isolated, start, wait_for
+from tests.yahoo_server import UNKNOWN_TICKER, Answer, YahooServer, sample_frame, serving
+
+NOW = datetime(2021, 6, 2, 22, tzinfo=UTC)
+SESSIONS = sessions("XNYS", date(2019, 1, 2), NOW.date() + timedelta(days=1))
+SMALL: dict[str, Any] = {
+    "model": Model(hidden_size=2),
+    "training": Training(epochs=1, seeds=1),
+    "evaluation": Evaluation(train_days=250, valid_days=50, test_days=100),
+    "promotion": Promotion(allow_synthetic=True),
+}
+RECIPE = {"source": Synthetic(days=500), "now": NOW, **SMALL}
+OPTIONS = (
+    "--source.kind synthetic --source.days 500 --model.hidden_size 2 --training.epochs 1 --training.seeds 1 "
+    "--evaluation.train_days 250 --evaluation.valid_days 50 --evaluation.test_days 100 "
+    "--promotion.allow_synthetic --now 2021-06-02T22:00:00Z"
+)
+TICKERS = ("AAA", "BBB", "CCC", "DDD")
+
+Left = tuple[dict[str, float], str, dict[str, "np.ndarray[Any, Any]"]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("universe")
+
+
+@pytest.fixture(scope="module")
+def environment(folder: Path, runs_folder: Path) -> dict[str, str]:
+    """Of other processes that share MLflow's store, the ledger and Prefect's server with the tests of this module."""
+    return isolated(
+        folder,
+        MLFLOW_TRACKING_URI=f"sqlite:///{runs_folder}/mlflow.db",
+        LEDGER_URL=f"sqlite:///{folder}/ledger.db",
+        PREFECT_API_URL=str(PREFECT_API_URL.value()),
+    )
+
+
+@pytest.fixture(autouse=True)
+def _one_ledger(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEDGER_URL", environment["LEDGER_URL"])
+
+
+@pytest.fixture(scope="module")
+def on_threads(environment: dict[str, str], folder: Path) -> dict[str, Left]:
+    """What threads leave behind of each ticker."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name in ("MLFLOW_TRACKING_URI", "LEDGER_URL"):
+            patch.setenv(name, environment[name])
+        outcomes = retrain_universe(tickers=TICKERS, chunk=3, **RECIPE)
+        assert isinstance(outcomes, Outcomes)
+        assert not outcomes.failed
+        assert {one.champion.version for one in outcomes.values() if one.champion} == {1}
+        return left_behind(TICKERS)
+
+
+class Cluster:
+    """A Dask scheduler on this machine, and the workers it is given."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        port = str(free_port())
+        self.folder, self.environment, self.address = folder, environment, f"tcp://127.0.0.1:{port}"
+        self.workers = 0
+        self.start("scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard")
+
+    def start(self, what: str, *options: str) -> None:
+        log = self.folder / f"{what}-{self.workers}.log"
+        command = (sys.executable, "-m", f"distributed.cli.dask_{what}", *options)
+        start(*command, environment=self.environment, cwd=self.folder, log=log)
+
+    def add_worker(self, dies_at: str | None = None) -> None:
+        """Add a worker; `dies_at` names a function: where it is to be called, the worker is killed instead."""
+        preload = "import flows.universe\n"
+        if dies_at:
+            module, _, function = dies_at.rpartition(".")
+            kill = "lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)"
+            preload += f"import os, signal\nimport {module} as module\nmodule.{function} = {kill}\n"
+        self.workers += 1
+        file = self.folder / f"preload_{self.workers}.py"
+        file.write_text(preload)
+        options = ("--no-nanny", "--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1", "--preload", str(file))
+        self.start("worker", self.address, *options)
+
+    def wait(self) -> None:
+        """Wait until every worker has come."""
+        with Client(self.address, timeout=60, set_as_default=False) as client:
+            client.wait_for_workers(self.workers, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def cluster(folder: Path, environment: dict[str, str]) -> Iterator[Cluster]:
+    try:
+        cluster = Cluster(folder, environment)
+        cluster.add_worker()
+        cluster.add_worker()
+        yield cluster
+    finally:
+        end(folder)
+
+
+@dataclass
+class Market(YahooServer):
+    """Yahoo that does not know the ticker NOPE, and counts how many requests it has at once."""
+
+    at_once: int = 0
+    most_at_once: int = 0
+    lock: Any = field(default_factory=Lock)
+
+    def answer(self, path: str, query: dict[str, str]) -> Answer:
+        with self.lock:
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            return super().answer(path, query)
+        finally:
+            with self.lock:
+                self.at_once -= 1
+
+    def chart(self, ticker: str, query: dict[str, str]) -> Answer:
+        return UNKNOWN_TICKER if ticker == "NOPE" else super().chart(ticker, query)
+
+
+def children(ticker: str) -> list[Run]:
+    """The runs of a ticker, latest first."""
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name("retrain-universe")
+    if experiment is None:
+        return []
+    return list(client.search_runs([experiment.experiment_id], f"tags.ticker = '{ticker}'"))
+
+
+def statuses(ticker: str) -> list[str]:
+    return sorted(run.info.status for run in children(ticker))
+
+
+def parent_of(ticker: str) -> Run:
+    return MlflowClient().get_run(children(ticker)[0].data.tags["mlflow.parentRunId"])
+
+
+def left_behind(tickers: tuple[str, ...]) -> dict[str, Left]:
+    """Scores, calls and arrays of the model that the latest run of each ticker has left."""
+    found = {}
+    for ticker in tickers:
+        run = children(ticker)[0]
+        calls = mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/calls.csv")
+        model = mlflow.artifacts.download_artifacts(f"models:/direction-{ticker}/{run.data.tags['model.version']}")
+        with np.load(Path(model, "artifacts", "arrays.npz")) as arrays:
+            scores = {name: value for name, value in run.data.metrics.items() if not name.startswith("seconds/")}
+            found[ticker] = (scores, calls, dict(arrays))
+    return found
+
+
+def assert_same(ours: dict[str, Left], theirs: dict[str, Left]) -> None:
+    for ticker, (scores, calls, arrays) in theirs.items():
+        assert ours[ticker][:2] == (scores, calls)
+        assert ours[ticker][2].keys() == arrays.keys()
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(ours[ticker][2][name], array, strict=True)
+
+
+def test_every_ticker_is_a_child_of_one_run_and_has_a_champion(on_threads: dict[str, Left]) -> None:
+    assert all(statuses(ticker) == ["FINISHED"] for ticker in TICKERS)
+    parent = parent_of("AAA")
+    assert {children(ticker)[0].data.tags["mlflow.parentRunId"] for ticker in TICKERS} == {parent.info.run_id}
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics == {"tickers/done": 4, "tickers/failed": 0}
+    page = mlflow.artifacts.load_text(f"runs:/{parent.info.run_id}/universe.html")
+    assert all(ticker in page for ticker in TICKERS)
+    assert len({calls for _, calls, _ in on_threads.values()}) == 4, "each ticker has prices of its own"
+
+
+def test_processes_give_the_bits_that_threads_give(on_threads: dict[str, Left]) -> None:
+    retrain_universe(tickers=TICKERS, runner=Runner(kind="processes", workers=2), again=True, **RECIPE)
+    assert all(statuses(ticker) == ["FINISHED"] * 2 for ticker in TICKERS)
+    assert_same(left_behind(TICKERS), on_threads)
+
+
+def test_a_dask_cluster_gives_the_bits_that_threads_give(on_threads: dict[str, Left], cluster: Cluster) -> None:
+    before = len(children("AAA"))
+    cluster.wait()
+    retrain_universe(tickers=TICKERS, runner=Runner(kind="dask", address=cluster.address), again=True, **RECIPE)
+    assert all(statuses(ticker) == ["FINISHED"] * (before + 1) for ticker in TICKERS)
+    assert_same(left_behind(TICKERS), on_threads)
+
+
+def test_a_retraining_that_is_asked_for_twice_is_done_once(on_threads: dict[str, Left]) -> None:
+    config = Retrain(ticker="AAA", **RECIPE)
+    prices = load(config.source, "AAA", NOW)
+    before = [run.info.run_id for run in children("AAA")]
+    assert retrain_one(config, prices, parent_of("AAA").info.run_id, "") == before[0]
+    with pytest.raises(TrackingError, match="does not know the run elsewhere; start workers in the folder of the flow"):
+        retrain_one(config, prices, "elsewhere", "")
+    assert [run.info.run_id for run in children("AAA")] == before
+
+
+def test_tickers_of_workers_that_die_are_done_once_by_others(cluster: Cluster) -> None:
+    tickers = tuple(f"DIES{number}" for number in range(6))
+    cluster.add_worker(dies_at="flows.retrain.train")
+    cluster.add_worker(dies_at="flows.tracking.describe")  # the very end: its model is champion already
+    cluster.wait()
+    outcomes = retrain_universe(tickers=tickers, runner=Runner(kind="dask", address=cluster.address), **RECIPE)
+    assert isinstance(outcomes, Outcomes)
+    assert outcomes.keys() == set(tickers)
+    ended = sorted(map(statuses, tickers))
+    assert ended == [["FINISHED"]] * 4 + [["FINISHED", "KILLED"]] * 2, "two died in the middle of a ticker"
+    with Ledger.open() as ledger:
+        for ticker, found in outcomes.items():
+            assert found.champion is not None
+            assert ledger.champions(ticker) == [found.champion.version]
+
+
+def test_a_flow_that_was_killed_goes_on_with_what_it_had_not_done(environment: dict[str, str], folder: Path) -> None:
+    tickers = tuple(f"NEXT{number}" for number in range(5))
+    Path("universe.txt").write_text("\n".join(["# a comment", "", *tickers]))
+    command = (sys.executable, "-m", "flows.universe", "--file", "universe.txt", "--runner.workers", "1")
+    log = folder / "killed.log"
+    killed = start(*command, *OPTIONS.split(), environment=environment, cwd=Path.cwd(), log=log)
+    try:
+        wait_for(lambda: "FINISHED" in statuses("NEXT1"), "the second ticker")
+    finally:
+        os.killpg(killed.pid, signal.SIGKILL)
+        killed.wait()
+    done = {ticker for ticker in tickers if "FINISHED" in statuses(ticker)}
+    assert done < set(tickers)
+    outcomes = retrain_universe(file=Path("universe.txt"), **RECIPE)
+    assert isinstance(outcomes, Outcomes)
+    assert outcomes.keys() == set(tickers) - done
+    assert all(statuses(ticker).count("FINISHED") == 1 for ticker in tickers)
+    assert retrain_universe(file=Path("universe.txt"), **RECIPE) is None, "nothing is left to do"
+
+
+def test_a_ticker_that_fails_is_listed_with_its_reason_and_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Yahoo(start=date(2019, 1, 2), fallback="none")
+    with serving(monkeypatch, Market(sample_frame(SESSIONS))):
+        parameters = {"tickers": ("GOOD1", "NOPE", "ODD.QQ", "GOOD2"), "source": source, "now": NOW, **SMALL}
+        state, later = (retrain_universe(return_state=True, **parameters) for _ in range(2))
+    assert state.is_completed()
+    assert later.is_completed(), "the others had been done before"
+    assert (later.result(), later.result().failed.keys()) == ({}, {"NOPE", "ODD.QQ"})
+    outcomes = state.result()
+    assert outcomes.keys() == {"GOOD1", "GOOD2"}
+    failed = outcomes.failed
+    assert failed.keys() == {"NOPE", "ODD.QQ"}
+    assert "PricesUnavailable: Yahoo gives no prices of NOPE" in failed["NOPE"]
+    assert "'ODD.QQ' has no known exchange suffix" in failed["ODD.QQ"]
+    run_id = parent_of("GOOD1").info.run_id
+    assert json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/failed.json")) == failed
+    assert "no known exchange suffix" in mlflow.artifacts.load_text(f"runs:/{run_id}/universe.html")
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["universe"])))
+    assert "no known exchange suffix" in str(max(found, key=lambda one: str(one.created)).data)
+    wait_for(lambda: [text for text in events("rnnflow.failure") if "ODD.QQ" in text], "the event", seconds=30)
+
+
+def events(name: str) -> list[str]:
+    answer = httpx.post(f"{PREFECT_API_URL.value()}/events/filter", json={"filter": {"event": {"name": [name]}}})
+    return [event["payload"]["text"] for event in answer.raise_for_status().json()["events"]]
+
+
+def test_the_run_fails_in_one_line_if_every_ticker_does() -> None:
+    Path("universe.txt").write_text("A/B\nODD.QQ\n")
+    said = "^all 2 tickers failed, the first of them A/B: ConfigError: not a ticker: 'A/B'; letters, .*$"
+    with pytest.raises(RnnflowError, match=said):
+        retrain_universe(file=Path("universe.txt"), source=Yahoo(), **SMALL)
+
+
+def test_yahoo_is_asked_once_a_ticker_and_by_few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.universe.learn", lambda *_, **__: None)  # what is asked for is all that matters
+    parameters = {"source": Yahoo(start=date(2019, 1, 2), fallback="none"), **SMALL}
+    tickers = tuple(f"YAHOO{number:02}" for number in range(12))
+    market = Market(sample_frame(SESSIONS), delay=0.3)
+    with serving(monkeypatch, market):
+        retrain_universe(tickers=tickers, now=NOW, **parameters)
+        assert market.most_at_once == AT_ONCE
+        assert market.first_days() == ["2019-01-02"] * 12
+        market.requests.clear()
+        retrain_universe(tickers=tickers[:3], now=NOW + timedelta(days=1), **parameters)
+        assert market.first_days() == ["2021-05-26"] * 3, "a few sessions are asked for again, and no more"
+    assert listed(RetrainUniverse()) == list(tickers), "where none are named, those that are stored"
+
+
+def test_whoever_asks_yahoo_keeps_to_the_global_limit_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    market = Market(sample_frame(SESSIONS), delay=0.3)
+    parameters = {"source": Yahoo(start=date(2019, 1, 2), fallback="none"), **SMALL}
+    monkeypatch.setattr("flows.universe.learn", lambda *_, **__: None)
+    with get_client(sync_client=True) as client, serving(monkeypatch, market):
+        client.upsert_global_concurrency_limit_by_name(YAHOO, 1)
+        try:
+            retrain_universe(tickers=tuple(f"LIMIT{number}" for number in range(5)), now=NOW, **parameters)
+        finally:
+            client.delete_global_concurrency_limit_by_name(YAHOO)
+    assert len(market.first_days()) == 5
+    assert market.most_at_once == 1
+
+
+BAD: dict[str, tuple[list[str], int, str]] = {
+    "a Dask scheduler that is not there": (
+        ["--tickers", "A", "--runner.kind", "dask", "--runner.address", "tcp://127.0.0.1:9"],
+        1,
+        "runner.address tcp://127.0.0.1:9: no Dask scheduler answers there",
+    ),
+    "an address that is none": (
+        ["--tickers", "A", "--runner.kind", "dask", "--runner.address", "x://y"],
+        1,
+        "runner.address x://y",
+    ),
+    "Dask without an address": (["--tickers", "A", "--runner.kind", "dask"], 2, "address"),
+    "an empty file": (["--file", "empty.txt"], 1, "file empty.txt names no ticker; write one a line"),
+    "a file that is absent": (["--file", "absent.txt"], 1, "file absent.txt cannot be read"),
+    "a ticker twice in the list": (["--tickers", "A,B,A"], 2, "tickers name A more than once"),
+    "a ticker twice in the file": (["--file", "twice.txt"], 1, "file twice.txt names A more than once"),
+    "tickers and a file": (["--tickers", "A", "--file", "twice.txt"], 2, "tickers and file both"),
+    "no stored prices": ([], 1, "no prices are stored in data/prices; name tickers, or a file of them"),
+}
+
+
+@pytest.mark.parametrize(("options", "code", "named"), BAD.values(), ids=BAD)
+def test_bad_input_is_one_line_and_soon(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], options: list[str], code: int, named: str
+) -> None:
+    Path("empty.txt").write_text("# nothing yet\n")
+    Path("twice.txt").write_text("A\nB\nA\n")
+    monkeypatch.setattr(sys, "argv", ["flows.universe", *options, *OPTIONS.split()])
+    before = time.monotonic()
+    with pytest.raises(SystemExit) as exit_:
+        command_line.run(RetrainUniverse, main)
+    errors = capfd.readouterr().err
+    assert time.monotonic() - before < 30
+    assert exit_.value.code == code
+    assert "Traceback" not in errors
+    said = [line for line in errors.splitlines() if "error: " in line]
+    assert len(said) == 1
+    assert named in said[0]
+
+
+def test_the_options_reach_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "--tickers A,B --chunk 7 --runner.kind dask --runner.address tcp://127.0.0.1:8786 --again"
+    monkeypatch.setattr(sys, "argv", ["flows.universe", *line.split(), *OPTIONS.split()])
+    heard: list[RetrainUniverse] = []
+    command_line.run(RetrainUniverse, heard.append)
+    runner = Runner(kind="dask", address="tcp://127.0.0.1:8786")
+    assert heard == [RetrainUniverse(tickers=("A", "B"), chunk=7, runner=runner, again=True, **RECIPE)]
+
+
+def test_the_flow_says_what_the_configuration_says() -> None:
+    properties = retrain_universe.parameters.model_dump()["properties"]
+    described = {name: field.description for name, field in RetrainUniverse.model_fields.items()}
+    assert {name: one["description"] for name, one in properties.items()} == described
+    signature = inspect.signature(retrain_universe.fn).parameters
+    assert RetrainUniverse(**{name: one.default for name, one in signature.items()}) == RetrainUniverse()
