@@ -46,7 +46,7 @@ from rnn_core.sources import Prices, exchange_for
 from rnn_core.store import stored_tickers
 
 CONNECT_SECONDS = 10  # to a Dask scheduler
-FIGURES = ("loss.png", "equity.png")  # of each ticker: eight figures take longer than its training
+FIGURES = ("folds.png",)  # of each ticker: all eight take longer than its training
 
 
 @flow(
