@@ -51,6 +51,8 @@ def forecast(
     """
     config = Config(ticker=ticker, source=source, session=session, scheduled=scheduled, now=now or datetime.now(UTC))
     tickers = [config.ticker] if config.ticker else registry.with_champion()
+    if not tickers and config.scheduled:
+        return idle("no ticker has a champion yet")
     if not tickers:
         raise ChampionMissing("no ticker has a champion; retrain one: python -m flows.retrain --ticker MSFT")
     subject, tags = config.ticker or f"{len(tickers)} tickers", {"ticker": config.ticker or "all"}

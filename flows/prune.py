@@ -2,8 +2,11 @@
 
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from prefect import flow, get_run_logger
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import ObjectNotFound
 
 from flows import command_line, registry, tracking
 from rnn_core.config import Prune
@@ -16,8 +19,9 @@ FLOWS = ("retrain", "retrain-universe", "forecast", "score", "study")
 def prune(days: int = 90, keep: int = 10, now: datetime | None = None) -> dict[str, int]:
     """Delete files of old runs; parameters, metrics and tags stay, and so does every model that is still of use.
 
-    A run is left alone if its model has an alias or is named in the ledger, and while it is running. Pruning again
-    goes on where it was interrupted.
+    Runs are closed first that are RUNNING though nobody works on them any more, such as those of a machine that was
+    lost. A run is left alone if its model has an alias or is named in the ledger, and while it is running. Pruning
+    again goes on where it was interrupted.
 
     Args:
         days: Keep the files of runs that are younger than this
@@ -31,6 +35,10 @@ def prune(days: int = 90, keep: int = 10, now: datetime | None = None) -> dict[s
     before = int((config.time - timedelta(days=config.days)).timestamp() * 1000)
     seen, counts = defaultdict[tuple[str, str], int](int), {"pruned": 0, "of use": 0, "kept": 0}
     of_use = dict[str, set[int]]()
+    with get_client(sync_client=True) as prefect:
+        for run in tracking.search("attributes.status = 'RUNNING'", FLOWS):
+            if run.info.start_time < before or _has_ended(prefect, run.data.tags["prefect.flow_run_id"]):
+                tracking.client().set_terminated(run.info.run_id, "FAILED")
     with Ledger.open() as ledger:
         for run in tracking.search("", FLOWS):
             if "pruned" in run.data.tags:
@@ -53,6 +61,15 @@ def prune(days: int = 90, keep: int = 10, now: datetime | None = None) -> dict[s
             counts["pruned"] += 1
     get_run_logger().info("runs: %s", ", ".join(f"{count} {what}" for what, count in counts.items()))
     return counts
+
+
+def _has_ended(prefect: SyncPrefectClient, flow_run_id: str) -> bool:
+    """Whether a flow run has ended; one that this server does not know may be another's, and be at work."""
+    try:
+        state = prefect.read_flow_run(UUID(flow_run_id)).state
+    except ObjectNotFound:
+        return False
+    return state is not None and state.is_final()
 
 
 def main(config: Prune) -> None:

@@ -70,6 +70,8 @@ def score(
     )
     with Ledger.open() as ledger:
         listed = {one: exchange for one, exchange in ledger.exchanges().items() if config.ticker in (None, one)}
+        if not listed and config.scheduled:
+            return idle("nothing was forecast yet")
         if not listed:
             asked = f"of {config.ticker}" if config.ticker else "yet"
             raise LedgerError(f"the ledger has no forecasts {asked}; make one: python -m flows.forecast")

@@ -317,13 +317,16 @@ def log_forecasts(run_id: str, forecasts: pd.DataFrame) -> None:
 def log_standings(
     run_id: str, standings: Mapping[str, Standing], failed: Mapping[str, str], title: str, *, each: bool = True
 ) -> None:
-    """Log the page of all tickers, and of `each`, and why others failed; of a single one the live record too."""
+    """Log the page of all tickers, and of `each`, their live records, and why others failed."""
     everyone = list(standings.values())
     pages = {f"tickers/{one.ticker}.html": ticker_page(one) for one in everyone if each}
     pages |= {"universe.html": universe_page(everyone, failed, title), "failed.json": json.dumps(failed, indent=2)}
     metrics: dict[str, float] = {"tickers/done": len(everyone), "tickers/failed": len(failed)}
     if len(everyone) == 1 and everyone[0].record is not None:
         metrics |= {f"live/{name}": value for name, value in asdict(everyone[0].record).items()}
+    records = {one.ticker: asdict(one.record) for one in everyone if one.record}
+    if records:
+        pages["live.csv"] = pd.DataFrame.from_dict(records, orient="index").to_csv(index_label="ticker")
     alarms = [f"{one.ticker}: {alarm.kind}: {alarm.text}" for one in everyone for alarm in one.alarms]
     log(run_id, metrics=metrics, tags={"alarms": "; ".join(alarms) or "none"}, files=pages)
 

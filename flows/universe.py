@@ -104,6 +104,8 @@ def retrain_universe(
         scheduled=scheduled,
         now=now or datetime.now(UTC),
     )
+    if config.scheduled and not (config.tickers or config.file or stored_tickers(sources.STORE)):
+        return idle("no prices are stored yet")
     known = Outcomes[Retrain]()
     for ticker in listed(config):
         known.attempt(ticker, partial(_of_one, config, ticker))

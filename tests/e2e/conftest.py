@@ -15,7 +15,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     elsewhere = tmp_path_factory.mktemp("worker")
     port = str(free_port())
     address = f"http://127.0.0.1:{port}"
-    environment = isolated(home, PREFECT_API_URL=f"{address}/api", MLFLOW_TRACKING_URI=f"sqlite:///{home}/mlflow.db")
+    environment = isolated(
+        home,
+        PREFECT_API_URL=f"{address}/api",
+        MLFLOW_TRACKING_URI=f"sqlite:///{home}/mlflow.db",
+        LEDGER_URL=f"sqlite:///{home}/ledger.db",
+    )
     site = Site(address, home, environment)
     try:
         start(

@@ -11,7 +11,9 @@ import httpx
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from tests.processes import run
+from tests.processes import run, wait_for
+
+ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 @dataclass(frozen=True)
@@ -35,17 +37,26 @@ class Site:
         return self.ad_hoc("retrain", *options, **parameters)
 
     def ad_hoc(self, flow: str, *options: str, **parameters: Any) -> tuple[str, "CompletedProcess[str]"]:
-        """Run the flow with these parameters: the id of the flow run, if there is one, and what was said."""
+        """Run `flow/adhoc` with these parameters, as `deployed` does."""
+        return self.deployed(f"{flow}/adhoc", *options, **parameters)
+
+    def deployed(self, name: str, *options: str, **parameters: Any) -> tuple[str, "CompletedProcess[str]"]:
+        """Run a deployment with these parameters: the id of the flow run, if there is one, and what was said."""
         values = (value if isinstance(value, str) else json.dumps(value) for value in parameters.values())
         said = [part for name, value in zip(parameters, values, strict=True) for part in ("-p", f"{name}={value}")]
-        done = self.prefect("deployment", "run", f"{flow}/adhoc", *said, *options)
+        done = self.prefect("deployment", "run", name, *said, *options)
         found = re.search(r"UUID: (\S+)", done.stdout)
         return found[1] if found else "", done
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """GET from the API, or POST if there is a body."""
+        """GET from the API, or POST if there is a body; again while the server's SQLite is locked."""
         method = "GET" if body is None else "POST"
-        return httpx.request(method, f"{self.address}/api{path}", json=body, timeout=60).raise_for_status().json()
+
+        def answer() -> httpx.Response | None:
+            response = httpx.request(method, f"{self.address}/api{path}", json=body, timeout=60)
+            return None if response.status_code == httpx.codes.SERVICE_UNAVAILABLE else response
+
+        return wait_for(answer, path).raise_for_status().json()
 
     def deployment(self, name: str) -> dict[str, Any]:
         """A deployment of the flow `retrain`."""
@@ -55,6 +66,12 @@ class Site:
     def state(self, flow_run_id: str) -> str:
         """The type of the state that a flow run is in."""
         return str(self.ask(f"/flow_runs/{flow_run_id}")["state_type"])
+
+    def ended(self, flow_run_id: str) -> dict[str, Any]:
+        """The state that a flow run ends in, with its `type` and `message`; waits for it."""
+        wait_for(lambda: self.state(flow_run_id) in ENDS, "the flow run to end")
+        state: dict[str, Any] = self.ask(f"/flow_runs/{flow_run_id}")["state"]
+        return state
 
     def tracked(self, flow_run_id: str) -> Run | None:
         """The MLflow run of a flow run."""

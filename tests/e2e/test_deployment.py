@@ -2,11 +2,8 @@
 
 import os
 import signal
-from datetime import datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from mlflow.entities import Run
@@ -15,7 +12,7 @@ from tests.e2e.prefect_site import Site
 from tests.processes import CHECKOUT, processes, wait_for
 
 PRICES = {"kind": "file", "path": str(CHECKOUT / "tests/data/AAPL.csv")}
-LEFT_BEHIND = ("mlruns", "mlartifacts", "mlflow.db", "data", ".prefect")
+LEFT_BEHIND = ("mlruns", "mlartifacts", "mlflow.db", "data/prices", "data/ledger.db", ".prefect")
 
 
 def test_a_run_by_hand_is_completed_recorded_and_registered(site: Site) -> None:
@@ -75,24 +72,6 @@ def test_wrong_parameters_are_refused_by_name_before_a_run_starts(
     assert done.returncode == 1
     assert f"'{field}'" in done.stdout + done.stderr
     assert site.ask("/flow_runs/count", runs) == before
-
-
-def test_the_daily_deployment_plans_weekdays_at_five_in_seoul(site: Site) -> None:
-    deployment = site.deployment("daily")
-    planned = {
-        "deployments": {"id": {"any_": [deployment["id"]]}},
-        "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
-        "sort": "EXPECTED_START_TIME_ASC",
-    }
-    wait_for(lambda: len(site.ask("/flow_runs/filter", planned)) >= 3, "runs to be planned")
-    starts = [
-        datetime.fromisoformat(run["expected_start_time"]).astimezone(ZoneInfo("Asia/Seoul"))
-        for run in site.ask("/flow_runs/filter", planned)
-    ]
-    assert all((start.hour, start.minute) == (17, 0) and start.weekday() < 5 for start in starts)
-    days = [start.date() for start in starts]
-    for day, following in pairwise(days):
-        assert (following - day).days == (3 if day.weekday() == 4 else 1)
 
 
 def _start_a_long_run(site: Site) -> str:

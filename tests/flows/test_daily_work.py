@@ -7,8 +7,10 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import mlflow
 import numpy as np
@@ -138,6 +140,8 @@ def test_what_was_said_is_settled_as_the_prices_say(lived: str, store: MlflowCli
     page = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/tickers/{lived}.html")
     assert "2021-06-04" in page
     assert "<script" not in page
+    live = pd.read_csv(StringIO(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/live.csv")), index_col="ticker")
+    assert live.loc[lived, "log_loss"] == pytest.approx(run.data.metrics["live/log_loss"])
 
 
 def test_a_settled_row_stays_as_it_is(lived: str, ledger: Ledger) -> None:
@@ -295,6 +299,23 @@ def test_without_champions_or_forecasts_the_flows_say_what_to_do(
         forecast(now=WEDNESDAY)
     with pytest.raises(LedgerError, match="the ledger has no forecasts yet; make one"):
         score(now=WEDNESDAY)
+    for flow, said in ((forecast, "no ticker has a champion yet"), (score, "nothing was forecast yet")):
+        state = flow(now=WEDNESDAY, scheduled=True, return_state=True)
+        assert (state.is_completed(), state.message) == (True, f"nothing to do: {said}")
+
+
+def test_runs_that_were_left_running_are_closed_once_their_flow_run_has_ended(lived: str, store: MlflowClient) -> None:
+    experiment = store.get_experiment_by_name("retrain").experiment_id
+    ended = store.search_runs([experiment], f"tags.ticker = '{lived}'")[0].data.tags["prefect.flow_run_id"]
+    left, another = (
+        store.create_run(experiment, tags={"prefect.flow_run_id": number}).info.run_id
+        for number in (ended, str(uuid4()))
+    )
+    prune(days=1)
+    assert store.get_run(left).info.status == "FAILED"
+    assert store.get_run(another).info.status == "RUNNING", "it may be at work beside another server"
+    prune(days=1, now=datetime.now(UTC) + timedelta(days=2))
+    assert store.get_run(another).info.status == "FAILED", "nobody works for days"
 
 
 def test_one_ticker_that_fails_does_not_stop_the_others(lived: str, apple: str) -> None:
