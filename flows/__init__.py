@@ -11,6 +11,9 @@ from rnn_core.errors import RnnflowError  # noqa: E402 - imports take seconds, a
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_RESULTS_DEFAULT_SERIALIZER", "json")  # the default is pickle
+os.environ.setdefault(
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120"
+)  # the default of 20 is short on a busy machine
 
 
 class WithoutTraceback(logging.Filter):
