@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import e
 from typing import Literal
 
 import numpy as np
@@ -72,7 +73,7 @@ def confidence_sequence(hits: Array, *, alpha: float = ALPHA, tightest: int = YE
     """
     days = np.arange(1, len(hits) + 1)
     variance = days / 4
-    rho = tightest / 4 / (-lambertw(-(alpha**2) / np.e, -1).real - 1)
+    rho = tightest / 4 / (-lambertw(-(alpha**2) / e, -1).real - 1)
     margin = np.sqrt((variance + rho) * np.log((variance + rho) / (rho * alpha**2))) / days
     accuracy = np.cumsum(hits) / days
     return np.maximum(accuracy - margin, 0), np.minimum(accuracy + margin, 1)
