@@ -86,7 +86,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Lived]]
                     "MLFLOW_TRACKING_URI": urls["mlflow"].replace("postgresql:", "postgresql+psycopg:"),
                     "LEDGER_URL": urls["ledger"],
                 }
-            environment = isolated(home, PYTHONPATH=str(CHECKOUT), **own)
+            environment = isolated(home, PYTHONPATH=str(CHECKOUT), PREFECT_LOGGING_TO_API_ENABLED="false", **own)
             server = ("prefect", "server", "start", "--host", "127.0.0.1", "--port", port)
             start(*server, environment=environment, cwd=home, log=home / "server.log")
             command = (sys.executable, "-m", "tests.simulation", str(folder))
