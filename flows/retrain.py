@@ -191,11 +191,11 @@ def main(config: Retrain) -> None:
     summary = retrain(**{name: getattr(config, name) for name in Retrain.model_fields})
     if summary is None:
         return
-    command_line.show(summary.table())
-    command_line.say(f"MLflow: {summary.address}")
     inside = sum(summary.seconds.values())
     outside = {"import": imported - STARTED, "Prefect": perf_counter() - imported - inside}
+    command_line.show(summary.table())
     command_line.show(time_table(outside | summary.seconds))
+    command_line.say(f"MLflow: {summary.address}")
 
 
 if __name__ == "__main__":

@@ -40,11 +40,11 @@ class Site:
         """Run `flow/adhoc` with these parameters, as `deployed` does."""
         return self.deployed(f"{flow}/adhoc", *options, **parameters)
 
-    def deployed(self, name: str, *options: str, **parameters: Any) -> tuple[str, "CompletedProcess[str]"]:
+    def deployed(self, deployment: str, /, *options: str, **parameters: Any) -> tuple[str, "CompletedProcess[str]"]:
         """Run a deployment with these parameters: the id of the flow run, if there is one, and what was said."""
         values = (value if isinstance(value, str) else json.dumps(value) for value in parameters.values())
         said = [part for name, value in zip(parameters, values, strict=True) for part in ("-p", f"{name}={value}")]
-        done = self.prefect("deployment", "run", name, *said, *options)
+        done = self.prefect("deployment", "run", deployment, *said, *options)
         found = re.search(r"UUID: (\S+)", done.stdout)
         return found[1] if found else "", done
 

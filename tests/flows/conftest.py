@@ -1,5 +1,6 @@
 """Flows run in this process, against Prefect's test server and an MLflow store of their own."""
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -32,6 +33,14 @@ def workplace(tmp_path: Path, runs_folder: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runs_folder}/mlflow.db")
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def _own_code(workplace: Path) -> Iterator[None]:
+    """A model that a test loads leaves its copy of the code before ours, where new processes would find it."""
+    before = list(sys.path)
+    yield
+    sys.path[:] = before
 
 
 @pytest.fixture
