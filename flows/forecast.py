@@ -50,6 +50,7 @@ def forecast(
         now: Time to run as of, such as 2013-02-28T22:00:00Z; empty: the clock
     """
     config = Config(ticker=ticker, source=source, session=session, scheduled=scheduled, now=now or datetime.now(UTC))
+    tracking.experiment_id("forecast")  # says in one line if the store cannot be used
     tickers = [config.ticker] if config.ticker else registry.with_champion()
     if not tickers and config.scheduled:
         return idle("no ticker has a champion yet")
@@ -65,7 +66,7 @@ def forecast(
         with tracking.run("forecast", subject, config, tags, str(this_run.id)) as run_id:
             said = each(tickers, partial(forecast_ticker, config, ledger))
             tracking.log_forecasts(run_id, pd.DataFrame([row._mapping for row in said.values()]))
-    create_markdown_artifact(_markdown(said), key=artifact_key(f"forecast-{subject}"))
+    create_markdown_artifact(_markdown(said), key=artifact_key(f"forecast-{config.ticker or 'all'}"))
     return said
 
 

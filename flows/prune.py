@@ -37,7 +37,7 @@ def prune(days: int = 90, keep: int = 10, now: datetime | None = None) -> dict[s
     of_use = dict[str, set[int]]()
     with get_client(sync_client=True) as prefect:
         for run in tracking.search("attributes.status = 'RUNNING'", FLOWS):
-            if run.info.start_time < before or _has_ended(prefect, run.data.tags["prefect.flow_run_id"]):
+            if run.info.start_time < before or _has_ended(prefect, run.data.tags.get("prefect.flow_run_id")):
                 tracking.client().set_terminated(run.info.run_id, "FAILED")
     with Ledger.open() as ledger:
         for run in tracking.search("", FLOWS):
@@ -63,8 +63,10 @@ def prune(days: int = 90, keep: int = 10, now: datetime | None = None) -> dict[s
     return counts
 
 
-def _has_ended(prefect: SyncPrefectClient, flow_run_id: str) -> bool:
+def _has_ended(prefect: SyncPrefectClient, flow_run_id: str | None) -> bool:
     """Whether a flow run has ended; one that this server does not know may be another's, and be at work."""
+    if flow_run_id is None:
+        return False
     try:
         state = prefect.read_flow_run(UUID(flow_run_id)).state
     except ObjectNotFound:

@@ -4,7 +4,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import date
 from functools import cache, partial
 from importlib.metadata import version
@@ -16,7 +16,6 @@ import pandas as pd
 from mlflow.entities import LoggedModelStatus, Run
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.types import ColSpec, Schema
 
 import rnn_core
@@ -33,6 +32,10 @@ from rnn_core.training import Fit
 
 PREFIX = "direction-"
 CHAMPION, CHALLENGER = "champion", "challenger"
+ABSENT = (
+    "RESOURCE_DOES_NOT_EXIST",
+    "INVALID_PARAMETER_VALUE",
+)  # MLflow's words for a thing, and an alias, that is not there
 LOADING = Lock()
 SERVED_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "threadpoolctl")
 NOT_SERVED = shutil.ignore_patterns("__pycache__", "*.so", "*.c", "migrations", "studies", "*.html")
@@ -90,10 +93,8 @@ def crown(ticker: str, model_version: int) -> None:
     Raises:
         ChampionMissing: it was deleted.
     """
-    try:
+    with _or_missing(ticker, f"version {model_version} was deleted"):
         client().set_registered_model_alias(PREFIX + ticker, CHAMPION, str(model_version))
-    except MlflowException as error:
-        raise _missing(ticker, f"version {model_version} is not there ({error.message})") from error
 
 
 def champion(ticker: str) -> Candidate | None:
@@ -104,9 +105,12 @@ def champion(ticker: str) -> Candidate | None:
     """
     try:
         found = client().get_model_version_by_alias(PREFIX + ticker, CHAMPION)
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise  # a store that cannot be reached is no ticker without a champion
         return None
-    return candidate(int(found.version), _run_of(ticker, found.run_id))
+    with _or_missing(ticker, f"its run {found.run_id} was deleted"):
+        return candidate(int(found.version), client().get_run(found.run_id or ""))
 
 
 def candidate(model_version: int, run: Run) -> Candidate:
@@ -140,19 +144,19 @@ def versions_with_alias(ticker: str) -> set[int]:
     """The versions that the challenger, the champion or any other alias stands for."""
     try:
         return {int(version) for version in client().get_registered_model(PREFIX + ticker).aliases.values()}
-    except MlflowException:
-        return set()  # nothing was ever registered
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise  # else what has an alias would be taken for what has none
+        return set()
 
 
 def delete(ticker: str, model_version: int) -> None:
-    """Delete a version and its files; nothing happens if it is gone already."""
-    name, number = PREFIX + ticker, str(model_version)
-    with suppress(MlflowException):  # gone already, or half gone if this was interrupted
-        logged = client().get_logged_model(str(client().get_model_version(name, number).model_id))
-        get_artifact_repository(logged.artifact_location).delete_artifacts()  # type: ignore[no-untyped-call]
-        client().delete_logged_model(logged.model_id)
-    with suppress(MlflowException):
-        client().delete_model_version(name, number)
+    """Delete a version; nothing happens if it is gone already."""
+    try:
+        client().delete_model_version(PREFIX + ticker, str(model_version))
+    except MlflowException as error:
+        if error.error_code not in ABSENT:
+            raise
 
 
 def configuration(ticker: str, run_id: str) -> Retrain:
@@ -161,10 +165,8 @@ def configuration(ticker: str, run_id: str) -> Retrain:
     Raises:
         ChampionMissing: the run or its files were deleted.
     """
-    try:
+    with _or_missing(ticker, f"its run {run_id} or its files were deleted"):
         return Retrain.model_validate_json(mlflow.artifacts.load_text(f"runs:/{run_id}/config.json"))
-    except (MlflowException, OSError) as error:
-        raise _missing(ticker, f"its run {run_id} has no configuration any more") from error
 
 
 def call(ticker: str, model_version: int, frame: pd.DataFrame) -> tuple[float, float]:
@@ -173,11 +175,8 @@ def call(ticker: str, model_version: int, frame: pd.DataFrame) -> tuple[float, f
     Raises:
         ChampionMissing: the version or its files were deleted.
     """
-    try:
-        with _loading():
-            model = mlflow.pyfunc.load_model(f"models:/{PREFIX}{ticker}/{model_version}")
-    except (MlflowException, OSError) as error:
-        raise _missing(ticker, f"version {model_version} cannot be loaded") from error
+    with _or_missing(ticker, f"version {model_version} or its files were deleted"), _loading():
+        model = mlflow.pyfunc.load_model(f"models:/{PREFIX}{ticker}/{model_version}")
     columns = model.metadata.get_input_schema().input_names()
     forecast = model.predict(frame[columns].astype(float)).iloc[0]
     return float(forecast["probability_up"]), float(forecast["spread"])
@@ -203,11 +202,15 @@ def _losses(run_id: str) -> "pd.Series[float]":
     return pd.Series(log_losses(calls["up"].to_numpy(), calls["probability"].to_numpy()), calls.index)
 
 
-def _run_of(ticker: str, run_id: str | None) -> Run:
+@contextmanager
+def _or_missing(ticker: str, what: str) -> Iterator[None]:
+    """Says that the champion is missing, and why, where MLflow does not find what is asked for."""
     try:
-        return client().get_run(run_id or "")
+        yield
     except MlflowException as error:
-        raise _missing(ticker, f"its run {run_id} was deleted") from error
+        if error.error_code not in ABSENT:
+            raise
+        raise _missing(ticker, what) from error
 
 
 def _missing(ticker: str, what: str) -> ChampionMissing:

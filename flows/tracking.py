@@ -126,8 +126,15 @@ def close_runs(which: str, status: Status) -> None:
 
 
 def search(which: str, experiments: Sequence[str] | None = None) -> Iterator[Run]:
-    """The runs that fit a filter of MLflow's, the latest first, in all experiments or those named."""
-    names = {one.name: one.experiment_id for one in client().search_experiments()}
+    """The runs that fit a filter of MLflow's, the latest first, in all experiments or those named.
+
+    Raises:
+        TrackingError: the store cannot be reached or used.
+    """
+    try:
+        names = {one.name: one.experiment_id for one in client().search_experiments()}
+    except (MlflowException, SQLAlchemyError) as error:
+        raise _unusable(error) from error
     ids = [number for name, number in names.items() if experiments is None or name in experiments]
     page = None if ids else ""
     while page != "":
@@ -150,7 +157,11 @@ def first(which: str, experiments: Sequence[str]) -> str | None:
 
 
 def delete_files(run: Run) -> None:
-    """Delete the files of a run, and tag it `pruned`."""
+    """Delete the files of a run and of the models that it logged, and tag it `pruned`."""
+    mine = f"source_run_id = '{run.info.run_id}'"
+    for model in client().search_logged_models([run.info.experiment_id], filter_string=mine):
+        get_artifact_repository(model.artifact_location).delete_artifacts()  # type: ignore[no-untyped-call]
+        client().delete_logged_model(model.model_id)
     get_artifact_repository(run.info.artifact_uri).delete_artifacts()  # type: ignore[no-untyped-call]
     log(run.info.run_id, tags={"pruned": "yes"})
 

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from pydantic import BaseModel
 
 from flows import registry
@@ -256,6 +257,14 @@ def test_a_champion_that_was_deleted_is_missed_in_one_line(store: MlflowClient) 
     assert "python -m flows.rollback --ticker GONE" in str(caught.value)
 
 
+def test_a_store_that_cannot_be_reached_is_no_ticker_without_a_champion(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    for ask in (registry.champion, registry.versions_with_alias):
+        with pytest.raises(MlflowException, match=r"127\.0\.0\.1"):
+            ask("MSFT")
+
+
 def test_a_session_that_is_not_the_next_one_is_refused(lived: str) -> None:
     for wrong in (date(2021, 6, 5), date(2021, 6, 8)):
         with pytest.raises(ConfigError, match=f"session {wrong} is not the next one of XNYS .*: that is 2021-06-07"):
@@ -331,6 +340,9 @@ def test_pruning_keeps_what_is_of_use(store: MlflowClient, ledger: Ledger) -> No
         skill = Promotion(allow_synthetic=True, require_skill=day > 1)
         retrain(ticker="PRUNED", now=WEDNESDAY + timedelta(days=day), **(SMALL | {"promotion": skill}))
     versions = {int(one.version): one for one in store.search_model_versions("name = 'direction-PRUNED'")}
+    logged = {version: store.get_logged_model(one.source.rpartition("/")[2]) for version, one in versions.items()}
+    files = {version: Path(model.artifact_location, "MLmodel") for version, model in logged.items()}
+    assert all(file.exists() for file in files.values())
     of_use = ledger.versions("PRUNED") | set(aliases(store, "PRUNED").values())
     assert of_use == {1, 2, 4}
     later = datetime.now(UTC) + timedelta(days=100)
@@ -344,6 +356,7 @@ def test_pruning_keeps_what_is_of_use(store: MlflowClient, ledger: Ledger) -> No
     assert pruned.data.metrics["test/accuracy"]
     assert not store.list_artifacts(pruned.info.run_id)
     assert not list(Path(pruned.info.artifact_uri).parent.rglob("calls.csv"))
+    assert {version for version, file in files.items() if file.exists()} == of_use, "those of other models are gone"
     assert store.list_artifacts(versions[2].run_id)
     [row] = forecast(ticker="PRUNED", now=WEDNESDAY + timedelta(days=1)).values()
     assert row.model_version == 2
