@@ -9,7 +9,8 @@ run: .venv/installed  ## Retrain the default ticker once
 	$(BIN)/python -m flows.retrain
 
 test: lint  ## Everything that must pass
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov --cov-report=term
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder \
+		--durations 25 --cov --cov-report=term
 	$(BIN)/coverage report --include='$(PROVEN)' --fail-under=100
 
 lint: .venv/installed-dev

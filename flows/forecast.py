@@ -15,6 +15,7 @@ from sqlalchemy import Row
 
 from flows import command_line, registry, tracking
 from flows.retrain import artifact_key, close_tracked_run, idle, prices_or_fallback
+from flows.tasks import polite
 from flows.tickers import Outcomes, each, run_name
 from rnn_core.config import File, Synthetic, Yahoo
 from rnn_core.config import Forecast as Config
@@ -64,7 +65,8 @@ def forecast(
             if exchanges and (reason := closed_for_the_day(exchanges, config.time)):
                 return idle(reason)
         with tracking.run("forecast", subject, config, tags, str(this_run.id)) as run_id:
-            said = each(tickers, partial(forecast_ticker, config, ledger))
+            with polite(config.source):
+                said = each(tickers, partial(forecast_ticker, config, ledger))
             tracking.log_forecasts(run_id, pd.DataFrame([row._mapping for row in said.values()]))
     create_markdown_artifact(_markdown(said), key=artifact_key(f"forecast-{config.ticker or 'all'}"))
     return said

@@ -10,14 +10,13 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
-from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run as this_run
 from prefect.states import Completed
 
 from flows import STARTED, command_line, registry, tracking
 from flows.promotion import promote
 from flows.summary import Laps, Summary, summarise, time_table
-from flows.tasks import build_windows, evaluate_and_plot, fetch_prices, train
+from flows.tasks import build_windows, evaluate_and_plot, fetch_prices, polite, train
 from rnn_core import sources
 from rnn_core.config import (
     DEFAULT_TICKER,
@@ -91,7 +90,8 @@ def retrain(
     laps = Laps()
     with tracking.run("retrain", config.ticker, config, tags(config), str(this_run.id)) as run_id:
         laps.end("start")
-        prices = prices_or_fallback(config.source, config.ticker, config.time)
+        with polite(config.source):
+            prices = prices_or_fallback(config.source, config.ticker, config.time)
         laps.end("fetch")
         summary = learn(config, prices, run_id, laps)
     create_markdown_artifact(summary.markdown(), key=artifact_key(f"retrain-{config.ticker}"))
@@ -159,18 +159,14 @@ def learn(config: Retrain, prices: Prices, run_id: str, laps: Laps, *, only: Seq
     return summary
 
 
-def prices_or_fallback(
-    source: Yahoo | File | Synthetic, ticker: str, now: datetime, fetched: PrefectFuture[Prices] | None = None
-) -> Prices:
+def prices_or_fallback(source: Yahoo | File | Synthetic, ticker: str, now: datetime) -> Prices:
     """Prices from the source, or what `source.fallback` allows in their place; each warning goes to the log.
-
-    They may have been asked for already, and be on their way: `fetched`.
 
     Raises:
         PricesUnavailable: Yahoo cannot be had and `source.fallback` is `none`.
     """
     try:
-        prices = fetch_prices(source, ticker, now) if fetched is None else fetched.result()
+        prices = fetch_prices(source, ticker, now)
     except PricesUnavailable as reason:
         if not isinstance(source, Yahoo):
             raise

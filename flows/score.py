@@ -17,6 +17,7 @@ from flows import command_line, registry, tracking
 from flows.promotion import announce
 from flows.retrain import artifact_key, close_tracked_run, idle, prices_or_fallback
 from flows.standing import standing
+from flows.tasks import polite
 from flows.tickers import Outcomes, each, run_name
 from rnn_core import live, pages
 from rnn_core.config import File, Retrain, Synthetic, Yahoo
@@ -80,7 +81,8 @@ def score(
             return idle(reason)
         subject = config.ticker or f"{len(listed)} tickers"
         with tracking.run("score", subject, config, tags, str(this_run.id)) as run_id:
-            scored = each(listed, partial(score_ticker, config, ledger))
+            with polite(config.source):
+                scored = each(listed, partial(score_ticker, config, ledger))
             tracking.log_standings(run_id, scored, scored.failed, f"Live record, {config.time:%Y-%m-%d}")
             for found in scored.values():
                 for alarm in found.alarms:

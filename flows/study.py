@@ -12,7 +12,7 @@ from rich.table import Table
 
 from flows import command_line, tracking
 from flows.retrain import close_tracked_run, prices_or_fallback
-from flows.tasks import build_sequences, find_and_plot, make_data, train
+from flows.tasks import build_sequences, find_and_plot, make_data, polite, train
 from rnn_core import plots
 from rnn_core.config import DEFAULT_TICKER, File, Study, StudyName, StudyTraining, Synthetic, Yahoo
 from rnn_core.studies.lesson import Finding, Trained, Variant
@@ -86,7 +86,9 @@ def study(
     tags = {"study": config.name, "engine": engines} | ({"ticker": symbol} if real else {})
     with tracking.run("study", config.name, config, tags, str(this_run.id)) as run_id:
         if real:
-            data: Any = prices_or_fallback(config.source or Yahoo(), symbol, config.now or datetime.now(UTC))
+            source = config.source or Yahoo()
+            with polite(source):
+                data: Any = prices_or_fallback(source, symbol, config.now or datetime.now(UTC))
             tracking.log_prices(run_id, data)
         else:
             data = make_data(config)

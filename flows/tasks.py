@@ -1,7 +1,7 @@
 """The four tasks of every flow, each a few calls into `rnn_core`."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from threading import Lock
 from typing import Any, cast
@@ -32,7 +32,7 @@ from rnn_core.studies import LESSONS
 from rnn_core.studies.lesson import Finding, Trained, Variants
 from rnn_core.training import Fit, fit, out_of_sample
 
-YAHOO, AT_ONCE = "yahoo", 2  # the global concurrency limit on requests to Yahoo, kept to where it is set, and its size
+YAHOO, AT_ONCE = "yahoo", 2  # a global concurrency limit, kept to where it is set: how many flows ask at once
 DRAWING = Lock()  # Matplotlib has one set of settings for all threads
 IN_MEMORY: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}  # Prefect would hash and pickle arrays
 
@@ -52,7 +52,16 @@ def _may_help_to_ask_again(task: Task[..., Any], run: TaskRun, state: State[Any]
 )
 def fetch_prices(source: Yahoo | File | Synthetic, ticker: str, now: datetime) -> Prices:
     """Prices of `ticker` as they were known at `now`; asked for again when the source is busy or failing."""
-    return sources.load(source, ticker, now, asking=lambda: concurrency(YAHOO))
+    return sources.load(source, ticker, now)
+
+
+def polite(source: Yahoo | File | Synthetic | None) -> AbstractContextManager[None]:
+    """A place among the few flows that may ask Yahoo at the same time, held while one asks, request after request.
+
+    A place for each request would cost it two seconds where the server keeps its state in SQLite: what a task asks
+    of the server just after it has started is refused, and asked again then.
+    """
+    return nullcontext() if isinstance(source, File | Synthetic) else concurrency(YAHOO)
 
 
 @task(name="build windows", **IN_MEMORY)

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from flows.promotion import announce
 from flows.retrain import close_tracked_run, idle, learn, prices_or_fallback, tags
 from flows.standing import standing
 from flows.summary import Laps
-from flows.tasks import AT_ONCE, IN_MEMORY, fetch_prices, progress
+from flows.tasks import IN_MEMORY, polite, progress
 from flows.tickers import Outcomes
 from rnn_core import pages, sources
 from rnn_core.config import (
@@ -52,7 +52,6 @@ FIGURES = ("folds.png",)  # of each ticker: all eight take longer than its train
 @flow(
     name="retrain-universe",
     flow_run_name="retrain-universe",
-    task_runner=ThreadPoolTaskRunner(max_workers=AT_ONCE),  # type: ignore[arg-type]
     on_cancellation=[close_tracked_run],
     on_crashed=[close_tracked_run],
     persist_result=False,
@@ -121,9 +120,8 @@ def retrain_universe(
     with tracking.run("retrain-universe", subject, config, {"tickers": str(len(todo))}, str(this_run.id)) as run_id:
         with workers, progress(len(todo) + len(known.failed), "tickers") as advance, Ledger.open() as ledger:
             for start in range(0, len(todo), config.chunk):
-                prices = _prices(todo[start : start + config.chunk])
-                outcomes.failed |= prices.failed
-                for own, future in _retraining(workers, known, prices, run_id):
+                some = todo[start : start + config.chunk]
+                for own, future in _retraining(workers, some, run_id, outcomes.failed):
                     outcomes.attempt(own.ticker, partial(_stands, future, own, config.time, ledger))
                     advance(len(outcomes) + len(outcomes.failed), "")
         tracking.close_runs(f"tags.`mlflow.parentRunId` = '{run_id}'", "KILLED")  # of workers that were lost
@@ -229,24 +227,21 @@ def _without_done(every: Collection[Retrain]) -> list[Retrain]:
     return todo
 
 
-def _prices(some: Sequence[Retrain]) -> Outcomes[Prices]:
-    """Prices of a chunk, asked for side by side by the flow's own threads."""
-    fetched = [fetch_prices.submit(one.source, one.ticker, one.time) for one in some]
-    prices = Outcomes[Prices]()
-    for one, future in zip(some, fetched, strict=True):
-        prices.attempt(one.ticker, partial(prices_or_fallback, one.source, one.ticker, one.time, future))
-    return prices
-
-
 def _retraining(
-    workers: TaskRunner[Any], known: Mapping[str, Retrain], prices: Mapping[str, Prices], run_id: str
+    workers: TaskRunner[Any], some: Sequence[Retrain], run_id: str, failed: dict[str, str]
 ) -> Iterator[tuple[Prices, PrefectFuture[str]]]:
-    """The retrainings of a chunk, each with its prices as soon as it has ended."""
+    """The retrainings of a chunk, each with its prices as soon as it has ended; whose prices cannot be had has failed.
+
+    Prices are asked for one after the other, while those before are learned from.
+    """
     shared = {"parent": run_id, "flow_run_id": str(this_run.id)}
-    futures = {
-        workers.submit(retrain_one, {"config": known[ticker], "prices": own, **shared}): own
-        for ticker, own in prices.items()
-    }
+    prices, futures = Outcomes[Prices](), {}
+    with polite(some[0].source):
+        for one in some:
+            prices.attempt(one.ticker, partial(prices_or_fallback, one.source, one.ticker, one.time))
+            if own := prices.get(one.ticker):
+                futures[workers.submit(retrain_one, {"config": one, "prices": own, **shared})] = own
+    failed |= prices.failed
     for future in as_completed(list(futures)):
         yield futures[future], future
 

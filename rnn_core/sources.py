@@ -4,8 +4,6 @@ import hashlib
 import logging
 import re
 import tempfile
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import cache
@@ -72,16 +70,15 @@ def load(
     now: datetime,
     *,
     store: Path = STORE,
-    asking: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Prices:
-    """Prices of the sessions that have closed by `now`; each request to Yahoo is made within `asking()`.
+    """Prices of the sessions that have closed by `now`.
 
     Raises DataError if they are unfit to train on, and PricesUnavailable if Yahoo does not give them.
     """
     exchange = exchange_for(source, ticker)
     match source:
         case Yahoo():
-            return _from_yahoo(source, ticker, exchange, now, store, asking)
+            return _from_yahoo(source, ticker, exchange, now, store)
         case File():
             return _from_file(source, ticker, exchange, now)
         case Synthetic():
@@ -120,13 +117,11 @@ def _from_yahoo(
     exchange: str,
     now: datetime,
     store: Path,
-    asking: Callable[[], AbstractContextManager[None]],
 ) -> Prices:
     warnings: list[str] = []
 
     def fetch(first_day: date) -> pd.DataFrame:
-        with asking():
-            answer = _ask_yahoo(ticker, first_day, time_zone(exchange), source.timeout)
+        answer = _ask_yahoo(ticker, first_day, time_zone(exchange), source.timeout)
         frame, dropped = _tidy(answer)
         warnings.extend(dropped)
         return frame

@@ -21,7 +21,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from prefect import get_client
 
+from flows.tasks import AT_ONCE, YAHOO
 from rnn_core.config import Evaluation, Model, Training
 from rnn_core.exchanges import closed_sessions, sessions
 from tests.processes import CHECKOUT
@@ -122,6 +124,8 @@ def main(folder: Path) -> None:
         "forecast/daily": {},
     }
     market = Market(truth("SPLIT"))
+    with get_client(sync_client=True) as client:
+        client.upsert_global_concurrency_limit_by_name(YAHOO, AT_ONCE)
     with pytest.MonkeyPatch.context() as patch, serving(patch, market):
         for day, calls in moments():
             for name, at in calls.items():

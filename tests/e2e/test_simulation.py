@@ -62,15 +62,14 @@ class Lived:
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Lived]]:
-    """The days on both kinds of database, side by side."""
-    homes = {name: tmp_path_factory.mktemp(name) for name in DATABASES}
+    """The days on both kinds of database, one after the other; the servers stay."""
     with ExitStack() as stack:
-        for home in homes.values():
-            stack.callback(end, home)
         postgres = stack.enter_context(running_postgres())
         urls = {name: postgres.create_database(name) for name in ("prefect", "mlflow", "ledger")}
-        lived, living = {}, {}
-        for name, home in homes.items():
+        lived = {}
+        for name in DATABASES:
+            home = tmp_path_factory.mktemp(name)
+            stack.callback(end, home)
             port, folder = str(free_port()), home / "work"
             folder.mkdir()
             own = {
@@ -92,10 +91,9 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Lived]]
             command = (sys.executable, "-m", "tests.simulation", str(folder))
             lived[name] = Lived(folder, own["PREFECT_API_URL"], own["MLFLOW_TRACKING_URI"], own["LEDGER_URL"])
             wait_for(lambda api=own["PREFECT_API_URL"]: _healthy(api), "the Prefect server")
-            living[name] = start(*command, environment=environment, cwd=folder, log=home / "simulation.log")
-        for name, process in living.items():
-            wait_for(lambda process=process: process.poll() is not None, f"thirty days on {name}", 1500)
-            assert process.returncode == 0, (homes[name] / "simulation.log").read_text()[-5000:]
+            log = home / "simulation.log"
+            process = start(*command, environment=environment, cwd=folder, log=log)
+            assert process.wait(timeout=1500) == 0, log.read_text()[-5000:]
         yield lived
 
 

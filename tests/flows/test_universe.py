@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -25,7 +26,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.settings import PREFECT_API_URL
 
 from flows import command_line
-from flows.tasks import AT_ONCE, YAHOO
+from flows.tasks import YAHOO
 from flows.tickers import Outcomes
 from flows.universe import listed, main, retrain_one, retrain_universe
 from rnn_core.config import Evaluation, Model, Promotion, Retrain, RetrainUniverse, Runner, Synthetic, Training, Yahoo
@@ -300,14 +301,14 @@ def test_the_run_fails_in_one_line_if_every_ticker_does() -> None:
         retrain_universe(file=Path("universe.txt"), source=Yahoo(), **SMALL)
 
 
-def test_yahoo_is_asked_once_a_ticker_and_by_few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_yahoo_is_asked_once_a_ticker_and_for_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flows.universe.learn", lambda *_, **__: None)  # what is asked for is all that matters
     parameters = {"source": Yahoo(start=date(2019, 1, 2), fallback="none"), **SMALL}
     tickers = tuple(f"YAHOO{number:02}" for number in range(12))
     market = Market(sample_frame(SESSIONS), delay=0.3)
     with serving(monkeypatch, market):
         retrain_universe(tickers=tickers, now=NOW, **parameters)
-        assert market.most_at_once == AT_ONCE
+        assert market.most_at_once == 1
         assert market.first_days() == ["2019-01-02"] * 12
         market.requests.clear()
         retrain_universe(tickers=tickers[:3], now=NOW + timedelta(days=1), **parameters)
@@ -315,18 +316,20 @@ def test_yahoo_is_asked_once_a_ticker_and_by_few_at_once(monkeypatch: pytest.Mon
     assert listed(RetrainUniverse()) == list(tickers), "where none are named, those that are stored"
 
 
-def test_whoever_asks_yahoo_keeps_to_the_global_limit_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    market = Market(sample_frame(SESSIONS), delay=0.3)
-    parameters = {"source": Yahoo(start=date(2019, 1, 2), fallback="none"), **SMALL}
+@pytest.mark.parametrize("limit", [1, 2])
+def test_flows_keep_to_the_global_limit_on_who_asks_yahoo(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    market = Market(sample_frame(SESSIONS), delay=0.5)
+    parameters = {"source": Yahoo(start=date(2019, 1, 2), fallback="none"), "now": NOW, **SMALL}
     monkeypatch.setattr("flows.universe.learn", lambda *_, **__: None)
-    with get_client(sync_client=True) as client, serving(monkeypatch, market):
-        client.upsert_global_concurrency_limit_by_name(YAHOO, 1)
+    universes = [tuple(f"{name}{limit}{number}" for number in range(6)) for name in ("ONE", "OTHER")]
+    with get_client(sync_client=True) as client, serving(monkeypatch, market), ThreadPoolExecutor() as threads:
+        client.upsert_global_concurrency_limit_by_name(YAHOO, limit)
         try:
-            retrain_universe(tickers=tuple(f"LIMIT{number}" for number in range(5)), now=NOW, **parameters)
+            list(threads.map(lambda tickers: retrain_universe(tickers=tickers, **parameters), universes))
         finally:
             client.delete_global_concurrency_limit_by_name(YAHOO)
-    assert len(market.first_days()) == 5
-    assert market.most_at_once == 1
+    assert len(market.first_days()) == 12
+    assert market.most_at_once == limit
 
 
 BAD: dict[str, tuple[list[str], int, str]] = {
