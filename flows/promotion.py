@@ -2,9 +2,8 @@
 
 from datetime import datetime
 
-from prefect.events import emit_event
-
 from flows import registry, tracking
+from flows.tickers import announce
 from rnn_core.config import Retrain
 from rnn_core.ledger import Decision, Ledger
 from rnn_core.problems import prices_needed
@@ -56,9 +55,3 @@ def catch_up(decision: Decision, champion: Candidate | None, at: datetime) -> No
     """Write down a champion that the ledger does not know: made by hand, or by a run that was killed just then."""
     if champion is not None and decision.champions[-1:] != [champion.version]:
         decision.promote(champion.version, reason="found as the champion", run_id=champion.run_id, at=at)
-
-
-def announce(what: str, ticker: str, text: str) -> None:
-    """Emit the event `rnnflow.<what>`, which automations can wait for."""
-    resource = {"prefect.resource.id": f"rnnflow.ticker.{ticker}", "prefect.resource.name": ticker}
-    emit_event(f"rnnflow.{what}", resource, payload={"ticker": ticker, "text": text})

@@ -14,11 +14,10 @@ from prefect.runtime import flow_run as this_run
 from rich.table import Table
 
 from flows import command_line, registry, tracking
-from flows.promotion import announce
 from flows.retrain import artifact_key, close_tracked_run, idle, prices_or_fallback
 from flows.standing import standing
 from flows.tasks import polite
-from flows.tickers import Outcomes, each, run_name
+from flows.tickers import Outcomes, announce, each, run_name
 from rnn_core import live, pages
 from rnn_core.config import File, Retrain, Synthetic, Yahoo
 from rnn_core.config import Score as Config

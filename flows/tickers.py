@@ -5,6 +5,7 @@ from functools import partial
 from typing import TypeVar
 
 from prefect import get_run_logger
+from prefect.events import emit_event
 from prefect.runtime import flow_run
 
 from rnn_core.errors import RnnflowError
@@ -15,6 +16,12 @@ T = TypeVar("T")
 def run_name() -> str:
     """The name of a flow run: that of the flow, and its ticker if it has one."""
     return f"{flow_run.flow_name}-{flow_run.parameters['ticker'] or 'all'}"
+
+
+def announce(what: str, ticker: str, text: str) -> None:
+    """Emit the event `rnnflow.<what>`, which automations can wait for."""
+    resource = {"prefect.resource.id": f"rnnflow.ticker.{ticker}", "prefect.resource.name": ticker}
+    emit_event(f"rnnflow.{what}", resource, payload={"ticker": ticker, "text": text})
 
 
 class Outcomes(dict[str, T]):
@@ -32,6 +39,12 @@ class Outcomes(dict[str, T]):
             self.failed[ticker] = " ".join(f"{type(error).__name__}: {error}".split())[:500]
             get_run_logger().error("%s failed: %s", ticker, self.failed[ticker])
 
+    def announce_failures(self) -> None:
+        """Emit `rnnflow.failure` with every reason, if there is one."""
+        if self.failed:
+            text = "; ".join(f"{ticker}: {reason}" for ticker, reason in self.failed.items())
+            announce("failure", str(flow_run.flow_name), text[:5000])
+
     def refuse_if_all_failed(self) -> None:
         """Raise an error that names the first reason if no ticker succeeded."""
         if self.failed and not self:
@@ -47,5 +60,6 @@ def each(tickers: Iterable[str], work: Callable[[str], T]) -> Outcomes[T]:
         return outcomes
     for ticker in names:
         outcomes.attempt(ticker, partial(work, ticker))
+    outcomes.announce_failures()
     outcomes.refuse_if_all_failed()
     return outcomes

@@ -18,7 +18,6 @@ from pydantic import ValidationError
 from rich.table import Table
 
 from flows import command_line, tracking
-from flows.promotion import announce
 from flows.retrain import close_tracked_run, idle, learn, prices_or_fallback, tags
 from flows.standing import standing
 from flows.summary import Laps
@@ -127,8 +126,7 @@ def retrain_universe(
         tracking.close_runs(f"tags.`mlflow.parentRunId` = '{run_id}'", "KILLED")  # of workers that were lost
         tracking.log_standings(run_id, outcomes, outcomes.failed, f"{subject}, {config.time:%Y-%m-%d}", each=False)
         create_markdown_artifact(pages.universe_markdown(list(outcomes.values()), outcomes.failed), key="universe")
-        if outcomes.failed:
-            announce("failure", "universe", "; ".join(f"{name}: {why}" for name, why in outcomes.failed.items())[:5000])
+        outcomes.announce_failures()
         if len(todo) == len(known):  # else others were done before
             outcomes.refuse_if_all_failed()
     return outcomes

@@ -20,7 +20,7 @@ DEFAULT_TICKER = "078935.KS"
 class Section(BaseModel):
     """A frozen part of the tree that refuses unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 Exchange = Annotated[

@@ -10,14 +10,17 @@ Machine Learning (2018), chapter 7.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from rnn_core.arrays import Array
 from rnn_core.config import Evaluation
 from rnn_core.errors import DataError
 from rnn_core.problems import Windows
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LABEL_REACH = 1  # sessions from a row to the one that tells its label
 
@@ -40,7 +43,7 @@ class Folds:
         return len(self.train)
 
 
-def test_period(windows: Windows, folds: Folds) -> tuple[pd.Timestamp, pd.Timestamp]:
+def test_period(windows: Windows, folds: Folds) -> "tuple[pd.Timestamp, pd.Timestamp]":
     """The first and the last day that are forecast out of sample."""
     tested = windows.dates[folds.test[folds.test >= 0]]
     return tested[0], tested[-1]

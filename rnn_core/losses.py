@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy.special import expit
 
 from rnn_core.arrays import Array
 from rnn_core.errors import ArrayError
@@ -22,8 +21,13 @@ from rnn_core.errors import ArrayError
 LossName = Literal["binary_cross_entropy", "textbook_cross_entropy", "brier", "cross_entropy", "mean_squared_error"]
 TEXTBOOK_EPSILON = 1e-8
 
-sigmoid: Callable[[Array], Array] = expit
-"""1 / (1 + e^−z), of the same shape and type, without overflow."""
+
+def sigmoid(z: Array) -> Array:
+    """1 / (1 + e^−z), of the same shape and type, without overflow."""
+    from scipy.special import expit  # a third of a second, and the compiled kernel needs none of it
+
+    probability: Array = expit(z)
+    return probability
 
 
 class Aim(NamedTuple):

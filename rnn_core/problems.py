@@ -1,10 +1,9 @@
 """From prices to windows: the inputs of each session, and the label that the next session brings."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 
 from rnn_core.arrays import Array
@@ -12,7 +11,9 @@ from rnn_core.config import Feature, Problem
 from rnn_core.errors import DataError
 from rnn_core.losses import LossName
 
-if TYPE_CHECKING:  # a served model has inputs, but no sources
+if TYPE_CHECKING:  # a served model has inputs, but no sources; and arrays are trained on without pandas
+    import pandas as pd
+
     from rnn_core.sources import Prices
 
 
@@ -54,7 +55,7 @@ class Windows(Sequences):
         overnight: (N,) the part of the next return up to the next open, NaN for the live window; None without opens.
     """
 
-    dates: pd.DatetimeIndex
+    dates: "pd.DatetimeIndex"
     returns: Array
     next_returns: Array
     features: tuple[str, ...]
@@ -85,7 +86,7 @@ def windows(problem: Problem, prices: "Prices") -> Windows:
         x=x,
         y=np.where(known, next_returns > 0, np.nan)[:, None, None],
         mask=known[:, None],
-        dates=pd.DatetimeIndex(prices.frame.index[-len(x) :]),
+        dates=cast("pd.DatetimeIndex", prices.frame.index[-len(x) :]),
         returns=returns,
         next_returns=next_returns,
         features=problem.features,
@@ -93,13 +94,13 @@ def windows(problem: Problem, prices: "Prices") -> Windows:
     )
 
 
-def _overnight(frame: pd.DataFrame) -> Array:
+def _overnight(frame: "pd.DataFrame") -> Array:
     """(L,) log return from each close to the next open, the last NaN."""
     opens, closes = frame["open"].to_numpy(), frame["close"].to_numpy()
     return np.append(np.log(opens[1:] / closes[:-1]), np.nan)
 
 
-def inputs(problem: Problem, frame: pd.DataFrame) -> Array:
+def inputs(problem: Problem, frame: "pd.DataFrame") -> Array:
     """(N, T, I) features of every window that ends in `frame`, oldest first; N is 0 if there are too few prices.
 
     `frame` (L, F) holds prices by session, as in `Prices`.
@@ -123,21 +124,21 @@ def _undefined(problem: Problem) -> int:
     return problem.volatility_window if "volatility" in problem.features else 1
 
 
-def features(problem: Problem, frame: pd.DataFrame) -> pd.DataFrame:
+def features(problem: Problem, frame: "pd.DataFrame") -> "pd.DataFrame":
     """(L, I) one column a feature, NaN before it is defined.
 
     Raises:
         DataError: the volume feature is asked for and there is no volume, or a gap in it.
     """
-    return pd.DataFrame({name: _feature(name, problem, frame) for name in problem.features}, index=frame.index)
+    return frame[[]].assign(**{name: _feature(name, problem, frame) for name in problem.features})
 
 
-def log_returns(frame: pd.DataFrame) -> Array:
+def log_returns(frame: "pd.DataFrame") -> Array:
     """(L,) log return from the session before, the first NaN."""
     return np.append(np.nan, np.diff(np.log(frame["close"].to_numpy())))
 
 
-def _feature(name: Feature, problem: Problem, frame: pd.DataFrame) -> Array:
+def _feature(name: Feature, problem: Problem, frame: "pd.DataFrame") -> Array:
     returns = log_returns(frame)
     match name:
         case "return":
@@ -164,7 +165,7 @@ def _rolling_volatility(returns: Array, window: int) -> Array:
     return rolled
 
 
-def _volume(frame: pd.DataFrame) -> Array:
+def _volume(frame: "pd.DataFrame") -> Array:
     if "volume" not in frame:
         raise DataError("the feature volume_change needs a volume column; there is none")
     volume = frame["volume"].to_numpy()

@@ -6,7 +6,6 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
-import pandas as pd
 
 from rnn_core import engines
 from rnn_core.arrays import Array, Params
@@ -53,6 +52,8 @@ class Fit:
     @property
     def losses(self) -> tuple[Array, Array]:
         """Mean training and validation loss by epoch (E,) over the usable models, each as it was when it stopped."""
+        import pandas as pd  # half a second, which training itself does without
+
         usable = self.frozen < 0
         epochs = int(np.isfinite(self.train_loss[usable]).any(axis=0).sum())
         both = self.train_loss[usable, :epochs], self.valid_loss[usable, :epochs]

@@ -2,7 +2,7 @@
  *
  * The equations are those of rnn_core/layers.py, losses.py and optim.py; kernel.py says what is covered, and calls.
  * A call takes some models of the stack one after the other, each through a whole epoch, in memory that is bounded by
- * one model and PIECE rows of a batch. Nothing is shared between calls, so they may run on threads.
+ * one model and a piece of a batch. Nothing is shared between calls, so they may run on threads.
  *
  * The text below is compiled six times, as this file includes itself: for each instruction set, and there for each
  * precision. Vectors are those of GCC and Clang. A vector runs along the hidden units, which are padded to whole
@@ -22,7 +22,7 @@
 enum { RNN, GRU, LSTM };
 enum { BINARY_CROSS_ENTROPY, TEXTBOOK_CROSS_ENTROPY, BRIER, CROSS_ENTROPY, MEAN_SQUARED_ERROR };
 enum { SGD, ADAM, ADAMW };
-enum { PIECE = 32 }; /* rows of one pass: their activations stay in cache */
+enum { MOST_ROWS = 32, CACHE = 1 << 19 }; /* of one pass, and the bytes that their activations should fit into */
 
 /* What is asked for; field by field the Task of kernel.py. Arrays of `void` are in the precision asked for. */
 typedef struct {
@@ -164,7 +164,7 @@ typedef WORD bits __attribute__((vector_size(BYTES), may_alias));
 typedef struct {
     int64_t hidden, width, blocks, shift, row; /* HP, G·HP, width of a row of gates, of its blocks before W_hh's, of h */
     int64_t w_hh, head, size;                  /* where these begin in params: W_ih (1+I, G·HP), W_hh (1+H, G·HP), head */
-    int64_t lead, from;                        /* 1 without biases, which skips them; the first step that is read */
+    int64_t lead, from, piece;                 /* 1 without biases, which skips them; the first step that is read; rows */
     REAL *params, *grads, *first, *second;     /* (size) */
     REAL *back;                                /* (G, H, HP): W_hh by rows of gates, for the way back */
     REAL *in, *gates, *h, *c, *tanh_c;         /* (T, n, 1+I), (T, n, blocks), (T+1, n, row), (T+1, n, HP), (T, n, HP) */
@@ -570,12 +570,16 @@ FN int NAME(prepare)(const Task *task, Work *w)
     const int64_t T = task->seq_len, I = task->input_size, H = task->hidden_size, O = task->output_size;
     const int64_t G = task->cell == RNN ? 1 : task->cell == GRU ? 3 : 4, vectors = (H + LANES - 1) / LANES;
     const int64_t HP = (vectors < 8 ? vectors : vectors | 1) * LANES; /* rows a power of two apart would share cache lines */
-    const int64_t n = task->batch < PIECE ? task->batch : PIECE, adam = task->optimiser != SGD, lstm = task->cell == LSTM;
+    const int64_t adam = task->optimiser != SGD, lstm = task->cell == LSTM;
     *w = (Work){.hidden = HP, .width = G * HP, .blocks = G * HP, .row = LANES + HP, .lead = !task->bias};
     if (task->cell == GRU) {
         w->blocks = 4 * HP;
         w->shift = HP;
     }
+    const int64_t step = (1 + I + w->blocks + w->row + 2 * lstm * HP + O) * sizeof(REAL), fitting = CACHE / (T * step);
+    const int64_t least = 32 / sizeof(REAL), piece = fitting < least ? least : fitting; /* fewer would fill no tile */
+    const int64_t most = piece < MOST_ROWS ? piece : MOST_ROWS, n = task->batch < most ? task->batch : most;
+    w->piece = n;
     w->from = task->every_step ? 0 : T - 1;
     w->w_hh = (1 + I) * w->width;
     w->head = w->w_hh + (1 + H) * w->width;
@@ -671,8 +675,8 @@ FN int NAME(train)(const Task *task)
                 continue;
             double loss = 0;
             NAME(transpose)(task, &w);
-            for (int64_t start = 0; start < n; start += PIECE) {
-                const int64_t size = n - start < PIECE ? n - start : PIECE;
+            for (int64_t start = 0; start < n; start += w.piece) {
+                const int64_t size = n - start < w.piece ? n - start : w.piece;
                 NAME(forward)(task, &w, model, w.rows + start, size);
                 loss += NAME(score)(task, &w, w.rows + start, size, weight);
                 NAME(backward)(task, &w, size, start > 0);
@@ -702,8 +706,8 @@ FN int NAME(loss)(const Task *task)
         double total = 0;
         const REAL weight = NAME(weigh)(task, w.rows, n, &scored);
         NAME(load)(task, &w, task->params, task->chosen[m], w.params);
-        for (int64_t start = 0; start < n; start += PIECE) {
-            const int64_t size = n - start < PIECE ? n - start : PIECE;
+        for (int64_t start = 0; start < n; start += w.piece) {
+            const int64_t size = n - start < w.piece ? n - start : w.piece;
             NAME(forward)(task, &w, task->chosen[m], w.rows + start, size);
             total += NAME(score)(task, &w, w.rows + start, size, weight);
         }

@@ -4,12 +4,15 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
 from rnn_core.config import Evaluation, Model, Training
+from tests.processes import wait_for
 
 AAPL = Path(__file__).parents[1] / "data" / "AAPL.csv"
 FEW_FOLDS = Evaluation(train_days=300, valid_days=60, test_days=1000)
@@ -53,3 +56,17 @@ def runs(runs_folder: Path) -> Callable[[], list[Run]]:
         return list(client.search_runs([found.experiment_id], order_by=["attributes.start_time DESC"])) if found else []
 
     return latest_first
+
+
+@pytest.fixture
+def wait_for_event() -> Callable[[str, str], None]:
+    """Waits until Prefect's server knows an event of this name whose text has these words."""
+
+    def known(name: str, words: str) -> bool:
+        answer = httpx.post(f"{PREFECT_API_URL.value()}/events/filter", json={"filter": {"event": {"name": [name]}}})
+        return any(words in event["payload"]["text"] for event in answer.raise_for_status().json()["events"])
+
+    def wait(name: str, words: str) -> None:
+        wait_for(lambda: known(name, words), f"the event {name}: {words}", seconds=30)
+
+    return wait

@@ -56,9 +56,10 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
 
 @pytest.fixture(scope="module")
 def store(runs_folder: Path) -> Iterator[MlflowClient]:
+    uri = f"sqlite:///{runs_folder}/mlflow.db"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runs_folder}/mlflow.db")
-        yield MlflowClient()
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        yield MlflowClient(uri)
 
 
 @pytest.fixture(scope="module")
@@ -327,10 +328,13 @@ def test_runs_that_were_left_running_are_closed_once_their_flow_run_has_ended(li
     assert store.get_run(another).info.status == "FAILED", "nobody works for days"
 
 
-def test_one_ticker_that_fails_does_not_stop_the_others(lived: str, apple: str) -> None:
+def test_one_ticker_that_fails_does_not_stop_the_others(
+    lived: str, apple: str, wait_for_event: Callable[[str, str], None]
+) -> None:
     said = forecast(now=FRIDAY)
     assert lived in said
     assert "prices of AAPL end on 2013-03-01" in said.failed[apple]
+    wait_for_event("rnnflow.failure", "AAPL: DataError: prices of AAPL end on 2013-03-01")
     scored = score(now=FRIDAY)
     assert lived in scored
 

@@ -6,15 +6,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from threading import Lock
+from threading import Barrier, Lock
 from typing import Any
 
-import httpx
 import mlflow
 import numpy as np
 import pytest
@@ -137,11 +136,15 @@ def cluster(folder: Path, environment: dict[str, str]) -> Iterator[Cluster]:
 
 @dataclass
 class Market(YahooServer):
-    """Yahoo that does not know the ticker NOPE, and counts how many requests it has at once."""
+    """Yahoo that does not know the ticker NOPE, and counts how many requests it has at once.
+
+    What is asked of tickers on 0 is not answered before all have come that are to meet.
+    """
 
     at_once: int = 0
     most_at_once: int = 0
     lock: Any = field(default_factory=Lock)
+    meeting: Barrier = field(default_factory=lambda: Barrier(1))
 
     def answer(self, path: str, query: dict[str, str]) -> Answer:
         with self.lock:
@@ -154,6 +157,8 @@ class Market(YahooServer):
                 self.at_once -= 1
 
     def chart(self, ticker: str, query: dict[str, str]) -> Answer:
+        if ticker.endswith("0"):
+            self.meeting.wait(timeout=60)
         return UNKNOWN_TICKER if ticker == "NOPE" else super().chart(ticker, query)
 
 
@@ -266,7 +271,9 @@ def test_a_flow_that_was_killed_goes_on_with_what_it_had_not_done(environment: d
     assert retrain_universe(file=Path("universe.txt"), **RECIPE) is None, "nothing is left to do"
 
 
-def test_a_ticker_that_fails_is_listed_with_its_reason_and_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ticker_that_fails_is_listed_with_its_reason_and_stops_no_other(
+    monkeypatch: pytest.MonkeyPatch, wait_for_event: Callable[[str, str], None]
+) -> None:
     source = Yahoo(start=date(2019, 1, 2), fallback="none")
     with serving(monkeypatch, Market(sample_frame(SESSIONS))):
         parameters = {"tickers": ("GOOD1", "NOPE", "ODD.QQ", "GOOD2"), "source": source, "now": NOW, **SMALL}
@@ -286,12 +293,7 @@ def test_a_ticker_that_fails_is_listed_with_its_reason_and_stops_no_other(monkey
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["universe"])))
     assert "no known exchange suffix" in str(max(found, key=lambda one: str(one.created)).data)
-    wait_for(lambda: [text for text in events("rnnflow.failure") if "ODD.QQ" in text], "the event", seconds=30)
-
-
-def events(name: str) -> list[str]:
-    answer = httpx.post(f"{PREFECT_API_URL.value()}/events/filter", json={"filter": {"event": {"name": [name]}}})
-    return [event["payload"]["text"] for event in answer.raise_for_status().json()["events"]]
+    wait_for_event("rnnflow.failure", "ODD.QQ: ConfigError")
 
 
 def test_the_run_fails_in_one_line_if_every_ticker_does() -> None:
@@ -318,7 +320,7 @@ def test_yahoo_is_asked_once_a_ticker_and_for_one_after_the_other(monkeypatch: p
 
 @pytest.mark.parametrize("limit", [1, 2])
 def test_flows_keep_to_the_global_limit_on_who_asks_yahoo(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
-    market = Market(sample_frame(SESSIONS), delay=0.5)
+    market = Market(sample_frame(SESSIONS), delay=0.5, meeting=Barrier(limit))
     parameters = {"source": Yahoo(start=date(2019, 1, 2), fallback="none"), "now": NOW, **SMALL}
     monkeypatch.setattr("flows.universe.learn", lambda *_, **__: None)
     universes = [tuple(f"{name}{limit}{number}" for number in range(6)) for name in ("ONE", "OTHER")]
