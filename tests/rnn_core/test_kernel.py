@@ -326,7 +326,7 @@ def test_a_state_of_another_stack_is_refused(name: str) -> None:
 
 
 def test_activations_that_do_not_fit_into_memory_are_an_error() -> None:
-    engine = started(seq_len=1000, hidden_size=320, cell="lstm", batch=32, windows=32, models=1)
+    engine = started(seq_len=1000, hidden_size=1000, cell="lstm", batch=32, windows=32, models=1)
     limits = resource.getrlimit(resource.RLIMIT_AS)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     before = engine.state
