@@ -1,6 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint requirements.lock --editable
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable
 INSTALLED := pyproject.toml setup.py requirements.lock rnn_core/engines/kernel.c
 PROVEN := rnn_core/layers.py,rnn_core/losses.py,rnn_core/optim.py,rnn_core/engines/*
 
@@ -10,7 +10,7 @@ run: .venv/installed  ## Retrain the default ticker once
 	$(BIN)/python -m flows.retrain
 
 test: lint  ## Everything that must pass, or what TESTS names; without a C compiler all but the kernel is tested
-	$(BIN)/python -m pytest $(TESTS) --numprocesses 3 --dist loadfile --no-loadscope-reorder \
+	$(BIN)/python -m pytest $(TESTS) --numprocesses 2 --dist loadfile --no-loadscope-reorder \
 		--durations 25 --cov --cov-report=term
 	! ls rnn_core/engines/*.so 2>/dev/null || $(BIN)/coverage report --include='$(PROVEN)' --fail-under=100
 

@@ -43,6 +43,7 @@ STYLE: Any = {
     "axes.spines.right": False,
     "axes.titlelocation": "left",
     "axes.titleweight": "bold",
+    "axes.titley": 1.0,  # where it stands anyway; looked for, it takes a tenth of the time
     "figure.dpi": 120,
     "font.size": 11,
 }
