@@ -20,8 +20,8 @@ def prune(days: int = 90, keep: int = 10, now: datetime | None = None) -> dict[s
     """Delete files of old runs; parameters, metrics and tags stay, and so does every model that is still of use.
 
     Runs are closed first that are RUNNING though nobody works on them any more, such as those of a machine that was
-    lost. A run is left alone if its model has an alias or is named in the ledger, and while it is running. Pruning
-    again goes on where it was interrupted.
+    lost. A run is left alone if its model has an alias, is named in the ledger or registered by another name, and while
+    it is running. Pruning again goes on where it was interrupted.
 
     Args:
         days: Keep the files of runs that are younger than this
@@ -49,14 +49,14 @@ def prune(days: int = 90, keep: int = 10, now: datetime | None = None) -> dict[s
             if seen[kind] <= config.keep or run.info.start_time >= before or run.info.status == "RUNNING":
                 counts["kept"] += 1
                 continue
-            version = run.data.tags.get("model.version")
+            own, registered = registry.PREFIX + ticker, registry.registered(run.info.run_id)
             if ticker not in of_use:
                 of_use[ticker] = ledger.versions(ticker) | registry.versions_with_alias(ticker)
-            if version is not None and int(version) in of_use[ticker]:
+            if any(name != own or version in of_use[ticker] for name, version in registered):
                 counts["of use"] += 1
                 continue
-            if version is not None:
-                registry.delete(ticker, int(version))
+            for _, version in registered:
+                registry.delete(ticker, version)
             tracking.delete_files(run)
             counts["pruned"] += 1
     get_run_logger().info("runs: %s", ", ".join(f"{count} {what}" for what, count in counts.items()))

@@ -4,7 +4,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from functools import cache, partial
 from importlib.metadata import version
@@ -20,7 +20,7 @@ from mlflow.types import ColSpec, Schema
 
 import rnn_core
 from flows import served_model
-from flows.tracking import client, experiment_of, log
+from flows.tracking import client, experiment_of, log, unusable
 from rnn_core import interchange
 from rnn_core.config import Retrain
 from rnn_core.errors import ChampionMissing
@@ -32,10 +32,7 @@ from rnn_core.training import Fit
 
 PREFIX = "direction-"
 CHAMPION, CHALLENGER = "champion", "challenger"
-ABSENT = (
-    "RESOURCE_DOES_NOT_EXIST",
-    "INVALID_PARAMETER_VALUE",
-)  # MLflow's words for a thing, and an alias, that is not there
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # what is not there, and an alias that is not, to MLflow
 LOADING = Lock()
 SERVED_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "threadpoolctl")
 NOT_SERVED = shutil.ignore_patterns("__pycache__", "*.so", "*.c", "migrations", "studies", "*.html")
@@ -104,10 +101,9 @@ def champion(ticker: str) -> Candidate | None:
         ChampionMissing: its run was deleted.
     """
     try:
-        found = client().get_model_version_by_alias(PREFIX + ticker, CHAMPION)
-    except MlflowException as error:
-        if error.error_code not in ABSENT:
-            raise  # a store that cannot be reached is no ticker without a champion
+        with _asking():
+            found = client().get_model_version_by_alias(PREFIX + ticker, CHAMPION)
+    except _Absent:
         return None
     with _or_missing(ticker, f"its run {found.run_id} was deleted"):
         return candidate(int(found.version), client().get_run(found.run_id or ""))
@@ -143,20 +139,23 @@ def with_champion() -> list[str]:
 def versions_with_alias(ticker: str) -> set[int]:
     """The versions that the challenger, the champion or any other alias stands for."""
     try:
-        return {int(version) for version in client().get_registered_model(PREFIX + ticker).aliases.values()}
-    except MlflowException as error:
-        if error.error_code not in ABSENT:
-            raise  # else what has an alias would be taken for what has none
+        with _asking():
+            return {int(version) for version in client().get_registered_model(PREFIX + ticker).aliases.values()}
+    except _Absent:
         return set()
+
+
+def registered(run_id: str) -> list[tuple[str, int]]:
+    """Name and number of each version of a run's model, whether the run lived to note it or not, whoever named it."""
+    with _asking():
+        found = client().search_model_versions(f"run_id = '{run_id}'")
+    return [(one.name, int(one.version)) for one in found]
 
 
 def delete(ticker: str, model_version: int) -> None:
     """Delete a version; nothing happens if it is gone already."""
-    try:
+    with suppress(_Absent), _asking():
         client().delete_model_version(PREFIX + ticker, str(model_version))
-    except MlflowException as error:
-        if error.error_code not in ABSENT:
-            raise
 
 
 def configuration(ticker: str, run_id: str) -> Retrain:
@@ -202,14 +201,31 @@ def _losses(run_id: str) -> "pd.Series[float]":
     return pd.Series(log_losses(calls["up"].to_numpy(), calls["probability"].to_numpy()), calls.index)
 
 
+class _Absent(Exception):
+    """MLflow does not find what is asked for."""
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Tells a thing that is not there from a store that cannot be reached.
+
+    Raises:
+        _Absent: the one.
+        TrackingError: the other.
+    """
+    try:
+        yield
+    except MlflowException as error:
+        raise _Absent if error.error_code in ABSENT else unusable(error) from error
+
+
 @contextmanager
 def _or_missing(ticker: str, what: str) -> Iterator[None]:
     """Says that the champion is missing, and why, where MLflow does not find what is asked for."""
     try:
-        yield
-    except MlflowException as error:
-        if error.error_code not in ABSENT:
-            raise
+        with _asking():
+            yield
+    except _Absent as error:
         raise _missing(ticker, what) from error
 
 

@@ -76,7 +76,7 @@ def experiment_id(name: str) -> str:
             found = client().get_experiment_by_name(name)
             return found.experiment_id if found else client().create_experiment(name, _artifacts(name), KIND)
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise _unusable(error) from error
+        raise unusable(error) from error
 
 
 @contextmanager
@@ -108,7 +108,7 @@ def run(experiment: str, subject: str, config: BaseModel, tags: dict[str, str], 
         with suppress(MlflowException):
             store.set_tag(run_id, "error", _one_line(error))
         if isinstance(error, MlflowException):
-            raise _unusable(error) from error
+            raise unusable(error) from error
         raise
     finally:
         store.set_terminated(run_id, status)
@@ -134,7 +134,7 @@ def search(which: str, experiments: Sequence[str] | None = None) -> Iterator[Run
     try:
         names = {one.name: one.experiment_id for one in client().search_experiments()}
     except (MlflowException, SQLAlchemyError) as error:
-        raise _unusable(error) from error
+        raise unusable(error) from error
     ids = [number for name, number in names.items() if experiments is None or name in experiments]
     page = None if ids else ""
     while page != "":
@@ -412,7 +412,8 @@ def _text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _unusable(error: Exception) -> TrackingError:
+def unusable(error: Exception) -> TrackingError:
+    """What is raised where the store cannot be reached or used, with the reason in one line."""
     reason = _one_line(_reason(error))
     return TrackingError(f"MLflow at {uri()} cannot be used ({reason}); check MLFLOW_TRACKING_URI")
 

@@ -74,7 +74,7 @@ def run(*command: str, environment: dict[str, str], cwd: Path, **options: Any) -
     return subprocess.run(command, env=environment | {"PWD": str(cwd)}, cwd=cwd, **options)
 
 
-def wait_for(condition: Callable[[], T], what: str, seconds: float = 600) -> T:
+def wait_for(condition: Callable[[], T], what: str, seconds: float = 180) -> T:
     """The first answer of `condition` that is true; fails the test after a while."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):

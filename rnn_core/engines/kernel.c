@@ -576,10 +576,10 @@ FN int NAME(prepare)(const Task *task, Work *w)
         w->blocks = 4 * HP;
         w->shift = HP;
     }
-    const int64_t step = (1 + I + w->blocks + w->row + 2 * lstm * HP + O) * sizeof(REAL), fitting = CACHE / (T * step);
-    const int64_t least = 32 / sizeof(REAL), piece = fitting < least ? least : fitting; /* fewer would fill no tile */
-    const int64_t most = piece < MOST_ROWS ? piece : MOST_ROWS, n = task->batch < most ? task->batch : most;
-    w->piece = n;
+    const int64_t row = T * (1 + I + w->blocks + w->row + 2 * lstm * HP + O) * sizeof(REAL), least = 32 / sizeof(REAL);
+    int64_t n = CACHE / row;
+    n = n < least ? least : n < MOST_ROWS ? n : MOST_ROWS; /* fewer would fill no tile */
+    w->piece = n = n < task->batch ? n : task->batch;
     w->from = task->every_step ? 0 : T - 1;
     w->w_hh = (1 + I) * w->width;
     w->head = w->w_hh + (1 + H) * w->width;

@@ -39,7 +39,8 @@ def test_every_lesson_runs_from_the_shell_by_torch(site: Site) -> None:
     def shell(name: str) -> "CompletedProcess[str]":
         engine = () if name == BOTH else ("--training.engine", "torch")
         options = ("--name", name, "--size", "0.05", "--training.epochs", "2", *engine)
-        return run(sys.executable, "-m", "flows.study", *options, environment=site.environment, cwd=site.folder)
+        environment = site.environment | {"OMP_NUM_THREADS": "1"}  # else torch takes every core from other tests
+        return run(sys.executable, "-m", "flows.study", *options, environment=environment, cwd=site.folder)
 
     with ThreadPoolExecutor(2) as pool:
         for name, done in zip(LESSONS, pool.map(shell, LESSONS), strict=True):

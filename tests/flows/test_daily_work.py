@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 from pydantic import BaseModel
 
 from flows import registry
@@ -28,7 +27,7 @@ from flows.retrain import retrain
 from flows.score import VOID_AFTER, score, settle
 from rnn_core import config, sources
 from rnn_core.config import Evaluation, Model, Promotion, Retrain, Synthetic, Training
-from rnn_core.errors import ChampionMissing, ConfigError, DataError, LedgerError
+from rnn_core.errors import ChampionMissing, ConfigError, DataError, LedgerError, TrackingError
 from rnn_core.ledger import Ledger
 from tests.flows.conftest import AAPL
 
@@ -261,8 +260,8 @@ def test_a_champion_that_was_deleted_is_missed_in_one_line(store: MlflowClient) 
 def test_a_store_that_cannot_be_reached_is_no_ticker_without_a_champion(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    for ask in (registry.champion, registry.versions_with_alias):
-        with pytest.raises(MlflowException, match=r"127\.0\.0\.1"):
+    for ask in (registry.champion, registry.versions_with_alias, lambda ticker: roll_back(ticker, WEDNESDAY)):
+        with pytest.raises(TrackingError, match=r"^MLflow at http://127\.0\.0\.1:9 cannot be used .*$"):
             ask("MSFT")
 
 
@@ -340,19 +339,22 @@ def test_one_ticker_that_fails_does_not_stop_the_others(
 
 
 def test_pruning_keeps_what_is_of_use(store: MlflowClient, ledger: Ledger) -> None:
-    for day in range(4):  # version 1 is forecast with, 2 was champion, 3 is challenger without ever being champion
+    for day in range(5):  # version 1 is forecast with, 2 was champion, 3 and 4 never, 5 is challenger
         skill = Promotion(allow_synthetic=True, require_skill=day > 1)
         retrain(ticker="PRUNED", now=WEDNESDAY + timedelta(days=day), **(SMALL | {"promotion": skill}))
     versions = {int(one.version): one for one in store.search_model_versions("name = 'direction-PRUNED'")}
     logged = {version: store.get_logged_model(one.source.rpartition("/")[2]) for version, one in versions.items()}
     files = {version: Path(model.artifact_location, "MLmodel") for version, model in logged.items()}
     assert all(file.exists() for file in files.values())
-    of_use = ledger.versions("PRUNED") | set(aliases(store, "PRUNED").values())
-    assert of_use == {1, 2, 4}
+    assert ledger.versions("PRUNED") | set(aliases(store, "PRUNED").values()) == {1, 2, 5}
+    store.delete_tag(versions[5].run_id, "model.version")  # as if its run had been killed just before it wrote that
+    store.create_registered_model("a name of the user's own")
+    store.create_model_version("a name of the user's own", versions[4].source, versions[4].run_id)
+    of_use = {1, 2, 4, 5}
     later = datetime.now(UTC) + timedelta(days=100)
     prune(days=90, keep=1000, now=later)
     prune(days=200, keep=0, now=later)
-    assert len(store.search_model_versions("name = 'direction-PRUNED'")) == 4, "kept by their number, and by their age"
+    assert len(store.search_model_versions("name = 'direction-PRUNED'")) == 5, "kept by their number, and by their age"
     prune(days=90, keep=0, now=later)
     assert {int(one.version) for one in store.search_model_versions("name = 'direction-PRUNED'")} == of_use
     pruned = store.get_run(versions[3].run_id)
@@ -364,7 +366,7 @@ def test_pruning_keeps_what_is_of_use(store: MlflowClient, ledger: Ledger) -> No
     assert store.list_artifacts(versions[2].run_id)
     [row] = forecast(ticker="PRUNED", now=WEDNESDAY + timedelta(days=1)).values()
     assert row.model_version == 2
-    assert prune(days=90, keep=0, now=later)["pruned"] <= 1, "pruning again finds nothing but the forecast just made"
+    assert prune(days=90, keep=0, now=later)["pruned"] == 1, "pruning again finds nothing but the forecast just made"
 
 
 @pytest.mark.parametrize(
