@@ -32,7 +32,7 @@ from rnn_core.training import Fit
 
 PREFIX = "direction-"
 CHAMPION, CHALLENGER = "champion", "challenger"
-ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # what is not there, and an alias that is not, to MLflow
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow, of a thing, and of an alias, that it has not
 LOADING = Lock()
 SERVED_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "threadpoolctl")
 NOT_SERVED = shutil.ignore_patterns("__pycache__", "*.so", "*.c", "migrations", "studies", "*.html")
