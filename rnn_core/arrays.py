@@ -1,5 +1,7 @@
 """What an array argument must be, checked once and said in one line."""
 
+from itertools import accumulate
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -50,6 +52,8 @@ def flatten(params: Params) -> Array:
 
 def unflatten(flat: Array, shapes: dict[str, tuple[int, ...]]) -> Params:
     """The named arrays (…, *shape) as views of `flat` (…, P)."""
-    ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])
-    pieces = zip(shapes.items(), np.split(flat, ends[:-1], axis=-1), strict=True)
-    return {name: piece.reshape(*flat.shape[:-1], *shape) for (name, shape), piece in pieces}
+    ends = accumulate(prod(shape) for shape in shapes.values())
+    return {
+        name: flat[..., end - prod(shape) : end].reshape(*flat.shape[:-1], *shape)
+        for (name, shape), end in zip(shapes.items(), ends, strict=True)
+    }

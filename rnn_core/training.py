@@ -151,15 +151,17 @@ def fit(
         rows = _batches(np.where(learning[:, None], rows, -1), training.batch_size)
         train_loss[:, epoch] = engine.train_epoch(rows, schedule.rate(epoch))
         valid_loss[:, epoch] = engine.loss(np.where(learning[:, None], valid, -1))
-        better = learning if training.patience is None else valid_loss[:, epoch] < best_loss
-        best_loss[better], best_epoch[better] = valid_loss[better, epoch], epoch
-        for name, value in engine.params.items():
-            best[name][better] = value[better]
+        if training.patience is not None and (better := valid_loss[:, epoch] < best_loss).any():
+            best_loss[better], best_epoch[better] = valid_loss[better, epoch], epoch
+            for name, value in engine.params.items():
+                best[name][better] = value[better]
         schedule.hear(valid_loss[:, epoch])
         if on_epoch is not None:
             on_epoch(epoch + 1, train_loss[:, epoch], valid_loss[:, epoch])
         if on_checkpoint is not None:
             on_checkpoint(_checkpoint(epoch + 1, engine, kept, streams))
+    if training.patience is None:
+        best = engine.params
     _refuse_lost_folds(engine.frozen, training.seeds)
     rates = base_rates(sequences, train)
     losses = train_loss, valid_loss
@@ -317,8 +319,10 @@ def _shuffled(train: Array, rngs: Sequence[np.random.Generator]) -> Array:
 
 def _batches(rows: Array, batch_size: int) -> Array:
     """The rows (M, n) as (M, steps, batch_size), padded with −1."""
-    padding = -rows.shape[1] % batch_size
-    return np.pad(rows, ((0, 0), (0, padding)), constant_values=-1).reshape(len(rows), -1, batch_size)
+    models, count = rows.shape
+    whole = np.full((models, -(-count // batch_size), batch_size), -1)
+    whole.reshape(models, -1)[:, :count] = rows
+    return whole
 
 
 def _refuse_lost_folds(frozen: Array, seeds: int) -> None:

@@ -211,6 +211,12 @@ INLINE vec NAME(tanh)(vec x)
 
 INLINE vec NAME(sigmoid)(vec a) { return (REAL)0.5 * NAME(tanh)((REAL)0.5 * a) + (REAL)0.5; }
 
+INLINE vec NAME(clip)(vec x, vec bound)
+{
+    x = NAME(either)((bits)(x > bound), bound, x); /* a NaN stays */
+    return NAME(either)((bits)(x < -bound), -bound, x);
+}
+
 INLINE vec NAME(root)(vec x)
 {
     REAL each[LANES] __attribute__((aligned(BYTES)));
@@ -498,32 +504,28 @@ FN int NAME(update)(const Task *task, const Work *w, double rate, double *count)
 {
     REAL *const params = w->params, *const grads = w->grads, *const first = w->first, *const second = w->second;
     const int64_t size = w->size;
-    const int clipped = task->clip_value < INFINITY, normed = task->clip_norm < INFINITY, adam = task->optimiser != SGD;
+    const int adam = task->optimiser != SGD;
     const vec bound = NAME(all)(task->clip_value);
-    bits flaws = {0}; /* a value times zero is a zero, of either sign, if it is finite */
-    vec square = {0};
-    for (int64_t k = 0; k < size; k += LANES) {
-        vec g = AT(grads + k);
-        flaws |= (bits)(g * 0);
-        if (clipped) {
-            g = NAME(either)((bits)(g > bound), bound, g);
-            AT(grads + k) = g = NAME(either)((bits)(g < -bound), -bound, g);
-        }
-        if (normed)
-            square += g * g;
-    }
     REAL shrink = 1;
-    if (normed)
+    if (task->clip_norm < INFINITY) {
+        vec square = {0};
+        for (int64_t k = 0; k < size; k += LANES) {
+            const vec g = NAME(clip)(AT(grads + k), bound);
+            square += g * g;
+        }
         shrink = (REAL)task->clip_norm / (sqrt(NAME(sum)(square)) + (REAL)1e-6);
-    shrink = shrink > 1 ? 1 : shrink;
+        shrink = shrink > 1 ? 1 : shrink;
+    }
     *count += 1;
     const REAL momentum = task->momentum, beta2 = task->beta2, fresh1 = 1 - task->beta1, fresh2 = 1 - task->beta2;
     const REAL eps = task->eps, added = task->optimiser == ADAMW ? 0 : task->weight_decay;
     const REAL shrunk = task->optimiser == ADAMW ? rate * task->weight_decay : 0;
     const REAL length = adam ? rate / (1 - pow(task->beta1, *count)) : rate;
     const REAL scale = adam ? sqrt(1 - pow(task->beta2, *count)) : 1;
+    bits flaws = {0}; /* a value times zero is a zero, of either sign, if it is finite */
     for (int64_t k = 0; k < size; k += LANES) {
-        const vec g = AT(grads + k) * shrink + added * AT(params + k);
+        flaws |= (bits)(AT(grads + k) * 0);
+        const vec g = NAME(clip)(AT(grads + k), bound) * shrink + added * AT(params + k);
         vec step;
         if (adam) {
             const vec mean = AT(first + k) + fresh1 * (g - AT(first + k));

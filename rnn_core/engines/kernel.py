@@ -125,7 +125,7 @@ class Kernel:
         shapes = param_shapes(model, inputs.x.shape[2], targets.y.shape[2]).values()
         self._shape = len(inputs.center), sum(int(np.prod(shape)) for shape in shapes)
         weights = np.ones(max(2, targets.y.shape[2])) if targets.class_weights is None else targets.class_weights
-        self._arrays = {
+        self._arrays = {  # kept, as the kernel is given their addresses alone
             "x": np.ascontiguousarray(inputs.x),
             "center": np.ascontiguousarray(inputs.center),
             "scale": np.ascontiguousarray(inputs.scale),
@@ -133,7 +133,7 @@ class Kernel:
             "mask": np.ascontiguousarray(targets.mask, bool),
             "class_weights": np.ascontiguousarray(weights, dtype),
         }
-        self._settings = {
+        self._settings = _addresses(self._arrays) | {
             "instruction_set": found.kernel_instruction_sets() - 1,  # the fastest
             "single_precision": dtype == np.float32,
             "cell": CELLS.index(model.cell),
@@ -183,7 +183,7 @@ class Kernel:
         windows = len(self._arrays["x"])
         if rows.max(initial=-1) >= windows:
             raise IndexError(f"row {rows.max()} is asked for; there are {windows}")
-        whole = self._arrays | {FIELDS.get(name, name): self._checked(name, value) for name, value in changing.items()}
+        whole = _addresses({FIELDS.get(name, name): self._checked(name, value) for name, value in changing.items()})
         sizes = {"steps": rows.shape[1], "batch": rows.shape[2], "updates": updates}
         losses = np.empty(len(models))
 
@@ -194,8 +194,7 @@ class Kernel:
                 "rate": np.ascontiguousarray(rate[share], np.float64),
                 "losses": losses[share],
             }
-            pointers = {name: value.ctypes.data for name, value in (whole | own).items()}
-            if function(Task(models=len(share), **self._settings, **sizes, **pointers)) < 0:
+            if function(Task(models=len(share), **self._settings, **sizes, **whole, **_addresses(own))) < 0:
                 raise MemoryError(f"no memory for the activations of {rows.shape[2]} windows of a batch")
             losses[share] = own["losses"]
 
@@ -212,11 +211,15 @@ class Kernel:
         return array
 
 
+def _addresses(arrays: dict[str, Array]) -> dict[str, int]:
+    return {name: value.ctypes.data for name, value in arrays.items()}
+
+
 def _on_threads(run: Callable[[Array], None], models: Array) -> None:
     """`run` on a share of the `models` for each core, on threads if these are two or more."""
-    shares = np.array_split(models, max(1, min(len(models), len(os.sched_getaffinity(0)))))
-    if len(shares) == 1:
-        run(shares[0])
+    cores = min(len(models), len(os.sched_getaffinity(0)))
+    if cores < 2:
+        run(models)
         return
-    with ThreadPoolExecutor(len(shares)) as pool:
-        list(pool.map(run, shares))
+    with ThreadPoolExecutor(cores) as pool:
+        list(pool.map(run, np.array_split(models, cores)))

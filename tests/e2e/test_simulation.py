@@ -62,11 +62,11 @@ class Lived:
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Lived]]:
-    """The days on both kinds of database, one after the other; the servers stay."""
+    """The days on both kinds of database, side by side; the servers stay."""
     with ExitStack() as stack:
         postgres = stack.enter_context(running_postgres())
         urls = {name: postgres.create_database(name) for name in ("prefect", "mlflow", "ledger")}
-        lived = {}
+        lived, living = {}, []
         for name in DATABASES:
             home = tmp_path_factory.mktemp(name)
             stack.callback(end, home)
@@ -92,7 +92,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Lived]]
             lived[name] = Lived(folder, own["PREFECT_API_URL"], own["MLFLOW_TRACKING_URI"], own["LEDGER_URL"])
             wait_for(lambda api=own["PREFECT_API_URL"]: _healthy(api), "the Prefect server")
             log = home / "simulation.log"
-            process = start(*command, environment=environment, cwd=folder, log=log)
+            living.append((start(*command, environment=environment, cwd=folder, log=log), log))
+        for process, log in living:
             assert process.wait(timeout=1500) == 0, log.read_text()[-5000:]
         yield lived
 
