@@ -48,7 +48,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "as the daily job": {"seq_len": 10, "hidden_size": 16, "output_size": 1, "batch": 32, "windows": 70},
     "one lane too many": {"hidden_size": 17, "input_size": 9, "output_size": 5, "batch": 11},
     "many pieces": {"batch": 75, "windows": 90, "hidden_size": 8, "output_size": 3},
-    "small pieces of long windows": {"seq_len": 500, "batch": 21, "windows": 21, "hidden_size": 16},
+    "small pieces of long windows": {"seq_len": 100, "batch": 9, "windows": 9, "hidden_size": 80},
     "wide": {"hidden_size": 64, "input_size": 3, "batch": 2},
 }
 OTHERS: dict[str, dict[str, Any]] = {
