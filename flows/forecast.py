@@ -1,6 +1,7 @@
 """Flow `forecast`: what the champion expects of the next session. Run it with `python -m flows.forecast`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
@@ -58,16 +59,12 @@ def forecast(
     if not tickers:
         raise ChampionMissing("no ticker has a champion; retrain one: python -m flows.retrain --ticker MSFT")
     subject, tags = config.ticker or f"{len(tickers)} tickers", {"ticker": config.ticker or "all"}
-    with Ledger.open() as ledger:
-        if config.scheduled:
-            champions = [registry.champion(one) for one in tickers]
-            exchanges = [champion.exchange for champion in champions if champion]
-            if exchanges and (reason := closed_for_the_day(exchanges, config.time)):
-                return idle(reason)
-        with tracking.run("forecast", subject, config, tags, str(this_run.id)) as run_id:
-            with polite(config.source):
-                said = each(tickers, partial(forecast_ticker, config, ledger))
-            tracking.log_forecasts(run_id, pd.DataFrame([row._mapping for row in said.values()]))
+    if config.scheduled and (reason := closed_for_the_day(_exchanges(tickers), config.time)):
+        return idle(reason)
+    with Ledger.open() as ledger, tracking.run("forecast", subject, config, tags, str(this_run.id)) as run_id:
+        with polite(config.source):
+            said = each(tickers, partial(forecast_ticker, config, ledger))
+        tracking.log_forecasts(run_id, pd.DataFrame([row._mapping for row in said.values()]))
     create_markdown_artifact(_markdown(said), key=artifact_key(f"forecast-{config.ticker or 'all'}"))
     return said
 
@@ -131,6 +128,14 @@ def forecast_ticker(config: Config, ledger: Ledger, ticker: str) -> Row[Any]:
     )
 
 
+def _exchanges(tickers: Iterable[str]) -> Iterator[str]:
+    """The exchange of each champion that there is."""
+    for ticker in tickers:
+        with suppress(ChampionMissing):
+            if champion := registry.champion(ticker):
+                yield champion.exchange
+
+
 def _table(said: Outcomes[Row[Any]]) -> Table:
     table = Table("ticker", *HEAD)
     for ticker, row in said.items():
@@ -140,10 +145,11 @@ def _table(said: Outcomes[Row[Any]]) -> Table:
     return table
 
 
-def _markdown(rows: Mapping[str, Row[Any]]) -> str:
+def _markdown(said: Outcomes[Row[Any]]) -> str:
     head = ["ticker", *HEAD]
-    lines = [f"| {' | '.join([ticker, *_cells(row)])} |" for ticker, row in rows.items()]
-    return "\n".join([f"| {' | '.join(head)} |", "|" + "---|" * len(head), *lines])
+    lines = [f"| {' | '.join([ticker, *_cells(row)])} |" for ticker, row in said.items()]
+    failed = [f"- {ticker} failed: {reason}" for ticker, reason in said.failed.items()]
+    return "\n".join([f"| {' | '.join(head)} |", "|" + "---|" * len(head), *lines, "", *failed])
 
 
 def _cells(row: Row[Any]) -> list[str]:

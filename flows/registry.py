@@ -165,7 +165,8 @@ def configuration(ticker: str, run_id: str) -> Retrain:
         ChampionMissing: the run or its files were deleted.
     """
     with _or_missing(ticker, f"its run {run_id} or its files were deleted"):
-        return Retrain.model_validate_json(mlflow.artifacts.load_text(f"runs:/{run_id}/config.json"))
+        folder = client().get_run(run_id).info.artifact_uri
+        return Retrain.model_validate_json(mlflow.artifacts.load_text(f"{folder}/config.json"))
 
 
 def call(ticker: str, model_version: int, frame: pd.DataFrame) -> tuple[float, float]:

@@ -107,8 +107,8 @@ def retrain_universe(
     known = Outcomes[Retrain]()
     for ticker in listed(config):
         known.attempt(ticker, partial(_of_one, config, ticker))
-    exchanges = [exchange_for(one.source, one.ticker) for one in known.values()]
-    if config.scheduled and exchanges and (reason := closed_for_the_day(exchanges, config.time)):
+    exchanges = (exchange_for(one.source, one.ticker) for one in known.values())
+    if config.scheduled and (reason := closed_for_the_day(exchanges, config.time)):
         return idle(reason)
     todo = list(known.values()) if config.again else _without_done(known.values())
     if not todo and not known.failed:

@@ -83,14 +83,19 @@ def next_session(exchange: str, now: datetime) -> tuple[pd.Timestamp, datetime]:
 
 
 def closed_for_the_day(exchanges: Iterable[str], now: datetime) -> str | None:
-    """One sentence if none of the exchanges has a session on the day that it is there at `now`, else None."""
-    closed = []
-    for exchange in sorted(set(exchanges)):
+    """One sentence if none of the exchanges has a session on the day that it is there at `now`, else None.
+
+    None without exchanges too. They are asked for one by one, until one has a session.
+    """
+    closed: dict[str, str] = {}
+    for exchange in exchanges:
+        if exchange in closed:
+            continue
         today = pd.Timestamp(_aware(now)).tz_convert(time_zone(exchange)).tz_localize(None).normalize()
         if today in _hours(exchange).index:
             return None
-        closed.append(f"{today:%Y-%m-%d} is no session of {exchange}")
-    return "; ".join(closed)
+        closed[exchange] = f"{today:%Y-%m-%d} is no session of {exchange}"
+    return "; ".join(closed[exchange] for exchange in sorted(closed)) or None
 
 
 def time_zone(exchange: str) -> str:

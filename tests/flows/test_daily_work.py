@@ -29,6 +29,7 @@ from rnn_core import config, sources
 from rnn_core.config import Evaluation, Model, Promotion, Retrain, Synthetic, Training
 from rnn_core.errors import ChampionMissing, ConfigError, DataError, LedgerError, TrackingError
 from rnn_core.ledger import Ledger
+from rnn_core.promotion import Candidate
 from tests.flows.conftest import AAPL
 
 WALK = Synthetic(days=700)
@@ -336,6 +337,21 @@ def test_one_ticker_that_fails_does_not_stop_the_others(
     wait_for_event("rnnflow.failure", "AAPL: DataError: prices of AAPL end on 2013-03-01")
     scored = score(now=FRIDAY)
     assert lived in scored
+
+
+def test_a_champion_that_cannot_be_read_stops_no_scheduled_forecast_of_others(
+    lived: str, apple: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_apple(ticker: str) -> Candidate | None:
+        if ticker == apple:
+            raise ChampionMissing("its run was deleted")
+        return champion(ticker)
+
+    champion = registry.champion
+    monkeypatch.setattr(registry, "champion", without_apple)
+    said = forecast(now=FRIDAY, scheduled=True)
+    assert lived in said
+    assert said.failed[apple] == "ChampionMissing: its run was deleted"
 
 
 def test_pruning_keeps_what_is_of_use(store: MlflowClient, ledger: Ledger) -> None:

@@ -4,7 +4,15 @@ import pandas as pd
 import pytest
 
 from rnn_core.errors import ConfigError
-from rnn_core.exchanges import SUFFIXES, closed_sessions, exchange_of, last_closed_session, sessions, time_zone
+from rnn_core.exchanges import (
+    SUFFIXES,
+    closed_for_the_day,
+    closed_sessions,
+    exchange_of,
+    last_closed_session,
+    sessions,
+    time_zone,
+)
 
 
 def at(text: str) -> datetime:
@@ -98,6 +106,20 @@ def test_the_last_closed_session_is_the_last_of_the_closed_ones(hours: int) -> N
     now = at("2024-12-24T00:00") + timedelta(hours=hours)
     index = sessions("XNYS", date(2024, 12, 1), date(2025, 1, 31))
     assert last_closed_session("XNYS", now) == index[closed_sessions(index, "XNYS", now)][-1]
+
+
+def test_a_day_is_closed_if_no_exchange_has_a_session() -> None:
+    christmas, boxing_day = at("2024-12-25T12:00"), at("2024-12-26T12:00")
+    said = "2024-12-25 is no session of XLON; 2024-12-25 is no session of XNYS"
+    assert closed_for_the_day(["XNYS", "XLON", "XNYS"], christmas) == said
+    assert closed_for_the_day(["XLON", "XNYS"], boxing_day) is None
+    assert closed_for_the_day([], christmas) is None
+
+
+def test_the_first_exchange_with_a_session_is_the_last_that_is_asked_for() -> None:
+    asked = iter(["XLON", "XNYS", "XTKS"])
+    assert closed_for_the_day(asked, at("2024-12-26T20:00")) is None
+    assert list(asked) == ["XTKS"]
 
 
 def test_a_time_without_a_zone_is_refused() -> None:
