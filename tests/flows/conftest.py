@@ -8,6 +8,7 @@ import httpx
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from prefect.flow_engine import FlowRunEngine
 from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
@@ -21,7 +22,8 @@ TINY = {"model": Model(hidden_size=4), "training": Training(epochs=2, seeds=2), 
 
 @pytest.fixture(scope="session", autouse=True)
 def prefect_server() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=180):
+    with pytest.MonkeyPatch.context() as patch, prefect_test_harness(server_startup_timeout=180):
+        patch.setattr(FlowRunEngine, "heartbeat_seconds", None)  # a flow takes a second to end them
         yield
 
 
