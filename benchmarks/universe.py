@@ -9,7 +9,7 @@ from functools import partial
 from benchmarks.rounds import compare, save
 from benchmarks.torch_nn import direction, torch_loop
 
-MODELS, EPOCHS, UPDATES, ROUNDS = 256, 20, 32, 3
+MODELS, EPOCHS, UPDATES = 256, 20, 32
 
 
 def main() -> list[str]:
@@ -25,7 +25,6 @@ def main() -> list[str]:
             unit="model",
             updates=EPOCHS * UPDATES,
             cores=2,
-            rounds=ROUNDS,
         )
     for row in rows:
         name = "kernel" if row.kernel else "NumPy"

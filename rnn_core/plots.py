@@ -78,7 +78,7 @@ def rendered(figures: Figures) -> dict[str, bytes]:
 
     def png(figure: Figure) -> bytes:
         buffer = BytesIO()
-        figure.savefig(buffer, format="png")
+        figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 3})  # a seventh larger, in half the time
         return buffer.getvalue()
 
     return {name: png(figure) for name, figure in figures.items()}
