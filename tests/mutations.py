@@ -30,6 +30,7 @@ def run_on_copy(folder: Path, selection: tuple[str, ...]) -> tuple[int, str]:
             os.dup2(report.fileno(), stream)
         tests = [f"tests/rnn_core/{test}" for test in selection]
         code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])
+        sys.stdout.flush()
     return int(code), Path("report.txt").read_text()
 
 
