@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
+from functools import partial
 from threading import Lock
 from typing import Any, cast
 from uuid import UUID
@@ -114,9 +115,9 @@ def evaluate_and_plot(
     logits = out_of_sample(fit, windows, folds)
     evaluation = evaluate(windows, folds, logits, settings, shrinkage=fit.training.shrinkage, trials=trials)
     laps.end("evaluate")
-    explanation = explain(fit, windows, folds.test.repeat(fit.training.seeds, axis=0))
+    explained = partial(explain, fit, windows, folds.test.repeat(fit.training.seeds, axis=0))
     with DRAWING:
-        figures = plots.figures(fit, evaluation, explanation, windows.features, title, only)
+        figures = plots.figures(fit, evaluation, explained, windows.features, title, only)
         return evaluation, plots.rendered(figures)
 
 

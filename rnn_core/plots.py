@@ -17,7 +17,6 @@ from matplotlib.figure import Figure as Figure
 from matplotlib.font_manager import fontManager
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from rnn_core.arrays import Array
 from rnn_core.evaluation import Evaluation
 from rnn_core.explain import Explanation
 from rnn_core.live import confidence_sequence
@@ -52,13 +51,13 @@ STYLE: Any = {
 def figures(
     fit: Fit,
     evaluation: Evaluation,
-    explanation: Explanation,
+    explained: Callable[[], Explanation],
     features: Sequence[str],
     title: str,
     only: Sequence[str] | None = None,
 ) -> Figures:
-    """The figures of a run by file name, or `only` those named."""
-    reach = explanation.reach
+    """The figures of a run by file name, or `only` those named; `explained` is asked, once, by those that need it."""
+    explanation = cache(explained)
     draw: dict[str, Callable[[], Figure]] = {
         "loss.png": lambda: loss_curves(fit, title),
         "directions.png": lambda: direction_strip(evaluation.calls, title),
@@ -66,10 +65,11 @@ def figures(
         "folds.png": lambda: accuracy_by_fold(evaluation.folds, title),
         "equity.png": lambda: equity(evaluation, title),
         "seeds.png": lambda: accuracy_by_seed(evaluation, title),
-        "inputs.png": lambda: input_sensitivity(explanation, features, title),
+        "inputs.png": lambda: input_sensitivity(explanation(), features, title),
+        "gradient.png": lambda: gradient_reach(explanation(), fit.training.seeds, title),
     }
-    if reach is not None:
-        draw["gradient.png"] = lambda: gradient_reach(reach, fit.training.seeds, title)
+    if fit.model.bidirectional:
+        del draw["gradient.png"]
     return {name: figure() for name, figure in draw.items() if only is None or name in only}
 
 
@@ -242,8 +242,9 @@ def live_accuracy(settled: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-def gradient_reach(reach: Array, seeds: int, title: str) -> Figure:
+def gradient_reach(explanation: Explanation, seeds: int, title: str) -> Figure:
     """Norm of ∂L/∂h by steps before the call, for each fold, as a heat map: how far back the gradient reaches."""
+    reach: Any = explanation.reach
     by_seed = reach.reshape(-1, seeds, reach.shape[-1])
     by_fold = np.nanmean(by_seed[np.isfinite(by_seed).any(axis=(1, 2))], axis=1)  # the live fold has no test rows
     figure, axes = canvas(f"{title}: how far back the gradient reaches", sides=(0.7, 0.3))

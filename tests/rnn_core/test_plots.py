@@ -52,7 +52,8 @@ def drawn(figure: Figure) -> np.ndarray:
 
 
 def test_a_run_has_its_figures_of_a_size_that_fits_a_page(run: tuple[Fit, Evaluation, Explanation]) -> None:
-    figures = plots.figures(*run, FEATURES, "TEST")
+    fitted, found, explanation = run
+    figures = plots.figures(fitted, found, lambda: explanation, FEATURES, "TEST")
     assert figures.keys() == NAMES
     for figure in figures.values():
         pixels = drawn(figure)
@@ -147,7 +148,7 @@ def test_the_equity_curves_end_where_the_backtest_does(run: tuple[Fit, Evaluatio
 
 def test_the_reach_is_drawn_fold_by_fold_with_the_call_at_the_right(run: tuple[Fit, Evaluation, Explanation]) -> None:
     _, found, explanation = run
-    figure = plots.gradient_reach(explanation.reach, 2, "TEST")
+    figure = plots.gradient_reach(explanation, 2, "TEST")
     axes = figure.axes[0]
     assert axes.xaxis_inverted()
     drawn = axes.collections[0].get_array()
@@ -157,5 +158,19 @@ def test_the_reach_is_drawn_fold_by_fold_with_the_call_at_the_right(run: tuple[F
 
 def test_a_bidirectional_net_has_no_reach(run: tuple[Fit, Evaluation, Explanation]) -> None:
     fitted, found, explanation = run
+    both = replace(fitted, model=fitted.model.model_copy(update={"bidirectional": True}))
     without = replace(explanation, reach=None)
-    assert plots.figures(fitted, found, without, FEATURES, "TEST").keys() == NAMES - {"gradient.png"}
+    assert plots.figures(both, found, lambda: without, FEATURES, "TEST").keys() == NAMES - {"gradient.png"}
+
+
+def test_nothing_is_explained_twice_or_for_figures_that_are_not_drawn(run: tuple[Fit, Evaluation, Explanation]) -> None:
+    asked: list[str] = []
+
+    def explained() -> Explanation:
+        asked.append("once")
+        return run[2]
+
+    assert plots.figures(*run[:2], explained, FEATURES, "TEST", ["folds.png"]).keys() == {"folds.png"}
+    assert asked == []
+    plots.figures(*run[:2], explained, FEATURES, "TEST")
+    assert asked == ["once"]

@@ -69,7 +69,7 @@ def run() -> tuple[str, Evaluation, Prices]:
     fitted = fit(CONFIG.model, CONFIG.training, built, walk)
     rows = walk.test.repeat(2, axis=0)
     found = evaluate(built, walk, predict(fitted, built.x, rows), CONFIG.evaluation, shrinkage=0.5)
-    figures = plots.figures(fitted, found, explain(fitted, built, rows), built.features, CONFIG.ticker)
+    figures = plots.figures(fitted, found, lambda: explain(fitted, built, rows), built.features, CONFIG.ticker)
     return report(CONFIG, prices, found, plots.rendered(figures)), found, prices
 
 
