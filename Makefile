@@ -15,7 +15,7 @@ test: lint  ## Everything that must pass
 	$(PYTEST) --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore $(SIMULATION) --durations 25
 	$(PYTEST) --cov-append $(SIMULATION)
 	$(BIN)/coverage report
-	! ls rnn_core/engines/*.so >/dev/null || $(BIN)/coverage report --include='$(PROVEN)' --fail-under=100
+	! ls rnn_core/engines/*.so >/dev/null 2>&1 || $(BIN)/coverage report --include='$(PROVEN)' --fail-under=100
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -243,7 +243,10 @@ def live_accuracy(settled: pd.DataFrame, title: str) -> Figure:
 
 
 def gradient_reach(explanation: Explanation, seeds: int, title: str) -> Figure:
-    """Norm of ∂L/∂h by steps before the call, for each fold, as a heat map: how far back the gradient reaches."""
+    """Norm of ∂L/∂h by steps before the call, for each fold, as a heat map: how far back the gradient reaches.
+
+    `explanation` is that of networks in one direction, which have a reach.
+    """
     reach: Any = explanation.reach
     by_seed = reach.reshape(-1, seeds, reach.shape[-1])
     by_fold = np.nanmean(by_seed[np.isfinite(by_seed).any(axis=(1, 2))], axis=1)  # the live fold has no test rows

@@ -145,7 +145,11 @@ def _from_stored(source: Yahoo, stored: Stored, now: datetime, name: str, warnin
 
 
 def _ask_yahoo(ticker: str, first_day: date, zone: str, timeout: float) -> pd.DataFrame:
-    """What yfinance gives: a frame of all sessions from `first_day` on; `timeout` in seconds."""
+    """What yfinance gives: a frame of all sessions from `first_day` on; `timeout` in seconds.
+
+    One request. Yahoo knows none for several tickers: yfinance's download of a batch asks for each of them, and before
+    that for its time zone.
+    """
     yfinance = _yfinance()
     try:
         question = yfinance.Ticker(ticker)

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -256,6 +257,18 @@ def test_a_champion_that_was_deleted_is_missed_in_one_line(store: MlflowClient) 
         forecast(ticker="GONE", now=WEDNESDAY)
     assert "\n" not in str(caught.value)
     assert "python -m flows.rollback --ticker GONE" in str(caught.value)
+
+
+@pytest.mark.parametrize("left", ["the folder", "nothing"])
+def test_a_champion_whose_files_were_deleted_is_missed_in_one_line(store: MlflowClient, left: str) -> None:
+    ticker = "EMPTIED" if left == "the folder" else "SWEPT"
+    retrain(ticker=ticker, now=WEDNESDAY, **SMALL)
+    run = store.get_run(store.get_model_version_by_alias(f"direction-{ticker}", "champion").run_id)
+    folder = Path(run.info.artifact_uri.removeprefix("file://"))
+    shutil.rmtree(folder) if left == "nothing" else (folder / "config.json").unlink()
+    with pytest.raises(ChampionMissing, match="or its files were deleted") as caught:
+        forecast(ticker=ticker, now=WEDNESDAY)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_store_that_cannot_be_reached_is_no_ticker_without_a_champion(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yfinance
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -280,6 +281,19 @@ def test_yahoo_gives_adjusted_prices_by_session(yahoo: YahooServer, tmp_path: Pa
     np.testing.assert_allclose(prices.frame["open"], served["open"] * 0.99)
     np.testing.assert_allclose(prices.frame["volume"], served["volume"])
     assert [path for path, _ in yahoo.requests] == ["/v8/finance/chart/MSFT"]
+
+
+def test_tickers_cost_one_request_each_and_yfinances_download_of_several_no_fewer(
+    yahoo: YahooServer, tmp_path: Path
+) -> None:
+    tickers = ["A", "B", "C"]
+    for ticker in tickers:
+        load(Yahoo(start=date(2026, 1, 2)), ticker, NOW, store=tmp_path)
+    assert [path.rsplit("/", 1)[1] for path, _ in yahoo.requests] == tickers
+    yahoo.requests.clear()
+    downloaded = yfinance.download(tickers, start="2026-01-02", auto_adjust=False, progress=False, threads=False)
+    assert len(downloaded) == len(SESSIONS)
+    assert len(yahoo.requests) >= len(tickers)
 
 
 def test_sessions_are_days_in_tokyo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
