@@ -17,6 +17,8 @@ from rnn_core.losses import sigmoid
 from rnn_core.network import initial_params
 from rnn_core.problems import Sequences
 
+AHEAD = 2**18  # rows of the epochs that are trained in one call, where nothing is asked for in between
+
 OnEpoch = Callable[[int, Array, Array], None]
 """Told (epoch from 1, training loss (M,), validation loss (M,)) after each epoch; NaN for models that have stopped."""
 
@@ -127,7 +129,8 @@ def fit(
     """
     train, valid = (np.repeat(rows, training.seeds, axis=0) for rows in (folds.train, folds.valid))
     models, epochs = len(train), training.epochs
-    streams = {name: _streams(name, training, len(folds)) for name in ("initial", "order", "dropout")}
+    drawn = {"initial": params0 is None, "order": order is None, "dropout": model.dropout > 0}
+    streams = {name: _streams(name, training, len(folds)) if asked else [] for name, asked in drawn.items()}
     inputs = _inputs(sequences, train, training.dtype)
     if params0 is None:
         sizes = sequences.x.shape[-1], sequences.y.shape[-1]
@@ -141,15 +144,19 @@ def fit(
     history = {"best_loss": best_loss, "best_epoch": best_epoch, "train_loss": train_loss, "valid_loss": valid_loss}
     kept = {"best": best, "history": history, "schedule": schedule.memory}
     first = 0 if resume is None else _resume(resume, engine, kept, streams)
-    for epoch in range(first, epochs):
+    watched = bool(valid.size or on_epoch or on_checkpoint) or training.patience is not None or schedule.listens
+    ahead = 1 if watched else max(1, AHEAD // max(1, train.size))
+    for epoch in range(first, epochs, ahead):
         learning = engine.frozen < 0
         if training.patience is not None:
             learning &= epoch - best_epoch <= training.patience
         if not learning.any():
             break
-        rows = _shuffled(train, streams["order"]) if order is None else order[epoch]
-        rows = _batches(np.where(learning[:, None], rows, -1), training.batch_size)
-        train_loss[:, epoch] = engine.train_epoch(rows, schedule.rate(epoch))
+        span = range(epoch, min(epoch + ahead, epochs))
+        rows = np.stack([_shuffled(train, streams["order"]) if order is None else order[e] for e in span], axis=1)
+        rows[~learning] = -1
+        rate = np.stack([schedule.rate(e) for e in span], axis=1)
+        train_loss[:, span] = engine.train(_batches(rows, training.batch_size), rate)
         valid_loss[:, epoch] = engine.loss(np.where(learning[:, None], valid, -1))
         if training.patience is not None and (better := valid_loss[:, epoch] < best_loss).any():
             best_loss[better], best_epoch[better] = valid_loss[better, epoch], epoch
@@ -183,6 +190,11 @@ class Schedule:
         rate = np.full(models, training.learning_rate)
         self.memory = {"rate": rate, "lowest": np.full(models, np.inf), "waited": np.zeros(models, dtype=int)}
 
+    @property
+    def listens(self) -> bool:
+        """Whether the rate depends on the losses that it hears."""
+        return self._training.schedule == "plateau"
+
     def rate(self, epoch: int) -> Array:
         """(M,) the learning rate in `epoch`, counted from 0."""
         if self._training.schedule == "cosine":
@@ -191,7 +203,7 @@ class Schedule:
 
     def hear(self, valid_loss: Array) -> None:
         """Take note of an epoch's validation losses (M,), NaN for models that have stopped."""
-        if self._training.schedule != "plateau":
+        if not self.listens:
             return
         rate, lowest, waited = self.memory.values()
         lower = valid_loss < lowest * (1 - self.THRESHOLD)
@@ -318,10 +330,10 @@ def _shuffled(train: Array, rngs: Sequence[np.random.Generator]) -> Array:
 
 
 def _batches(rows: Array, batch_size: int) -> Array:
-    """The rows (M, n) as (M, steps, batch_size), padded with −1."""
-    models, count = rows.shape
-    whole = np.full((models, -(-count // batch_size), batch_size), -1)
-    whole.reshape(models, -1)[:, :count] = rows
+    """The rows (…, n) as (…, steps, batch_size), padded with −1."""
+    *stack, count = rows.shape
+    whole = np.full((*stack, -(-count // batch_size), batch_size), -1)
+    whole.reshape(*stack, -1)[..., :count] = rows
     return whole
 
 

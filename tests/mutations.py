@@ -306,8 +306,8 @@ FAULTS = {
     ),
     "a schedule that nobody asks": Fault(
         "training.py",
-        "schedule.rate(epoch))",
-        "np.full(models, training.learning_rate))",
+        "schedule.rate(e) for",
+        "np.full(models, training.learning_rate) for",
         ("test_training.py::test_a_model_trains_at_the_rate_of_its_schedule",),
     ),
     "a cosine that is one epoch ahead": Fault(

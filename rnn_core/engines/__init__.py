@@ -79,11 +79,11 @@ class Engine(Protocol):
         """Whether the compiled kernel computes."""
         ...
 
-    def train_epoch(self, rows: Array, rate: Array) -> Array:
-        """Update on batches of `rows` (M, steps, B), −1 padded, at the learning `rate` (M,).
+    def train(self, rows: Array, rate: Array) -> Array:
+        """Update for E epochs on batches of `rows` (M, E, steps, B), −1 padded, at the learning `rate` (M, E).
 
-        Returns the mean training loss of each model (M,). A model without rows in a step takes no update there;
-        without any row its loss is NaN.
+        Returns the mean training losses (M, E). A model without rows in a step takes no update there; without any row
+        in an epoch its loss is NaN.
         """
         ...
 
@@ -105,7 +105,7 @@ def mean_loss(losses: Array, scored: Array) -> Array:
 
     The sum runs step by step, so steps that score nothing change no bit of it.
     """
-    total = np.cumsum(np.where(scored > 0, losses * scored, 0), axis=0)[-1]
+    total = np.cumsum(np.where(scored > 0, losses, 0) * scored, axis=0)[-1]
     count = scored.sum(axis=0)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 

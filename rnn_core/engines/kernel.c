@@ -1,7 +1,7 @@
 /* The NumPy engine in C: recurrent networks of one layer, trained by backpropagation through time.
  *
  * The equations are those of rnn_core/layers.py, losses.py and optim.py; kernel.py says what is covered, and calls.
- * A call takes some models of the stack one after the other, each through a whole epoch, in memory that is bounded by
+ * A call takes some models of the stack one after the other, each through whole epochs, in memory that is bounded by
  * one model and a piece of a batch. Nothing is shared between calls, so they may run on threads.
  *
  * The text below is compiled six times, as this file includes itself: for each instruction set, and there for each
@@ -28,17 +28,18 @@ enum { MOST_ROWS = 32, CACHE = 1 << 19 }; /* of one pass, and the bytes that the
 typedef struct {
     int64_t instruction_set, single_precision, cell, bias, every_step, loss, optimiser;
     int64_t seq_len, input_size, hidden_size, output_size, param_count;
-    int64_t models, steps, batch, updates;
+    int64_t models, epochs, steps, batch, updates;
     double momentum, weight_decay, beta1, beta2, eps, clip_norm, clip_value;
     const void *x, *center, *scale, *y; /* (N, T, I), (M, I), (M, I), (N, S, O) */
     const uint8_t *mask;                /* (N, S) */
     const void *class_weights;          /* (2 or O) */
-    const int64_t *chosen, *rows;       /* (models), (models, steps, batch): -1 is no row */
-    const double *rate;                 /* (models) */
+    const int64_t *chosen;              /* (models) their numbers among the M */
+    const int64_t *rows;                /* (M, epochs, steps, batch): -1 is no row */
+    const double *rate;                 /* (M, epochs) */
     void *params, *first, *second;      /* (M, P): the velocity of sgd is `first`; `second` may be NULL */
     double *step;                       /* (M) updates that the rule has made */
     int64_t *frozen;                    /* (M) */
-    double *losses;                     /* (models) */
+    double *losses;                     /* (M, epochs) */
 } Task;
 
 #define JOIN_(name, precision, set) name##_##precision##_##set
@@ -192,21 +193,21 @@ INLINE REAL NAME(sum)(vec values)
 INLINE vec NAME(tanh)(vec x)
 {
     const REAL magic = (REAL)3 * ((WORD)1 << (MANTISSA - 1)) + (sizeof(REAL) == 8 ? 1023 : 127);
-    const vec one = NAME(all)(1), limit = NAME(all)(2 * LARGEST);
+    const vec one = NAME(all)(1), limit = NAME(all)(LARGEST);
     const bits sign = (bits)x & (bits)-NAME(all)(0);
-    vec y = (vec)((bits)(x + x) ^ sign);
-    y = NAME(either)((bits)(y > limit), limit, y); /* a NaN stays */
-    const vec shifted = y * (REAL)0x1.71547652b82fep+0 + magic; /* its last digits are k and the exponent's bias */
+    const vec y = (vec)((bits)x ^ sign);
+    const vec shifted = y * (REAL)0x1.71547652b82fep+1 + magic; /* its last digits are k and the exponent's bias */
     const vec k = shifted - magic, power = (vec)((bits)shifted << MANTISSA);
-    const vec r = y - k * (REAL)LN2_HIGH - k * (REAL)LN2_LOW, r2 = r * r, r4 = r2 * r2;
+    const vec r = (y + y) - k * (REAL)LN2_HIGH - k * (REAL)LN2_LOW, r2 = r * r, r4 = r2 * r2;
 #define PAIR(n, factorial) (one * (REAL)(1.0 / factorial) + r * (REAL)(1.0 / factorial / (n + 1)))
-    vec high = PAIR(6, 720);
+    vec series = PAIR(2, 2) + r2 * PAIR(4, 24); /* by pairs of pairs, so that few of its terms wait for each other */
     if (sizeof(REAL) == 8)
-        high += r2 * PAIR(8, 40320) + r4 * (PAIR(10, 3628800) + r2 * PAIR(12, 479001600));
-    const vec p = r + r2 * ((PAIR(2, 2) + r2 * PAIR(4, 24)) + r4 * high);
+        series = (series + r4 * (PAIR(6, 720) + r2 * PAIR(8, 40320))) + (r4 * r4) * (PAIR(10, 3628800) + r2 * PAIR(12, 479001600));
+    else
+        series += r4 * PAIR(6, 720);
 #undef PAIR
-    const vec e = power * p + (power - one);
-    return (vec)((bits)(e / (e + 2)) | sign);
+    const vec p = r + r2 * series, e = power * p + (power - one);
+    return (vec)((bits)NAME(either)((bits)(y > limit), one, e / (e + 2)) | sign); /* a NaN stays */
 }
 
 INLINE vec NAME(sigmoid)(vec a) { return (REAL)0.5 * NAME(tanh)((REAL)0.5 * a) + (REAL)0.5; }
@@ -649,14 +650,40 @@ FN void NAME(transpose)(const Task *task, const Work *w)
                 w->back[(gate * H + u) * HP + k] = w->params[w->w_hh + (1 + k) * w->width + gate * HP + u];
 }
 
-/* The rows that are there, without -1; returns their number. */
-FN int64_t NAME(present)(const Task *task, const Work *w, int64_t batch)
+/* The rows that are there, without -1, of a batch; returns their number. */
+FN int64_t NAME(present)(const Task *task, const Work *w, const int64_t *batch)
 {
     int64_t n = 0;
     for (int64_t i = 0; i < task->batch; i++)
-        if (task->rows[batch * task->batch + i] >= 0)
-            w->rows[n++] = task->rows[batch * task->batch + i];
+        if (batch[i] >= 0)
+            w->rows[n++] = batch[i];
     return n;
+}
+
+/* One epoch of a model over its `rows` (steps, batch), `updates` after the first; returns its mean loss. */
+FN double NAME(epoch)(const Task *task, const Work *w, int64_t model, const int64_t *rows, double rate, int64_t updates)
+{
+    double total = 0, count = 0;
+    for (int64_t step = 0; step < task->steps && task->frozen[model] < 0; step++) {
+        const int64_t n = NAME(present)(task, w, rows + step * task->batch);
+        int64_t scored;
+        const REAL weight = NAME(weigh)(task, w->rows, n, &scored);
+        if (scored == 0)
+            continue;
+        double loss = 0;
+        NAME(transpose)(task, w);
+        for (int64_t start = 0; start < n; start += w->piece) {
+            const int64_t size = n - start < w->piece ? n - start : w->piece;
+            NAME(forward)(task, w, model, w->rows + start, size);
+            loss += NAME(score)(task, w, w->rows + start, size, weight);
+            NAME(backward)(task, w, size, start > 0);
+        }
+        total += loss / weight * scored;
+        count += scored;
+        if (!NAME(update)(task, w, rate, &task->step[model]))
+            task->frozen[model] = updates + step;
+    }
+    return count > 0 ? total / count : NAN;
 }
 
 FN int NAME(train)(const Task *task)
@@ -665,30 +692,13 @@ FN int NAME(train)(const Task *task)
     const int ready = NAME(prepare)(task, &w);
     for (int64_t m = 0; ready && m < task->models; m++) {
         const int64_t model = task->chosen[m];
-        double total = 0, count = 0;
         NAME(load)(task, &w, task->params, model, w.params);
         NAME(load)(task, &w, task->first, model, w.first);
         NAME(load)(task, &w, task->second, model, w.second);
-        for (int64_t step = 0; step < task->steps && task->frozen[model] < 0; step++) {
-            const int64_t n = NAME(present)(task, &w, m * task->steps + step);
-            int64_t scored;
-            const REAL weight = NAME(weigh)(task, w.rows, n, &scored);
-            if (scored == 0)
-                continue;
-            double loss = 0;
-            NAME(transpose)(task, &w);
-            for (int64_t start = 0; start < n; start += w.piece) {
-                const int64_t size = n - start < w.piece ? n - start : w.piece;
-                NAME(forward)(task, &w, model, w.rows + start, size);
-                loss += NAME(score)(task, &w, w.rows + start, size, weight);
-                NAME(backward)(task, &w, size, start > 0);
-            }
-            total += loss / weight * scored;
-            count += scored;
-            if (!NAME(update)(task, &w, task->rate[m], &task->step[model]))
-                task->frozen[model] = task->updates + step;
+        for (int64_t e = 0; e < task->epochs; e++) {
+            const int64_t own = model * task->epochs + e, *rows = task->rows + own * task->steps * task->batch;
+            task->losses[own] = NAME(epoch)(task, &w, model, rows, task->rate[own], task->updates + e * task->steps);
         }
-        task->losses[m] = count > 0 ? total / count : NAN;
         NAME(store)(task, &w, task->params, model, w.params);
         NAME(store)(task, &w, task->first, model, w.first);
         NAME(store)(task, &w, task->second, model, w.second);
@@ -697,23 +707,23 @@ FN int NAME(train)(const Task *task)
     return ready - 1;
 }
 
-/* The loss of each model over its rows, which are one batch (steps = 1), without learning. */
+/* The loss of each model over its rows, which are one batch of one epoch, without learning. */
 FN int NAME(loss)(const Task *task)
 {
     Work w;
     const int ready = NAME(prepare)(task, &w);
     for (int64_t m = 0; ready && m < task->models; m++) {
-        const int64_t n = NAME(present)(task, &w, m);
+        const int64_t model = task->chosen[m], n = NAME(present)(task, &w, task->rows + model * task->batch);
         int64_t scored;
         double total = 0;
         const REAL weight = NAME(weigh)(task, w.rows, n, &scored);
-        NAME(load)(task, &w, task->params, task->chosen[m], w.params);
+        NAME(load)(task, &w, task->params, model, w.params);
         for (int64_t start = 0; start < n; start += w.piece) {
             const int64_t size = n - start < w.piece ? n - start : w.piece;
-            NAME(forward)(task, &w, task->chosen[m], w.rows + start, size);
+            NAME(forward)(task, &w, model, w.rows + start, size);
             total += NAME(score)(task, &w, w.rows + start, size, weight);
         }
-        task->losses[m] = total / weight;
+        task->losses[model] = total / weight;
     }
     NAME(release)(&w);
     return ready - 1;

@@ -38,7 +38,8 @@ LOSS_NAMES = tuple(LOSSES)
 
 INTEGERS = (
     *("instruction_set", "single_precision", "cell", "bias", "every_step", "loss", "optimiser"),
-    *("seq_len", "input_size", "hidden_size", "output_size", "param_count", "models", "steps", "batch", "updates"),
+    *("seq_len", "input_size", "hidden_size", "output_size", "param_count"),
+    *("models", "epochs", "steps", "batch", "updates"),
 )
 NUMBERS = ("momentum", "weight_decay", "beta1", "beta2", "eps", "clip_norm", "clip_value")
 POINTERS = (
@@ -155,50 +156,41 @@ class Kernel:
             "clip_value": np.inf if rule.clip_value is None else rule.clip_value,
         }
 
-    def train(
-        self, models: Array, rows: Array, rate: Array, flat: Array, memory: State, frozen: Array, updates: int
-    ) -> Array:
-        """One epoch of `models` (m,) over their `rows` (m, steps, B) at `rate` (m,); returns their mean losses (m,).
+    def train(self, rows: Array, rate: Array, flat: Array, memory: State, frozen: Array, updates: int) -> Array:
+        """Epochs over `rows` (M, E, steps, B) at `rate` (M, E); returns the mean losses (M, E), NaN without rows.
 
         The parameters `flat` (M, P), the rule's `memory` and `frozen` (M,) are changed in place; `updates` were made
         before.
         """
         changing = {"params": flat, "frozen": frozen} | memory
-        return self._run(self._library.kernel_train, models, rows, rate, changing, updates)
+        return self._run(self._library.kernel_train, rows, changing, updates, rate=np.ascontiguousarray(rate, float))
 
-    def loss(self, models: Array, rows: Array, flat: Array) -> Array:
-        """Mean loss of `models` (m,) over their `rows` (m, v), with the parameters `flat` (M, P)."""
-        return self._run(self._library.kernel_loss, models, rows[:, None], np.zeros(len(models)), {"params": flat}, 0)
+    def loss(self, rows: Array, flat: Array) -> Array:
+        """Mean loss of each model (M,) over its `rows` (M, v), with the parameters `flat` (M, P); NaN without rows."""
+        return self._run(self._library.kernel_loss, rows[:, None, None], {"params": flat})[:, 0]
 
-    def _run(
-        self, function: Any, models: Array, rows: Array, rate: Array, changing: dict[str, Array], updates: int
-    ) -> Array:
-        """The losses (m,) that `function` finds; a thread for each core takes a share of the `models`.
+    def _run(self, function: Any, rows: Array, changing: dict[str, Array], updates: int = 0, **arrays: Array) -> Array:
+        """The losses (M, E) that `function` finds; a thread for each core takes a share of the models that have rows.
 
         Raises:
             ArrayError: parameters or a state of another shape or type than the windows ask for.
             IndexError: a row beyond the windows.
             MemoryError: there is no memory for the activations of one batch.
         """
-        windows = len(self._arrays["x"])
+        windows, losses = len(self._arrays["x"]), np.full(rows.shape[:2], np.nan)
         if rows.max(initial=-1) >= windows:
             raise IndexError(f"row {rows.max()} is asked for; there are {windows}")
-        whole = _addresses({FIELDS.get(name, name): self._checked(name, value) for name, value in changing.items()})
-        sizes = {"steps": rows.shape[1], "batch": rows.shape[2], "updates": updates}
-        losses = np.empty(len(models))
+        arrays |= {FIELDS.get(name, name): self._checked(name, value) for name, value in changing.items()}
+        arrays |= {"rows": np.ascontiguousarray(rows, np.int64), "losses": losses}
+        asked = (
+            self._settings | _addresses(arrays) | dict(zip(("epochs", "steps", "batch"), rows.shape[1:], strict=True))
+        )
 
         def run(share: Array) -> None:
-            own = {
-                "chosen": np.ascontiguousarray(models[share], np.int64),
-                "rows": np.ascontiguousarray(rows[share], np.int64),
-                "rate": np.ascontiguousarray(rate[share], np.float64),
-                "losses": losses[share],
-            }
-            if function(Task(models=len(share), **self._settings, **sizes, **whole, **_addresses(own))) < 0:
-                raise MemoryError(f"no memory for the activations of {rows.shape[2]} windows of a batch")
-            losses[share] = own["losses"]
+            if function(Task(models=len(share), chosen=share.ctypes.data, updates=updates, **asked)) < 0:
+                raise MemoryError(f"no memory for the activations of {rows.shape[-1]} windows of a batch")
 
-        _on_threads(run, np.arange(len(models)))
+        _on_threads(run, np.flatnonzero((rows >= 0).any(axis=(1, 2, 3))))
         return losses
 
     def _checked(self, name: str, array: Array) -> Array:

@@ -84,15 +84,18 @@ class NumpyEngine:
         self._flat, self.frozen, self._updates = own["params"], own["frozen"], int(own["updates"])
         self._memory = {name: own[name] for name in self._memory}
 
-    def train_epoch(self, rows: Array, rate: Array) -> Array:
-        """Update on batches of `rows` (M, steps, B) at `rate` (M,); returns each model's mean training loss (M,)."""
+    def train(self, rows: Array, rate: Array) -> Array:
+        """Update on batches of `rows` (M, E, steps, B) at `rate` (M, E); returns the mean losses (M, E)."""
+        if self._kernel is None:
+            return np.stack([self._epoch(rows[:, e], rate[:, e]) for e in range(rows.shape[1])], axis=1)
+        losses = self._kernel.train(rows, rate, self._flat, self._memory, self.frozen, self._updates)
+        self._updates += rows.shape[1] * rows.shape[2]
+        return losses
+
+    def _epoch(self, rows: Array, rate: Array) -> Array:
+        """One epoch in NumPy, on batches of `rows` (M, steps, B) at `rate` (M,); returns the mean losses (M,)."""
         busy = np.flatnonzero((rows >= 0).any(axis=(1, 2)) & (self.frozen < 0))
         losses = np.full(len(rows), np.nan)
-        if self._kernel is not None:
-            changing = self._flat, self._memory, self.frozen, self._updates
-            losses[busy] = self._kernel.train(busy, rows[busy], rate[busy], *changing)
-            self._updates += rows.shape[1]
-            return losses
         with _threads() as threads:
             over_models, over_rows = (threads, map) if len(busy) > CHUNK else (map, threads)
             chunks = _chunks(busy)
@@ -105,11 +108,10 @@ class NumpyEngine:
     @EXPLODING
     def loss(self, rows: Array) -> Array:
         """Mean loss of each model (M,) over `rows` (M, v); what has no row costs nothing."""
+        if self._kernel is not None:
+            return self._kernel.loss(rows, self._flat)
         busy, losses = np.flatnonzero((rows >= 0).any(axis=1)), np.full(len(rows), np.nan)
         if not len(busy):
-            return losses
-        if self._kernel is not None:
-            losses[busy] = self._kernel.loss(busy, rows[busy], self._flat)
             return losses
         params = unflatten(self._flat[busy], self._shapes)
         logits = predict(self._model, params, self._inputs.of(busy), rows[busy])
@@ -184,7 +186,8 @@ class NumpyEngine:
         """The net of so many `rows` whose parameters are `flat` (m, P)."""
         if self._unrolled:
             return unrolled(self._model, flat, self._blocks, (len(flat), rows, *self._inputs.x.shape[1:]))
-        params, rngs = unflatten(flat, self._shapes), [self._rngs[m] for m in models]
+        params = unflatten(flat, self._shapes)
+        rngs = [self._rngs[m] for m in models] if self._model.dropout else None
 
         def net(x: Array, lengths: Array | None) -> tuple[Array, Callable[[Array], Array]]:
             logits, backward = network(params, x, self._model, lengths=lengths, rng=rngs, truncate=self._truncate)

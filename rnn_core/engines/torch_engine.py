@@ -70,8 +70,11 @@ class TorchEngine:
         moments = {name: self._tensor(own[name]) for name in self._memory if name != "step"}
         self._memory = {"step": own["step"]} | moments
 
-    def train_epoch(self, rows: Array, rate: Array) -> Array:
-        """Update on batches of `rows` (M, steps, B) at `rate` (M,); returns each model's mean training loss (M,)."""
+    def train(self, rows: Array, rate: Array) -> Array:
+        """Update on batches of `rows` (M, E, steps, B) at `rate` (M, E); returns the mean losses (M, E)."""
+        return np.stack([self._epoch(rows[:, e], rate[:, e]) for e in range(rows.shape[1])], axis=1)
+
+    def _epoch(self, rows: Array, rate: Array) -> Array:
         losses, scored = np.zeros((2, rows.shape[1], len(rows)))
         for step in range(rows.shape[1]):
             flat = self._flat.detach().requires_grad_()

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from rnn_core.arrays import Array, Params
 from rnn_core.config import Model, Training
-from rnn_core.engines import Inputs, Targets, kernel
+from rnn_core.engines import Engine, Inputs, Targets, kernel
 from rnn_core.engines.numpy_engine import NumpyEngine
 from rnn_core.network import initial_params
 
@@ -99,10 +99,15 @@ def batches(epochs: int, steps: int, **options: Any) -> Array:
     return rows if given["pick"] is None else rows[:, given["pick"]]
 
 
-def train(engine: NumpyEngine, rows: Array, rate: float = 3e-3) -> Array:
+def train(engine: Engine, rows: Array, rate: float = 3e-3) -> Array:
     """Losses (epochs, M) of training on `rows` (epochs, M, steps, batch), each model at a rate of its own."""
     rates = rate * np.linspace(1, 2, rows.shape[1])
-    return np.array([engine.train_epoch(epoch, rates) for epoch in rows])
+    return engine.train(rows.swapaxes(0, 1), np.tile(rates[:, None], len(rows))).T
+
+
+def train_epoch(engine: Engine, rows: Array, rate: Array) -> Array:
+    """Losses (M,) of one epoch on `rows` (M, steps, batch) at `rate` (M,)."""
+    return engine.train(rows[:, None], rate[:, None])[:, 0]
 
 
 def validate(engine: NumpyEngine, **options: Any) -> Array:
@@ -127,7 +132,7 @@ def main(path: str) -> None:
         engine = started(**options)
         assert engine._kernel is not None
         engine._kernel._settings["instruction_set"] = instruction_set
-        engine.train_epoch(batches(1, 3, **options)[0], np.full(len(engine.frozen), 3e-3))
+        train_epoch(engine, batches(1, 3, **options)[0], np.full(len(engine.frozen), 3e-3))
         validate(engine, **options)
     sys.stdout.write("all were trained")
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import BaseModel
+from stacks import train_epoch
 
 from rnn_core import engines
 from rnn_core.arrays import Array, Params
@@ -69,7 +70,7 @@ def epochs_of_rows(models: int, epochs: int) -> list[Array]:
 
 
 def train(engine: Engine, rows: list[Array], rate: float = 0.05) -> list[Array]:
-    return [engine.train_epoch(epoch, np.full(len(epoch), rate)) for epoch in rows]
+    return [train_epoch(engine, epoch, np.full(len(epoch), rate)) for epoch in rows]
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -170,7 +171,7 @@ def test_micro_batches_add_up_to_the_batch_on_any_number_of_threads(
         monkeypatch.setattr(numpy_engine.os, "sched_getaffinity", lambda process: cores)
         params = initial_params(model, FEATURES, 1, generators(1), "float64")
         engine = start("numpy", model, training, replace(inputs, lengths=lengths), targets, params, generators(1))
-        return engine.train_epoch(np.arange(ROWS).reshape(1, 1, ROWS), np.array([0.1])), engine.params
+        return train_epoch(engine, np.arange(ROWS).reshape(1, 1, ROWS), np.array([0.1])), engine.params
 
     whole, one, many = trained(ROWS, {0}), trained(7, {0}), trained(7, {0, 1, 2})
     np.testing.assert_allclose(one[0], whole[0], rtol=1e-12)
@@ -193,7 +194,7 @@ def test_a_model_without_rows_has_no_loss_and_the_others_keep_theirs(name: str) 
 def test_no_model_with_rows_is_nothing_to_do(name: str) -> None:
     engine = started(name, Model(hidden_size=5))
     nothing = np.full((3, 1, BATCH), -1)
-    assert np.isnan(engine.train_epoch(nothing, np.ones(3))).all()
+    assert np.isnan(train_epoch(engine, nothing, np.ones(3))).all()
     assert np.isnan(engine.loss(nothing[:, 0])).all()
     assert np.isnan(engine.loss(np.empty((3, 0), dtype=int))).all()
 
@@ -202,7 +203,7 @@ def test_a_micro_batch_that_overflows_freezes_its_model_without_a_word(monkeypat
     monkeypatch.setattr(numpy_engine, "MICRO_BATCH", 8)
     engine = started("numpy", Model(cell="rnn_relu"), 1, optimiser="sgd", clip_norm=None)
     for _ in range(5):
-        engine.train_epoch(np.arange(ROWS).reshape(1, 1, ROWS), np.array([1e300]))
+        train_epoch(engine, np.arange(ROWS).reshape(1, 1, ROWS), np.array([1e300]))
     assert engine.frozen.tolist() == [1]
 
 
@@ -282,7 +283,7 @@ def test_an_engine_counts_the_update_at_which_a_resumed_model_is_frozen(name: st
     train(engine, rows[:1])
     resumed = engine_of(name, "rnn_relu", {})
     resumed.state = engine.state
-    resumed.train_epoch(rows[1], np.array([0.05, np.inf, 0.05]))
+    train_epoch(resumed, rows[1], np.array([0.05, np.inf, 0.05]))
     assert resumed.frozen.tolist() == [-1, 5, -1]
     resumed.state = engine.state
     assert resumed.frozen.tolist() == [-1, -1, -1]
@@ -396,7 +397,7 @@ def test_a_model_that_turns_non_finite_is_frozen_named_and_left_out(name: str, r
     healthy, sick = started(name, model), started(name, model)
     train(healthy, rows)
     for epoch in rows:
-        sick.train_epoch(epoch, np.array([0.05, rate, 0.05]))
+        train_epoch(sick, epoch, np.array([0.05, rate, 0.05]))
     assert sick.frozen[[0, 2]].tolist() == [-1, -1]
     assert 0 <= sick.frozen[1] <= 9
     for key, value in sick.params.items():

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stacks import CASES, CELLS, LOSSES, RULES, batches, flat, started, train, validate
+from stacks import CASES, CELLS, LOSSES, RULES, batches, flat, started, train, train_epoch, validate
 
 from rnn_core.arrays import Array
 from rnn_core.config import Model, Training
@@ -139,7 +139,7 @@ def test_neither_the_threads_nor_the_other_models_change_a_bit(
         engine, pick = started(**options | more), more.get("pick")
         rates = 3e-3 * np.linspace(1, 2, 7)
         own, rate = (rows, rates) if pick is None else (rows[:, pick], rates[pick])
-        losses = np.array([engine.train_epoch(epoch, rate) for epoch in own])
+        losses = np.array([train_epoch(engine, epoch, rate) for epoch in own])
         return losses, flat(engine.params), validate(engine)
 
     expected = trained()
@@ -177,7 +177,7 @@ def test_a_model_that_turns_non_finite_is_frozen_when_numpy_freezes_it(
     options = {"cell": cell, "optimiser": optimiser, "dtype": dtype, "loss": "mean_squared_error"}
     rows, rates = batches(3, 5), np.array([3e-3, rate, 3e-3])
     compiled, plain = pair(**options)
-    losses = [np.array([engine.train_epoch(epoch, rates) for epoch in rows]) for engine in (compiled, plain)]
+    losses = [np.array([train_epoch(engine, epoch, rates) for epoch in rows]) for engine in (compiled, plain)]
     assert compiled.frozen.tolist() == plain.frozen.tolist()
     assert compiled.frozen[1] >= 0
     np.testing.assert_array_equal(np.isfinite(losses[0]), np.isfinite(losses[1]))
@@ -193,7 +193,7 @@ def test_a_gradient_that_is_not_a_number_freezes_a_model_even_from_a_window_that
         engine._inputs.x[unscored] = np.nan
         rows = np.zeros((3, 2, 2), dtype=int)
         rows[1, 1, 0] = unscored
-        engine.train_epoch(rows, np.full(3, 3e-3))
+        train_epoch(engine, rows, np.full(3, 3e-3))
     assert compiled.frozen.tolist() == plain.frozen.tolist() == [-1, 1, -1]
 
 
@@ -203,7 +203,7 @@ def test_models_without_rows_or_without_a_scored_one_keep_everything() -> None:
     rows[0] = -1
     rows[1] = np.flatnonzero(~plain._targets.mask[:, 0])[0]
     before = compiled.state
-    losses = [engine.train_epoch(rows, np.full(3, 3e-3)) for engine in (compiled, plain)]
+    losses = [train_epoch(engine, rows, np.full(3, 3e-3)) for engine in (compiled, plain)]
     np.testing.assert_allclose(*losses, rtol=1e-12)
     assert np.isnan(losses[0]).tolist() == [True, True, False]
     for name in ("params", "step", "first", "second"):
@@ -213,7 +213,7 @@ def test_models_without_rows_or_without_a_scored_one_keep_everything() -> None:
     np.testing.assert_allclose(compiled.loss(valid), plain.loss(valid), rtol=1e-12)
     nobody = np.full((3, 0), -1)
     assert np.isnan(compiled.loss(nobody)).all()
-    assert np.isnan(compiled.train_epoch(np.full((3, 2, 2), -1), np.full(3, 3e-3))).all()
+    assert np.isnan(train_epoch(compiled, np.full((3, 2, 2), -1), np.full(3, 3e-3))).all()
 
 
 @pytest.mark.parametrize(("dtype", "ulps"), [("float64", 4), ("float32", 4)])
@@ -314,7 +314,7 @@ def test_a_row_that_is_not_there_is_an_error() -> None:
     rows = batches(1, 2)[0]
     rows[0, 0, 0] = 23
     with pytest.raises(IndexError, match="row 23 is asked for; there are 23"):
-        engine.train_epoch(rows, np.full(3, 3e-3))
+        train_epoch(engine, rows, np.full(3, 3e-3))
 
 
 @pytest.mark.parametrize("name", ["params", "step", "velocity"])
@@ -322,7 +322,7 @@ def test_a_state_of_another_stack_is_refused(name: str) -> None:
     engine = started()
     engine.state = engine.state | {name: engine.state[name][:2]}
     with pytest.raises(ArrayError, match=rf"{name} is a .* array of shape \(2.*; .* of shape \(3.* is expected"):
-        engine.train_epoch(batches(1, 2)[0], np.ones(3))
+        train_epoch(engine, batches(1, 2)[0], np.ones(3))
 
 
 def test_activations_that_do_not_fit_into_memory_are_an_error() -> None:
@@ -333,7 +333,7 @@ def test_activations_that_do_not_fit_into_memory_are_an_error() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (used + 2**24, limits[1]))
     try:
         with pytest.raises(MemoryError, match="no memory for the activations of 32 windows"):
-            engine.train_epoch(np.arange(32).reshape(1, 1, 32), np.array([3e-3]))
+            train_epoch(engine, np.arange(32).reshape(1, 1, 32), np.array([3e-3]))
     finally:
         resource.setrlimit(resource.RLIMIT_AS, limits)
     assert all(value.tobytes() == before[name].tobytes() for name, value in engine.state.items() if name != "updates")

@@ -364,3 +364,28 @@ def test_raw_inputs_are_taken_as_they_are(prices: Prices) -> None:
     raw = fit(MODEL, SMALL, replace(built, raw=True), holdout(100, 0, 30))
     assert not raw.center.any()
     assert (raw.scale == 1).all()
+
+
+@pytest.mark.parametrize("epochs_of_a_call", [1, 3, 100])
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_epochs_that_are_trained_in_one_call_are_those_that_are_watched_one_by_one(
+    engine: str, epochs_of_a_call: int, monkeypatch: pytest.MonkeyPatch, prices: Prices
+) -> None:
+    built, _ = prepared(prices)
+    built = replace(built, loss="mean_squared_error")
+    walk, model = holdout(50, 0, 30), MODEL.model_copy(update={"cell": "rnn_tanh"})
+    options = {"patience": None, "epochs": 7, "engine": engine, "seeds": 3, "schedule": "cosine", "batch_size": 8}
+    given = Training.model_validate(options | {"learning_rate": 0.1, "optimiser": "sgd", "clip_norm": None})
+    start = {name: value.repeat(3, axis=0) for name, value in fit(model, SMALL, built, walk).params.items()}
+    start = {name: np.ascontiguousarray(value[:3]) for name, value in start.items()}
+    start["head.weight"][1] = 1e307  # is soon lost
+    calls: list[int] = []
+    watched = fit(model, given, built, walk, params0=start, on_epoch=lambda *_: calls.append(1))
+    assert len(calls) == 7
+    assert watched.frozen[1] >= 0 > watched.frozen[[0, 2]].max()
+    monkeypatch.setattr("rnn_core.training.AHEAD", 3 * 50 * epochs_of_a_call)
+    unwatched = fit(model, given, built, walk, params0=start)
+    for name, value in watched.params.items():
+        assert unwatched.params[name].tobytes() == value.tobytes(), name
+    np.testing.assert_array_equal(unwatched.train_loss, watched.train_loss)
+    np.testing.assert_array_equal(unwatched.frozen, watched.frozen)
