@@ -22,6 +22,7 @@
 enum { RNN, GRU, LSTM };
 enum { BINARY_CROSS_ENTROPY, TEXTBOOK_CROSS_ENTROPY, BRIER, CROSS_ENTROPY, MEAN_SQUARED_ERROR };
 enum { SGD, ADAM, ADAMW };
+enum { AS_IT_IS, TANH, TANH_BACK }; /* what is made of a product before it is stored */
 enum { MOST_ROWS = 32, CACHE = 1 << 19 }; /* of one pass, and the bytes that their activations should fit into */
 
 /* What is asked for; field by field the Task of kernel.py. Arrays of `void` are in the precision asked for. */
@@ -159,18 +160,20 @@ void kernel_tanh(int64_t instruction_set, int64_t single_precision, const void *
 typedef REAL vec __attribute__((vector_size(BYTES), may_alias));
 typedef WORD bits __attribute__((vector_size(BYTES), may_alias));
 
-/* What one call works in. A row of hidden states h is one vector that ends in a 1, then HP values: the bias is the
- * weight of that 1. Rows of inputs begin with a 1 for the same reason. A GRU's gates stand as n, r, z, m, its m being
- * the hidden side of n: so inputs enter the three blocks from the first on, hidden states those from the second on. */
+/* What one call works in. A row that a step reads is 1, its inputs, 1 and, on vectors of their own, the hidden states
+ * before it: the biases are the weights of the ones, which are left out without biases. A GRU's gates stand as n, r, z,
+ * m, its m being the hidden side of n: so inputs enter the three blocks from the first on, hidden states those from the
+ * second on. */
 typedef struct {
-    int64_t hidden, width, blocks, shift, row; /* HP, G·HP, width of a row of gates, of its blocks before W_hh's, of h */
-    int64_t w_hh, head, size;                  /* where these begin in params: W_ih (1+I, G·HP), W_hh (1+H, G·HP), head */
-    int64_t lead, from, piece;                 /* 1 without biases, which skips them; the first step that is read; rows */
-    REAL *params, *grads, *first, *second;     /* (size) */
-    REAL *back;                                /* (G, H, HP): W_hh by rows of gates, for the way back */
-    REAL *in, *gates, *h, *c, *tanh_c;         /* (T, n, 1+I), (T, n, blocks), (T+1, n, row), (T+1, n, HP), (T, n, HP) */
-    REAL *logits, *dh, *dc;                    /* (S, n, O), then their gradients; (n, HP), (n, HP) */
-    int64_t *place, *rows;                     /* (P) where a parameter stands in params; rows of a batch, without -1 */
+    int64_t hidden, width, blocks, row; /* HP, G·HP, width of a row of gates, of a row that is read */
+    int64_t ones, inputs, front;        /* 1 with biases, else 0; in a row that is read, where the inputs and h begin */
+    int64_t w_hh, head, head_bias, size; /* where W_hh (1+H, G·HP), head (O, HP) and (O) begin in params, its length */
+    int64_t from, piece;                 /* the first step that is read out; rows of a pass */
+    REAL *params, *grads, *first, *second; /* (size) */
+    REAL *back;                            /* (G, H, HP): W_hh by rows of gates, for the way back */
+    REAL *reads, *gates, *c, *tanh_c;      /* (T+1, n, row), (T, n, blocks), (T+1, n, HP), (T, n, HP) */
+    REAL *logits, *dh, *dc;                /* (S, n, O), then their gradients; (n, HP), (n, HP) */
+    int64_t *place, *rows;                 /* (P) where a parameter stands in params; rows of a batch, without -1 */
     void *allocated[16];
     int count;
 } Work;
@@ -183,10 +186,12 @@ INLINE vec NAME(all)(REAL value) { return value - (vec){0}; }
 
 INLINE REAL NAME(sum)(vec values)
 {
-    REAL total = 0;
-    for (int lane = 0; lane < LANES; lane++)
-        total += values[lane];
-    return total;
+    REAL each[LANES] __attribute__((aligned(BYTES)));
+    AT(each) = values;
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int lane = 0; lane < half; lane++)
+            each[lane] += each[lane + half];
+    return each[0];
 }
 
 /* tanh |x| = e / (e + 2), e = exp(2|x|) - 1 = 2^k·p + (2^k - 1), p = exp(r) - 1 by its series, r = 2|x| - k·ln 2. */
@@ -200,11 +205,13 @@ INLINE vec NAME(tanh)(vec x)
     const vec k = shifted - magic, power = (vec)((bits)shifted << MANTISSA);
     const vec r = (y + y) - k * (REAL)LN2_HIGH - k * (REAL)LN2_LOW, r2 = r * r, r4 = r2 * r2;
 #define PAIR(n, factorial) (one * (REAL)(1.0 / factorial) + r * (REAL)(1.0 / factorial / (n + 1)))
-    vec series = PAIR(2, 2) + r2 * PAIR(4, 24); /* by pairs of pairs, so that few of its terms wait for each other */
-    if (sizeof(REAL) == 8)
-        series = (series + r4 * (PAIR(6, 720) + r2 * PAIR(8, 40320))) + (r4 * r4) * (PAIR(10, 3628800) + r2 * PAIR(12, 479001600));
-    else
+    vec series = PAIR(2, 2) + r2 * PAIR(4, 24); /* by pairs of pairs, as few of these wait for each other */
+    if (sizeof(REAL) == 8) {
+        series += r4 * (PAIR(6, 720) + r2 * PAIR(8, 40320));
+        series += (r4 * r4) * (PAIR(10, 3628800) + r2 * PAIR(12, 479001600));
+    } else {
         series += r4 * PAIR(6, 720);
+    }
 #undef PAIR
     const vec p = r + r2 * series, e = power * p + (power - one);
     return (vec)((bits)NAME(either)((bits)(y > limit), one, e / (e + 2)) | sign); /* a NaN stays */
@@ -214,8 +221,8 @@ INLINE vec NAME(sigmoid)(vec a) { return (REAL)0.5 * NAME(tanh)((REAL)0.5 * a) +
 
 INLINE vec NAME(clip)(vec x, vec bound)
 {
-    x = NAME(either)((bits)(x > bound), bound, x); /* a NaN stays */
-    return NAME(either)((bits)(x < -bound), -bound, x);
+    const bits sign = (bits)x & (bits)-NAME(all)(0);
+    return NAME(either)((bits)((vec)((bits)x ^ sign) > bound), (vec)((bits)bound | sign), x); /* a NaN stays */
 }
 
 INLINE vec NAME(root)(vec x)
@@ -233,25 +240,41 @@ FN void NAME(tanhs)(const void *x, void *y, int64_t count)
         AT((REAL *)y + k) = NAME(tanh)(AT((REAL *)x + k));
 }
 
-/* -- products: C = A·B or C += A·B, where C and B have rows of vectors and A any two strides */
+/* -- products: C = A·B or C = S + A·B, where C, S and B have rows of vectors and A any two strides */
 
 typedef struct {
     REAL *c;
-    const REAL *a, *b;
-    int64_t c_row, a_row, a_inner, b_row, rows, inner, width;
+    const REAL *start, *a, *b, *y; /* S or NULL; y is the tanh that the gradient in C goes back through */
+    int64_t c_row, a_row, a_inner, b_row, y_row, rows, inner, width;
 } NAME(Product);
 
+INLINE vec NAME(begin)(const NAME(Product) * of, int64_t row, int64_t column)
+{
+    return of->start ? AT(of->start + row * of->c_row + column) : (vec){0};
+}
+
+INLINE void NAME(end)(const NAME(Product) * of, int ending, int64_t row, int64_t column, vec sum)
+{
+    if (ending == TANH)
+        sum = NAME(tanh)(sum);
+    if (ending == TANH_BACK) {
+        const vec y = AT(of->y + row * of->y_row + column);
+        sum *= 1 - y * y;
+    }
+    AT(of->c + row * of->c_row + column) = sum;
+}
+
 /* `rows` and `vectors` of C at (row, column), kept in registers. */
-INLINE void NAME(tile)(const NAME(Product) * of, int add, int64_t row, int64_t column, const int rows, const int vectors)
+INLINE void NAME(tile)(const NAME(Product) * of, int ending, int64_t row, int64_t column, const int rows,
+                       const int vectors)
 {
     vec sum[8][2];
     const REAL *a = of->a + row * of->a_row, *b = of->b + column;
-    REAL *c = of->c + row * of->c_row + column;
 #pragma GCC unroll 8
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 2
         for (int v = 0; v < vectors; v++)
-            sum[i][v] = add ? AT(c + i * of->c_row + v * LANES) : (vec){0};
+            sum[i][v] = NAME(begin)(of, row + i, column + v * LANES);
     for (int64_t k = 0; k < of->inner; k++, a += of->a_inner, b += of->b_row)
 #pragma GCC unroll 8
         for (int i = 0; i < rows; i++)
@@ -262,20 +285,19 @@ INLINE void NAME(tile)(const NAME(Product) * of, int add, int64_t row, int64_t c
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 2
         for (int v = 0; v < vectors; v++)
-            AT(c + i * of->c_row + v * LANES) = sum[i][v];
+            NAME(end)(of, ending, row + i, column + v * LANES, sum[i][v]);
 }
 
 /* The same for one row, in four sums, as additions into one would wait for each other. */
-INLINE void NAME(strip)(const NAME(Product) * of, int add, int64_t row, int64_t column, const int vectors)
+INLINE void NAME(strip)(const NAME(Product) * of, int ending, int64_t row, int64_t column, const int vectors)
 {
     vec sum[4][4];
     const REAL *a = of->a + row * of->a_row, *b = of->b + column;
-    REAL *c = of->c + row * of->c_row + column;
 #pragma GCC unroll 4
     for (int part = 0; part < 4; part++)
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++)
-            sum[part][v] = add && part == 0 ? AT(c + v * LANES) : (vec){0};
+            sum[part][v] = part == 0 ? NAME(begin)(of, row, column + v * LANES) : (vec){0};
     int64_t k = 0;
     for (; k + 4 <= of->inner; k += 4, a += 4 * of->a_inner, b += 4 * of->b_row)
 #pragma GCC unroll 4
@@ -289,30 +311,32 @@ INLINE void NAME(strip)(const NAME(Product) * of, int add, int64_t row, int64_t 
             sum[0][v] += a[0] * AT(b + v * LANES);
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; v++)
-        AT(c + v * LANES) = (sum[0][v] + sum[1][v]) + (sum[2][v] + sum[3][v]);
+        NAME(end)(of, ending, row, column + v * LANES, (sum[0][v] + sum[1][v]) + (sum[2][v] + sum[3][v]));
 }
 
-FN void NAME(product)(int add, const NAME(Product) * of)
+INLINE void NAME(products)(const NAME(Product) * of, int ending)
 {
     int64_t column = 0; /* the loop outside: a panel of B stays in cache for all rows */
     if (of->rows == 1)
         for (; column + 4 * LANES <= of->width; column += 4 * LANES)
-            NAME(strip)(of, add, 0, column, 4);
+            NAME(strip)(of, ending, 0, column, 4);
     for (; column + 2 * LANES <= of->width; column += 2 * LANES) {
         int64_t row = 0;
         for (; row + 4 <= of->rows; row += 4)
-            NAME(tile)(of, add, row, column, 4, 2);
+            NAME(tile)(of, ending, row, column, 4, 2);
         for (; row < of->rows; row++)
-            NAME(strip)(of, add, row, column, 2);
+            NAME(strip)(of, ending, row, column, 2);
     }
     if (column < of->width) {
         int64_t row = 0;
         for (; row + 8 <= of->rows; row += 8)
-            NAME(tile)(of, add, row, column, 8, 1);
+            NAME(tile)(of, ending, row, column, 8, 1);
         for (; row < of->rows; row++)
-            NAME(strip)(of, add, row, column, 1);
+            NAME(strip)(of, ending, row, column, 1);
     }
 }
+
+FN void NAME(product)(NAME(Product) of) { NAME(products)(&of, AS_IT_IS); }
 
 /* -- the network */
 
@@ -320,36 +344,48 @@ FN void NAME(product)(int add, const NAME(Product) * of)
 FN void NAME(forward)(const Task *task, const Work *w, int64_t model, const int64_t *rows, int64_t n)
 {
     const int64_t T = task->seq_len, I = task->input_size, H = task->hidden_size, O = task->output_size;
-    const int64_t HP = w->hidden;
+    const int64_t HP = w->hidden, row = w->row;
     const REAL *center = (const REAL *)task->center + model * I, *scale = (const REAL *)task->scale + model * I;
-    for (int64_t i = 0; i < n; i++) {
-        const REAL *x = (const REAL *)task->x + rows[i] * T * I;
-        for (int64_t t = 0; t < T; t++)
-            for (int64_t k = 0; k < I; k++)
-                w->in[(t * n + i) * (1 + I) + 1 + k] = (x[t * I + k] - center[k]) / scale[k];
-        memset(w->h + i * w->row + LANES, 0, HP * sizeof(REAL));
-        if (task->cell == LSTM)
-            memset(w->c + i * HP, 0, HP * sizeof(REAL));
-    }
-    NAME(product)(0, &(NAME(Product)){w->gates, w->in + w->lead, w->params + w->lead * w->width, w->blocks, 1 + I, 1,
-                                     w->width, T * n, 1 + I - w->lead, w->width});
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t u = 0; u < HP; u += LANES) {
+            AT(w->reads + i * row + w->front + u) = (vec){0};
+            if (task->cell == LSTM)
+                AT(w->c + i * HP + u) = (vec){0};
+        }
     for (int64_t t = 0; t < T; t++) {
-        REAL *gates = w->gates + t * n * w->blocks, *before = w->h + t * n * w->row, *h = before + n * w->row;
-        if (task->cell == GRU)
+        REAL *reads = w->reads + t * n * row, *after = reads + n * row + w->front;
+        REAL *gates = w->gates + t * n * w->blocks;
+        for (int64_t k = 0; k < I; k++) {
+            const REAL mean = center[k], shrink = 1 / scale[k];
+            for (int64_t i = 0; i < n; i++)
+                reads[i * row + w->inputs + k] = (((const REAL *)task->x)[(rows[i] * T + t) * I + k] - mean) * shrink;
+        }
+        NAME(Product) sums = {.c = gates, .a = reads + w->inputs - w->ones, .b = w->params, .c_row = w->blocks,
+                              .a_row = row, .a_inner = 1, .b_row = w->width, .rows = n, .inner = 2 * w->ones + I + H,
+                              .width = w->width};
+        if (task->cell == RNN) {
+            sums.c = after;
+            sums.c_row = row;
+            NAME(products)(&sums, TANH);
+            continue;
+        }
+        if (task->cell == GRU) { /* of the inputs and of the hidden states by themselves */
+            sums.inner = w->ones + I;
+            NAME(product)(sums);
             for (int64_t i = 0; i < n; i++)
                 memset(gates + i * w->blocks + w->width, 0, HP * sizeof(REAL));
-        NAME(product)(1, &(NAME(Product)){gates + w->shift, before + LANES - 1 + w->lead,
-                                         w->params + w->w_hh + w->lead * w->width, w->blocks, w->row, 1, w->width, n,
-                                         1 + H - w->lead, w->width});
-        for (int64_t i = 0; i < n; i++, gates += w->blocks, before += w->row, h += w->row)
+            sums.start = sums.c = gates + HP;
+            sums.a = reads + w->front - w->ones;
+            sums.b = w->params + w->w_hh;
+            sums.inner = w->ones + H;
+        }
+        NAME(product)(sums);
+        for (int64_t i = 0; i < n; i++, gates += w->blocks, reads += row, after += row)
             for (int64_t u = 0; u < HP; u += LANES) {
-                vec *after = &AT(h + LANES + u);
-                if (task->cell == RNN) {
-                    *after = NAME(tanh)(AT(gates + u));
-                } else if (task->cell == GRU) {
+                if (task->cell == GRU) {
                     const vec r = NAME(sigmoid)(AT(gates + HP + u)), z = NAME(sigmoid)(AT(gates + 2 * HP + u));
                     const vec new = NAME(tanh)(AT(gates + u) + r * AT(gates + 3 * HP + u));
-                    *after = new + z * (AT(before + LANES + u) - new);
+                    AT(after + u) = new + z * (AT(reads + w->front + u) - new);
                     AT(gates + u) = new;
                     AT(gates + HP + u) = r;
                     AT(gates + 2 * HP + u) = z;
@@ -358,7 +394,7 @@ FN void NAME(forward)(const Task *task, const Work *w, int64_t model, const int6
                     const vec in = NAME(sigmoid)(AT(gates + u)), f = NAME(sigmoid)(AT(gates + HP + u));
                     const vec g = NAME(tanh)(AT(gates + 2 * HP + u)), out = NAME(sigmoid)(AT(gates + 3 * HP + u));
                     const vec c = f * AT(w->c + at) + in * g, tanh_c = NAME(tanh)(c);
-                    *after = out * tanh_c;
+                    AT(after + u) = out * tanh_c;
                     AT(w->c + n * HP + at) = c;
                     AT(w->tanh_c + at) = tanh_c;
                     AT(gates + u) = in;
@@ -369,12 +405,12 @@ FN void NAME(forward)(const Task *task, const Work *w, int64_t model, const int6
             }
     }
     for (int64_t i = 0; i < (T - w->from) * n; i++) {
-        const REAL *h = w->h + ((w->from + 1) * n + i) * w->row;
+        const REAL *h = w->reads + ((w->from + 1) * n + i) * row + w->front;
         for (int64_t o = 0; o < O; o++) {
             vec sum = {0};
-            for (int64_t u = 0; u < w->row; u += LANES)
-                sum += AT(h + u) * AT(w->params + w->head + o * w->row + u);
-            w->logits[i * O + o] = NAME(sum)(sum);
+            for (int64_t u = 0; u < HP; u += LANES)
+                sum += AT(h + u) * AT(w->params + w->head + o * HP + u);
+            w->logits[i * O + o] = NAME(sum)(sum) + w->params[w->head_bias + o];
         }
     }
 }
@@ -383,26 +419,33 @@ FN void NAME(forward)(const Task *task, const Work *w, int64_t model, const int6
 FN void NAME(backward)(const Task *task, const Work *w, int64_t n, int add)
 {
     const int64_t T = task->seq_len, I = task->input_size, H = task->hidden_size, O = task->output_size;
-    const int64_t HP = w->hidden, G = w->width / HP;
-    memset(w->dh, 0, n * HP * sizeof(REAL));
-    memset(w->dc, 0, n * HP * sizeof(REAL));
+    const int64_t HP = w->hidden, G = w->width / HP, row = w->row;
+    for (int64_t k = 0; k < n * HP; k += LANES)
+        AT(w->dh + k) = AT(w->dc + k) = (vec){0};
     for (int64_t t = T - 1; t >= 0; t--) {
-        REAL *gates = w->gates + t * n * w->blocks, *before = w->h + t * n * w->row, *h = before + n * w->row;
-        if (t >= w->from)
-            NAME(product)(1, &(NAME(Product)){w->dh, w->logits + (t - w->from) * n * O, w->params + w->head + LANES, HP, O,
-                                             1, w->row, n, O, HP});
-        for (int64_t i = 0; i < n; i++, gates += w->blocks, before += w->row, h += w->row)
+        REAL *gates = w->gates + t * n * w->blocks, *before = w->reads + t * n * row + w->front, *h = before + n * row;
+        if (t >= w->from) {
+            const REAL *d_logits = w->logits + (t - w->from) * n * O;
+            NAME(product)((NAME(Product)){.c = w->dh, .start = task->cell == RNN ? NULL : w->dh, .a = d_logits,
+                                          .b = w->params + w->head, .c_row = HP, .a_row = O, .a_inner = 1, .b_row = HP,
+                                          .rows = n, .inner = O, .width = HP});
+        }
+        if (task->cell == RNN) { /* from the sums of the step after straight to those of this one */
+            NAME(products)(&(NAME(Product)){.c = gates, .start = t < w->from ? NULL : w->dh, .a = gates + n * HP,
+                                            .b = w->back, .y = h, .c_row = HP, .a_row = HP, .a_inner = 1, .b_row = HP,
+                                            .y_row = row, .rows = n, .inner = t < T - 1 ? H : 0, .width = HP},
+                           TANH_BACK);
+            continue;
+        }
+        for (int64_t i = 0; i < n; i++, gates += w->blocks, before += row)
             for (int64_t u = 0; u < HP; u += LANES) {
                 vec *dh = &AT(w->dh + i * HP + u);
-                if (task->cell == RNN) {
-                    const vec y = AT(h + LANES + u);
-                    AT(gates + u) = *dh * (1 - y * y);
-                } else if (task->cell == GRU) {
+                if (task->cell == GRU) {
                     const vec new = AT(gates + u), r = AT(gates + HP + u), z = AT(gates + 2 * HP + u);
                     const vec dn = *dh * (1 - z) * (1 - new * new);
                     AT(gates + u) = dn;
                     AT(gates + HP + u) = dn * AT(gates + 3 * HP + u) * r * (1 - r);
-                    AT(gates + 2 * HP + u) = *dh * (AT(before + LANES + u) - new) * z * (1 - z);
+                    AT(gates + 2 * HP + u) = *dh * (AT(before + u) - new) * z * (1 - z);
                     AT(gates + 3 * HP + u) = dn * r;
                     *dh *= z;
                 } else {
@@ -418,18 +461,35 @@ FN void NAME(backward)(const Task *task, const Work *w, int64_t n, int add)
                     *dc *= f;
                 }
             }
-        gates = w->gates + t * n * w->blocks + w->shift;
+        gates = w->gates + t * n * w->blocks + w->blocks - w->width;
         for (int64_t gate = 0; t > 0 && gate < G; gate++) /* what a GRU's dh holds already goes straight there */
-            NAME(product)(gate > 0 || task->cell == GRU, &(NAME(Product)){w->dh, gates + gate * HP, w->back + gate * H * HP,
-                                                                         HP, w->blocks, 1, HP, n, H, HP});
+            NAME(product)((NAME(Product)){.c = w->dh, .start = gate > 0 || task->cell == GRU ? w->dh : NULL,
+                                          .a = gates + gate * HP, .b = w->back + gate * H * HP, .c_row = HP,
+                                          .a_row = w->blocks, .a_inner = 1, .b_row = HP, .rows = n, .inner = H,
+                                          .width = HP});
     }
-    const REAL *read = w->h + (w->from + 1) * n * w->row, *ones = w->h + LANES - 1;
-    NAME(product)(add, &(NAME(Product)){w->grads + w->lead * w->width, w->in + w->lead, w->gates, w->width, 1, 1 + I,
-                                       w->blocks, 1 + I - w->lead, T * n, w->width});
-    NAME(product)(add, &(NAME(Product)){w->grads + w->w_hh + w->lead * w->width, ones + w->lead, w->gates + w->shift,
-                                       w->width, 1, w->row, w->blocks, 1 + H - w->lead, T * n, w->width});
-    NAME(product)(add, &(NAME(Product)){w->grads + w->head, w->logits, read, w->row, 1, O, w->row, O, (T - w->from) * n,
-                                       w->row});
+    NAME(Product) weights = {.c = w->grads, .start = add ? w->grads : NULL, .a = w->reads + w->inputs - w->ones,
+                             .b = w->gates, .c_row = w->width, .a_row = 1, .a_inner = row, .b_row = w->blocks,
+                             .rows = 2 * w->ones + I + H, .inner = T * n, .width = w->width};
+    if (task->cell == GRU) {
+        weights.rows = w->ones + I;
+        NAME(product)(weights);
+        weights.c = w->grads + w->w_hh;
+        weights.start = add ? weights.c : NULL;
+        weights.a = w->reads + w->front - w->ones;
+        weights.b = w->gates + HP;
+        weights.rows = w->ones + H;
+    }
+    NAME(product)(weights);
+    NAME(product)((NAME(Product)){.c = w->grads + w->head, .start = add ? w->grads + w->head : NULL, .a = w->logits,
+                                  .b = w->reads + (w->from + 1) * n * row + w->front, .c_row = HP, .a_row = 1,
+                                  .a_inner = O, .b_row = row, .rows = O, .inner = (T - w->from) * n, .width = HP});
+    for (int64_t o = 0; o < O; o++) {
+        REAL sum = add ? w->grads[w->head_bias + o] : 0;
+        for (int64_t i = 0; i < (T - w->from) * n; i++)
+            sum += w->logits[i * O + o];
+        w->grads[w->head_bias + o] = sum;
+    }
 }
 
 /* -- the loss */
@@ -526,8 +586,9 @@ FN int NAME(update)(const Task *task, const Work *w, double rate, double *count)
     bits flaws = {0}; /* a value times zero is a zero, of either sign, if it is finite */
     for (int64_t k = 0; k < size; k += LANES) {
         flaws |= (bits)(AT(grads + k) * 0);
-        const vec g = NAME(clip)(AT(grads + k), bound) * shrink + added * AT(params + k);
-        vec step;
+        vec g = NAME(clip)(AT(grads + k), bound) * shrink, step;
+        if (added != 0)
+            g += added * AT(params + k);
         if (adam) {
             const vec mean = AT(first + k) + fresh1 * (g - AT(first + k));
             const vec square = AT(second + k) * beta2 + fresh2 * (g * g);
@@ -539,7 +600,9 @@ FN int NAME(update)(const Task *task, const Work *w, double rate, double *count)
             step = length * velocity;
             AT(first + k) = velocity;
         }
-        AT(grads + k) = step += shrunk * AT(params + k);
+        if (shrunk != 0)
+            step += shrunk * AT(params + k);
+        AT(grads + k) = step;
         flaws |= (bits)(step * 0);
     }
     for (int lane = 0; lane < LANES; lane++)
@@ -572,29 +635,27 @@ FN int NAME(prepare)(const Task *task, Work *w)
 {
     const int64_t T = task->seq_len, I = task->input_size, H = task->hidden_size, O = task->output_size;
     const int64_t G = task->cell == RNN ? 1 : task->cell == GRU ? 3 : 4, vectors = (H + LANES - 1) / LANES;
-    const int64_t HP = (vectors < 8 ? vectors : vectors | 1) * LANES; /* rows a power of two apart would share cache lines */
+    const int64_t HP = (vectors < 8 ? vectors : vectors | 1) * LANES; /* rows a power of two apart share cache lines */
     const int64_t adam = task->optimiser != SGD, lstm = task->cell == LSTM;
-    *w = (Work){.hidden = HP, .width = G * HP, .blocks = G * HP, .row = LANES + HP, .lead = !task->bias};
-    if (task->cell == GRU) {
-        w->blocks = 4 * HP;
-        w->shift = HP;
-    }
-    const int64_t row = T * (1 + I + w->blocks + w->row + 2 * lstm * HP + O) * sizeof(REAL), least = 32 / sizeof(REAL);
+    const int64_t ones = task->bias, front = (2 * ones + I + LANES - 1) / LANES * LANES;
+    *w = (Work){.hidden = HP, .width = G * HP, .blocks = (G + (task->cell == GRU)) * HP, .row = front + HP,
+                .ones = ones, .inputs = front - ones - I, .front = front};
+    const int64_t row = T * (w->row + w->blocks + 2 * lstm * HP + O) * sizeof(REAL), least = 32 / sizeof(REAL);
     int64_t n = CACHE / row;
     n = n < least ? least : n < MOST_ROWS ? n : MOST_ROWS; /* fewer would fill no tile */
     w->piece = n = n < task->batch ? n : task->batch;
     w->from = task->every_step ? 0 : T - 1;
-    w->w_hh = (1 + I) * w->width;
-    w->head = w->w_hh + (1 + H) * w->width;
-    w->size = w->head + O * w->row;
+    w->w_hh = (ones + I) * w->width;
+    w->head = w->w_hh + (ones + H) * w->width;
+    w->head_bias = w->head + O * HP;
+    w->size = w->head_bias + (O + LANES - 1) / LANES * LANES;
     w->params = NAME(zeros)(w, w->size, sizeof(REAL));
     w->grads = NAME(zeros)(w, w->size, sizeof(REAL));
     w->first = NAME(zeros)(w, w->size, sizeof(REAL));
     w->second = NAME(zeros)(w, adam ? w->size : 0, sizeof(REAL));
     w->back = NAME(zeros)(w, G * H * HP, sizeof(REAL));
-    w->in = NAME(zeros)(w, T * n * (1 + I), sizeof(REAL));
+    w->reads = NAME(zeros)(w, (T + 1) * n * w->row, sizeof(REAL));
     w->gates = NAME(zeros)(w, T * n * w->blocks, sizeof(REAL));
-    w->h = NAME(zeros)(w, (T + 1) * n * w->row, sizeof(REAL));
     w->c = NAME(zeros)(w, lstm ? (T + 1) * n * HP : 0, sizeof(REAL));
     w->tanh_c = NAME(zeros)(w, lstm ? T * n * HP : 0, sizeof(REAL));
     w->logits = NAME(zeros)(w, T * n * O, sizeof(REAL));
@@ -604,26 +665,24 @@ FN int NAME(prepare)(const Task *task, Work *w)
     w->rows = NAME(zeros)(w, task->batch, sizeof(int64_t));
     if (!w->rows)
         return 0;
-    for (int64_t k = 0; k < T * n; k++)
-        w->in[k * (1 + I)] = 1;
-    for (int64_t k = 0; k < (T + 1) * n; k++)
-        w->h[k * w->row + LANES - 1] = 1;
+    for (int64_t k = 0; ones && k < (T + 1) * n; k++)
+        w->reads[k * w->row + w->inputs - 1] = w->reads[k * w->row + front - 1] = 1;
 
     int64_t *next = w->place; /* in the order of param_shapes: weight_ih, weight_hh, bias_ih, bias_hh, head */
-    for (int side = 0; side < 4 - 2 * !task->bias; side++) {
+    for (int side = 0; side < 2 + 2 * ones; side++) {
         const int64_t start = side % 2 ? w->w_hh : 0, inputs = side < 2 ? (side ? H : I) : 1;
         for (int64_t gate = 0; gate < G; gate++) {
             const int64_t block = task->cell == GRU && side % 2 == 0 ? (gate + 1) % 3 : gate; /* of r, z, n */
             for (int64_t u = 0; u < H; u++)
                 for (int64_t k = 0; k < inputs; k++)
-                    *next++ = start + ((side < 2) + k) * w->width + block * HP + u;
+                    *next++ = start + ((side < 2 ? ones : 0) + k) * w->width + block * HP + u;
         }
     }
     for (int64_t o = 0; o < O; o++)
         for (int64_t k = 0; k < H; k++)
-            *next++ = w->head + o * w->row + LANES + k;
+            *next++ = w->head + o * HP + k;
     for (int64_t o = 0; o < O; o++)
-        *next++ = w->head + o * w->row + LANES - 1;
+        *next++ = w->head_bias + o;
     return 1;
 }
 
@@ -647,7 +706,7 @@ FN void NAME(transpose)(const Task *task, const Work *w)
         for (int64_t u = 0; u < H; u++)
 #pragma GCC unroll 8
             for (int64_t k = 0; k < H; k++)
-                w->back[(gate * H + u) * HP + k] = w->params[w->w_hh + (1 + k) * w->width + gate * HP + u];
+                w->back[(gate * H + u) * HP + k] = w->params[w->w_hh + (w->ones + k) * w->width + gate * HP + u];
 }
 
 /* The rows that are there, without -1, of a batch; returns their number. */
