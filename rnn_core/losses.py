@@ -11,6 +11,7 @@ as in torch.nn.CrossEntropyLoss.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -24,10 +25,15 @@ TEXTBOOK_EPSILON = 1e-8
 
 def sigmoid(z: Array) -> Array:
     """1 / (1 + e^−z), of the same shape and type, without overflow."""
+    probability: Array = _expit()(z)
+    return probability
+
+
+@cache
+def _expit() -> Any:
     from scipy.special import expit  # a third of a second, and the compiled kernel needs none of it
 
-    probability: Array = expit(z)
-    return probability
+    return expit
 
 
 class Aim(NamedTuple):

@@ -71,7 +71,7 @@ def update(rule: Rule, params: Flat, grads: Flat, state: State, moves: Array, ra
     params -= step
     for value, before in kept:
         value[~moves] = before
-    return sorted({model for model in lost if moves[model]})
+    return sorted({model for model in lost if moves[model]}) if lost else lost
 
 
 def _sgd(rule: Rule, grads: Flat, state: State, rate: Array) -> Flat:
@@ -111,4 +111,4 @@ def _not_finite(values: Flat) -> list[int]:
 def _column(values: Array, like: Flat) -> Flat:
     """`values` (M,) in double precision as a column (M, 1) of the kind and type of `like`."""
     column = values[:, None]
-    return column.astype(like.dtype) if isinstance(like, np.ndarray) else like.new_tensor(column)
+    return column.astype(like.dtype, copy=False) if isinstance(like, np.ndarray) else like.new_tensor(column)

@@ -80,14 +80,19 @@ def unrolled(model: Model, flat: Array, blocks: dict[str, tuple[int, ...]], shap
     arrays = _Arrays(weights, d_weights, reads[..., :-1, 1 - bias :, :], h, dh, handed, np.empty(back.shape, dtype))
     run, run_back = _CELLS[model.cell](arrays)
 
-    head, read = weights["head"][..., None, :, :], reads[..., -steps:, : 1 + hidden, :]
-    head_back = head[..., 1:].swapaxes(-1, -2)
+    head, read = weights["head"], reads[..., -steps:, : 1 + hidden, :]
     sum_head_products = _sum_of_products(d_logits, read, d_weights["head"])
+    if steps == 1:
+        read, logits, d_logits, d_hidden = (each[..., 0, :, :] for each in (read, logits, d_logits, d_hidden))
+    else:
+        head = head[..., None, :, :]
+    logits_of, head_back = _product(head), head[..., 1:].swapaxes(-1, -2)
+    back_from_head = _products_of(head_back)
 
     def backward(dlogits: Array) -> Array:
         d_outside[...] = dlogits
         sum_head_products()
-        matmul(head_back, d_logits, d_hidden)
+        back_from_head(head_back, d_logits, d_hidden)
         arrays.back[...] = back
         run_back()
         return grads
@@ -95,7 +100,7 @@ def unrolled(model: Model, flat: Array, blocks: dict[str, tuple[int, ...]], shap
     def net(x: Array, lengths: Array | None) -> tuple[Array, Callable[[Array], Array]]:
         inputs[...] = x
         run()
-        matmul(head, read, logits)
+        logits_of(read, logits)
         return outside, backward
 
     return net
@@ -129,11 +134,16 @@ def _product(weight: Array) -> Callable[[Array, Array], object]:
     return weight.dot if weight.ndim == 2 else partial(matmul, weight)
 
 
+def _products_of(columns: Array) -> np.ufunc:
+    """What writes the products of `columns` (…, A, B) with (…, B, C): where B is 1 they need no sums, and less time."""
+    return multiply if columns.shape[-1] == 1 else matmul
+
+
 def _sum_of_products(a: Array, b: Array, out: Array) -> Pass:
     """What writes Σ_t a_t b_tᵀ (M, A, B), of a (M, T, A, N) and b (M, T, B, N), into `out`."""
     if a.shape[-1] == 1:
         columns, rows = a[..., 0].swapaxes(-1, -2), b[..., 0]
-        return lambda: matmul(columns, rows, out)
+        return partial(_products_of(columns), columns, rows, out)
     if a.shape[-1] < b.shape[-2]:  # the terms of the sum would take more room than the factors side by side
         return lambda: matmul(_side_by_side(a), _side_by_side(b).swapaxes(-1, -2), out)
     turned = b.swapaxes(-1, -2)
