@@ -52,15 +52,16 @@ def explain(fit: Fit, windows: Windows, rows: Array) -> Explanation:
         steps.append(backward)
     logits, read_backward = read(parts, output, state, model)
     y = np.where(usable, windows.y[rows, -1, 0], 0).astype(dtype)[..., None, None]
-    reach, sensitivity = [], []
-    _, _, d_state = read_backward(sigmoid(logits) - y)
-    _, _, slope = read_backward(_probability_slope(logits))
+    error = sigmoid(logits) - y  # (M, N, 1, 1) ∂L/∂z; of the one logit z, all gradients are its own times a number
+    _, _, d_state = read_backward(np.ones_like(logits))
+    reach, moved = [], []
     for backward in reversed(steps):
         reach.append(_norm(d_state))
-        _, _, d_state = backward(None, d_state)
-        _, dx, slope = backward(None, slope)
-        sensitivity.append(np.abs(dx[:, :, 0]))
-    return Explanation(_mean(np.stack(reach[::-1], axis=2), usable), _mean(np.stack(sensitivity[::-1], axis=2), usable))
+        _, dx, d_state = backward(None, d_state)
+        moved.append(np.abs(dx[:, :, 0]))
+    by_step = np.stack(reach[::-1], axis=2) * np.abs(error)[..., 0]
+    by_input = np.stack(moved[::-1], axis=2) * _probability_slope(logits)
+    return Explanation(_mean(by_step, usable), _mean(by_input, usable))
 
 
 def _probability_slope(logits: Array) -> Array:
