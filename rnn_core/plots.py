@@ -37,6 +37,7 @@ Sides: TypeAlias = tuple[float, float]
 HANGUL_FONTS = ("NanumGothic", "Noto Sans CJK KR", "Noto Sans KR", "Malgun Gothic", "AppleGothic")
 COIN_TOSS = float(np.log(2))
 WIDTH, ABOVE, BELOW = 8.0, 0.4, 0.65  # inches; above a plot is its title, below it are its ticks and their label
+X_LABEL, Y_LABEL = 0.36, 0.3  # inches from the lower and the left edge of a figure with `sides`: where labels end
 STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -258,7 +259,7 @@ def gradient_reach(explanation: Explanation, seeds: int, title: str) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="steps before the call", ylabel="fold")
-    figure.colorbar(image, label="mean ‖∂L/∂h‖ of one call").minorticks_off()
+    figure.colorbar(image, label="mean ‖∂L/∂h‖ of one call", format="%g").minorticks_off()
     return figure
 
 
@@ -303,10 +304,14 @@ def canvases(
     """A figure of rows × columns plots, and the array of them; with `sides` it takes half the time to render."""
     with style():
         figure = Figure(figsize=(WIDTH, height), layout=None if sides else "constrained")
-        if sides:
-            left, right = sides[0] / WIDTH, 1 - sides[1] / WIDTH
-            figure.subplots_adjust(left=left, right=right, bottom=BELOW / height, top=1 - ABOVE / height)
         axes = figure.subplots(rows, columns, squeeze=False)
+        if sides:
+            wide, high = WIDTH - sum(sides), height - ABOVE - BELOW
+            left, bottom = sides[0] / WIDTH, BELOW / height
+            figure.subplots_adjust(left, bottom, left + wide / WIDTH, bottom + high / height)
+            for one in axes.flat:  # else a label asks anew for all ticks, to stand clear of them
+                one.xaxis.set_label_coords(0.5, (X_LABEL - BELOW) / high)
+                one.yaxis.set_label_coords((Y_LABEL - sides[0]) / wide, 0.5)
         if axes.size == 1:
             axes[0, 0].set_title(title, fontsize=12)
         else:
