@@ -156,6 +156,25 @@ def first(which: str, experiments: Sequence[str]) -> str | None:
     return next((run.info.run_id for run in search(which, experiments)), None)
 
 
+def finished_child(parent: str, ticker: str) -> str | None:
+    """Id of the run of a ticker that has finished as a child of the run `parent`.
+
+    Raises:
+        TrackingError: the store cannot be reached, or does not know `parent`.
+    """
+    mine = f"tags.`mlflow.parentRunId` = '{parent}' and tags.ticker = '{ticker}' and attributes.status = 'FINISHED'"
+    try:
+        found = client().search_runs([experiment_of(parent)], mine, max_results=1)
+    except (MlflowException, SQLAlchemyError) as error:
+        if getattr(error, "error_code", "") != "RESOURCE_DOES_NOT_EXIST":
+            raise unusable(error) from error
+        raise TrackingError(
+            f"MLflow at {uri()} does not know the run {parent}; start workers in the folder of the flow, or with its "
+            "MLFLOW_TRACKING_URI and LEDGER_URL"
+        ) from error
+    return found[0].info.run_id if found else None
+
+
 def delete_files(run: Run) -> None:
     """Delete the files of a run and of the models that it logged, and tag it `pruned`."""
     mine = f"source_run_id = '{run.info.run_id}'"

@@ -37,7 +37,7 @@ from rnn_core.config import (
     Training,
     Yahoo,
 )
-from rnn_core.errors import ConfigError, TrackingError
+from rnn_core.errors import ConfigError
 from rnn_core.exchanges import closed_for_the_day
 from rnn_core.ledger import Ledger
 from rnn_core.pages import Standing
@@ -167,13 +167,7 @@ def retrain_one(config: Retrain, prices: Prices, parent: str, flow_run_id: str) 
     Raises:
         TrackingError: this worker's MLflow is not that of the flow.
     """
-    if tracking.first(f"attributes.run_id = '{parent}'", ["retrain-universe"]) is None:
-        raise TrackingError(
-            f"MLflow at {tracking.uri()} does not know the run {parent}; start workers in the folder of the flow, or "
-            "with its MLFLOW_TRACKING_URI and LEDGER_URL"
-        )
-    mine = f"tags.`mlflow.parentRunId` = '{parent}' and tags.ticker = '{config.ticker}'"
-    finished = tracking.first(f"{mine} and attributes.status = 'FINISHED'", ["retrain-universe"])
+    finished = tracking.finished_child(parent, config.ticker)
     if finished is not None:
         return finished
     child = tags(config) | {"mlflow.parentRunId": parent}
