@@ -12,6 +12,7 @@ from rnn_core.errors import RnnflowError  # noqa: E402 - imports take seconds, a
 
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it takes DO_NOT_TRACK=1 for a no
 os.environ.setdefault("PREFECT_RESULTS_DEFAULT_SERIALIZER", "json")  # the default is pickle
 # The default of 20 seconds is short on a busy machine
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
