@@ -20,7 +20,7 @@ from mlflow.types import ColSpec, Schema
 
 import rnn_core
 from flows import served_model
-from flows.tracking import client, experiment_of, log, unusable
+from flows.tracking import client, experiment_of, get_run, log, unusable
 from rnn_core import interchange
 from rnn_core.config import Retrain
 from rnn_core.errors import ChampionMissing
@@ -106,7 +106,7 @@ def champion(ticker: str) -> Candidate | None:
     except _Absent:
         return None
     with _or_missing(ticker, f"its run {found.run_id} was deleted"):
-        return candidate(int(found.version), client().get_run(found.run_id or ""))
+        return candidate(int(found.version), get_run(found.run_id or ""))
 
 
 def candidate(model_version: int, run: Run) -> Candidate:

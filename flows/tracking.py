@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from functools import cache, lru_cache
+from functools import cache
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -51,6 +51,7 @@ KIND = {"mlflow.experimentKind": "custom_model_development"}  # opens on runs, n
 DEFAULT_PORT = 5000  # of MLflow's UI
 BATCH = 1000  # metrics that MLflow takes in one request
 LONGEST = 8000  # characters of a tag
+EXPERIMENTS: dict[str, str] = {}  # of the runs that this process has met, by run: to ask for a run takes MLflow long
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default retries an absent server for two minutes
@@ -96,6 +97,7 @@ def run(experiment: str, subject: str, config: BaseModel, tags: dict[str, str], 
     }
     started = store.create_run(experiment_number, run_name=f"{experiment}-{subject}", tags=tags)
     run_id: str = started.info.run_id
+    EXPERIMENTS[run_id] = experiment_number
     status: Status = "KILLED"
     try:
         params = [Param(name, _text(value)) for name, value in flatten(config).items()]
@@ -373,10 +375,16 @@ def page(run_id: str) -> str:
     return f"{server.rstrip('/')}/#/experiments/{experiment_of(run_id)}/runs/{run_id}"
 
 
-@lru_cache
 def experiment_of(run_id: str) -> str:
     """Id of the experiment that a run belongs to."""
-    return str(client().get_run(run_id).info.experiment_id)
+    return EXPERIMENTS.get(run_id) or get_run(run_id).info.experiment_id
+
+
+def get_run(run_id: str) -> Run:
+    """The run as it is now."""
+    found = client().get_run(run_id)
+    EXPERIMENTS[run_id] = found.info.experiment_id
+    return found
 
 
 def address(run_id: str) -> str:
