@@ -163,7 +163,8 @@ class Kernel:
         before.
         """
         changing = {"params": flat, "frozen": frozen} | memory
-        return self._run(self._library.kernel_train, rows, changing, updates, rate=np.ascontiguousarray(rate, float))
+        rate = np.ascontiguousarray(np.broadcast_to(rate, rows.shape[:2]), np.float64)
+        return self._run(self._library.kernel_train, rows, changing, updates, rate=rate)
 
     def loss(self, rows: Array, flat: Array) -> Array:
         """Mean loss of each model (M,) over its `rows` (M, v), with the parameters `flat` (M, P); NaN without rows."""
@@ -173,11 +174,13 @@ class Kernel:
         """The losses (M, E) that `function` finds; a thread for each core takes a share of the models that have rows.
 
         Raises:
-            ArrayError: parameters or a state of another shape or type than the windows ask for.
+            ArrayError: rows, parameters or a state of another shape or type than the stack and the windows ask for.
             IndexError: a row beyond the windows.
             MemoryError: there is no memory for the activations of one batch.
         """
         windows, losses = len(self._arrays["x"]), np.full(rows.shape[:2], np.nan)
+        if len(rows) != self._shape[0]:
+            raise ArrayError(f"rows for {len(rows)} models; the stack has {self._shape[0]}")
         if rows.max(initial=-1) >= windows:
             raise IndexError(f"row {rows.max()} is asked for; there are {windows}")
         arrays |= {FIELDS.get(name, name): self._checked(name, value) for name, value in changing.items()}

@@ -317,6 +317,12 @@ def test_a_row_that_is_not_there_is_an_error() -> None:
         train_epoch(engine, rows, np.full(3, 3e-3))
 
 
+def test_rows_of_another_stack_are_refused() -> None:
+    rows = batches(1, 2, models=4)[0]
+    with pytest.raises(ArrayError, match="rows for 4 models; the stack has 3"):
+        train_epoch(started(), rows, np.ones(4))
+
+
 @pytest.mark.parametrize("name", ["params", "step", "velocity"])
 def test_a_state_of_another_stack_is_refused(name: str) -> None:
     engine = started()
