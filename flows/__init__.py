@@ -8,7 +8,7 @@ from time import perf_counter
 
 STARTED = perf_counter()
 gc.set_threshold(10_000)  # by default a process looks through what it has imported, which stays, for a second in all
-atexit.register(gc.freeze)  # nor does it then take that apart when it ends, which takes two
+atexit.register(gc.freeze)  # nor is that taken apart when it ends, for more than a second
 
 from rnn_core.errors import RnnflowError  # noqa: E402 - imports take seconds, and are counted
 

@@ -71,7 +71,7 @@ def update(rule: Rule, params: Flat, grads: Flat, state: State, moves: Array, ra
     params -= step
     for value, before in kept:
         value[~moves] = before
-    return sorted({model for model in lost if moves[model]}) if lost else lost
+    return sorted({model for model in lost if moves[model]}) if lost else []
 
 
 def _sgd(rule: Rule, grads: Flat, state: State, rate: Array) -> Flat:

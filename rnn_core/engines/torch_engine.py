@@ -75,6 +75,7 @@ class TorchEngine:
         return np.stack([self._epoch(rows[:, e], rate[:, e]) for e in range(rows.shape[1])], axis=1)
 
     def _epoch(self, rows: Array, rate: Array) -> Array:
+        """One epoch, on batches of `rows` (M, steps, B) at `rate` (M,); returns the mean losses (M,)."""
         losses, scored = np.zeros((2, rows.shape[1], len(rows)))
         for step in range(rows.shape[1]):
             flat = self._flat.detach().requires_grad_()

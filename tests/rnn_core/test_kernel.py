@@ -186,6 +186,16 @@ def test_a_model_that_turns_non_finite_is_frozen_when_numpy_freezes_it(
     assert compiled.state["step"].tolist() == plain.state["step"].tolist()
 
 
+def test_a_model_that_is_lost_in_a_later_epoch_of_a_call_is_frozen_at_its_update() -> None:
+    rows, rates = batches(3, 5).swapaxes(0, 1), np.full((3, 3), 3e-3)
+    rates[1, 2] = np.inf
+    compiled, plain = pair()
+    losses = [engine.train(rows, rates) for engine in (compiled, plain)]
+    assert compiled.frozen.tolist() == plain.frozen.tolist()
+    assert compiled.frozen[1] in range(10, 15)
+    np.testing.assert_allclose(*losses, rtol=1e-11)
+
+
 def test_a_gradient_that_is_not_a_number_freezes_a_model_even_from_a_window_that_is_not_scored() -> None:
     compiled, plain = pair()
     for engine in (compiled, plain):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from rnn_core import plots
 from rnn_core.config import Evaluation as Settings
@@ -154,6 +155,19 @@ def test_the_reach_is_drawn_fold_by_fold_with_the_call_at_the_right(run: tuple[F
     drawn = axes.collections[0].get_array()
     assert drawn.shape == (len(found.folds), 10)
     np.testing.assert_allclose(drawn[0], explanation.reach[:2].mean(axis=0))
+
+
+def test_labels_stand_clear_of_the_ticks_and_within_the_figure(run: tuple[Fit, Evaluation, Explanation]) -> None:
+    fitted, found, explanation = run
+    for name, figure in plots.figures(fitted, found, lambda: explanation, FEATURES, "TEST").items():
+        drawn(figure)
+        axes = figure.axes[0]
+        for axis in (axes.xaxis, axes.yaxis):
+            label = axis.label.get_window_extent()
+            ticks = [tick.get_window_extent() for tick in axis.get_ticklabels() if tick.get_text()]
+            if axis.label.get_text():
+                assert not label.overlaps(Bbox.union(ticks)), (name, axis.label.get_text())
+                assert min(label.x0, label.y0) >= 0, (name, axis.label.get_text())
 
 
 def test_a_bidirectional_net_has_no_reach(run: tuple[Fit, Evaluation, Explanation]) -> None:

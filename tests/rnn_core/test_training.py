@@ -12,6 +12,7 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 
 from rnn_core import interchange
+from rnn_core import training as training_module
 from rnn_core.arrays import Array
 from rnn_core.config import Evaluation, Model, Problem, Synthetic, Training
 from rnn_core.errors import TrainingError
@@ -384,7 +385,16 @@ def test_epochs_that_are_trained_in_one_call_are_those_that_are_watched_one_by_o
     assert len(calls) == 7
     assert watched.frozen[1] >= 0 > watched.frozen[[0, 2]].max()
     monkeypatch.setattr("rnn_core.training.AHEAD", 3 * 50 * epochs_of_a_call)
+    shapes: list[int] = []
+
+    def remembered(rows: Array, batch_size: int) -> Array:
+        shapes.append(rows.shape[1])
+        return batches(rows, batch_size)
+
+    batches = training_module._batches
+    monkeypatch.setattr(training_module, "_batches", remembered)
     unwatched = fit(model, given, built, walk, params0=start)
+    assert shapes == {1: [1] * 7, 3: [3, 3, 1], 100: [7]}[epochs_of_a_call]
     for name, value in watched.params.items():
         assert unwatched.params[name].tobytes() == value.tobytes(), name
     np.testing.assert_array_equal(unwatched.train_loss, watched.train_loss)
