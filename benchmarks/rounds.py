@@ -150,7 +150,7 @@ def drawn(variant: Variant) -> Variant:
 def shortened(variant: Variant, epochs: int) -> Variant:
     """The first `epochs` of a variant whose shuffles are drawn."""
     order = variant.order[:epochs] if variant.order is not None else None
-    return replace(variant, training=variant.training.model_copy(update={"epochs": epochs}), order=order)
+    return replace(variant, training=replace(variant.training, epochs=epochs), order=order)
 
 
 def rnnflow(variant: Variant) -> Job:

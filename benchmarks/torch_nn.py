@@ -84,7 +84,7 @@ def direction(rows: int, *, cell: str = "rnn_tanh", **training: Any) -> Variant:
     x = np.random.default_rng(0).normal(size=(rows, STEPS, 1))
     sequences = Sequences(x, (x[:, -1:] > 0).astype(float), np.ones((rows, 1), bool), raw=True)
     settings = {"patience": None, "seeds": 1, "clip_norm": None, "learning_rate": 3e-3} | training
-    variant = Variant(Model.model_validate({"cell": cell}), Training(**settings), sequences, holdout(rows, 0, 0))
+    variant = Variant(Model(cell=cell), Training(**settings), sequences, holdout(rows, 0, 0))
     return drawn(variant)
 
 

@@ -285,8 +285,7 @@ def log_study(run_id: str, trained: dict[str, Trained], finding: Finding) -> Non
             np.savez(arrays, allow_pickle=False, **{name: value[model] for name, value in one.fit.params.items()})
             files[f"params{suffix}{f'_{model}' if model else ''}.npz"] = arrays.getvalue()
     settings = {
-        name: {"model": one.fit.model.model_dump(), "training": one.fit.training.model_dump()}
-        for name, one in trained.items()
+        name: {"model": asdict(one.fit.model), "training": asdict(one.fit.training)} for name, one in trained.items()
     }
     texts = {"variants.json": json.dumps(settings, indent=2), "finding.txt": "\n".join(finding.sentences) + "\n"}
     log(

@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic.dataclasses import dataclass
 
-Cell = Literal["rnn_tanh", "rnn_relu", "rnn_sigmoid", "rnn_prelu", "gru", "lstm"]
+from rnn_core import settings
+
 Feature = Literal["return", "abs_return", "direction", "volume_change", "volatility"]
 DEFAULT_TICKER = "078935.KS"
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 class Section(BaseModel):
     """A frozen part of the tree that refuses unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
+    model_config = ConfigDict(frozen=True, **STRICT)
 
 
 Exchange = Annotated[
@@ -83,22 +86,12 @@ class Problem(Section):
         return self
 
 
-class Model(Section):
+@dataclass(frozen=True, config=STRICT)
+class Model(settings.Model):
     """The recurrent network."""
 
-    cell: Cell = Field("rnn_tanh", description="Recurrent cell")
-    hidden_size: int = Field(16, ge=1, le=4096, description="Hidden units of one layer and direction")
-    num_layers: int = Field(1, ge=1, le=16, description="Stacked recurrent layers")
-    bidirectional: bool = Field(False, description="Read each window in both directions")
-    bias: bool = Field(True, description="Recurrent layers have biases")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout between recurrent layers")
-    readout: Literal["last", "steps"] = Field("last", description="Read the last hidden states, or every step's output")
-    head: Literal["linear", "tanh"] = Field("linear", description="A linear layer, or one with tanh before it")
-    init: Literal["torch", "xavier", "orthogonal", "identity"] = Field("torch", description="Initial weights")
-    forget_bias: float = Field(0.0, description="Added to the bias of an LSTM's forget gate at the start")
-
     @model_validator(mode="after")
-    def _options_have_an_effect(self) -> "Model":
+    def _options_have_an_effect(self) -> Self:
         if self.dropout and self.num_layers == 1:
             raise ValueError("dropout acts between layers; set num_layers to 2 or more, or dropout to 0")
         if self.init == "identity" and self.cell != "rnn_relu":
@@ -108,45 +101,19 @@ class Model(Section):
         return self
 
 
-class Training(Section):
+@dataclass(frozen=True, config=STRICT)
+class Training(settings.Training):
     """How the network is fitted."""
 
-    engine: Literal["numpy", "torch"] = Field("numpy", description="What computes: NumPy by hand, or torch")
-    device: Literal["cpu", "cuda"] = Field("cpu", description="Where the torch engine computes")
-    dtype: Literal["float32", "float64"] = Field("float64", description="Precision of training and prediction")
-    epochs: int = Field(40, ge=1, le=100_000, description="Passes over the training rows, at most")
-    batch_size: int = Field(32, ge=1, le=100_000, description="Windows in one update")
-    optimiser: Literal["sgd", "adam", "adamw"] = Field("adam", description="Update rule")
-    learning_rate: float = Field(1e-2, gt=0, le=10, description="Step size")
-    schedule: Literal["constant", "cosine", "plateau"] = Field(
-        "constant", description="Learning rate by epoch: constant, a half cosine to 0, or cut when learning stalls"
-    )
-    plateau_factor: float = Field(0.1, gt=0, lt=1, description="What plateau multiplies the learning rate by")
-    plateau_patience: int = Field(10, ge=0, description="Epochs without a better validation loss that plateau bears")
-    momentum: float = Field(0.0, ge=0, lt=1, description="Momentum of sgd")
-    weight_decay: float = Field(0.0, ge=0, le=1, description="L2 penalty; of adamw the decoupled shrinkage")
-    clip_norm: float | None = Field(1.0, gt=0, description="Largest norm of a model's gradient; empty: no clipping")
-    clip_value: float | None = Field(None, gt=0, description="Largest element of a gradient; empty: no clipping")
-    class_weights: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
-        None, description="How much an example counts in the loss, by its class; for direction: down, up"
-    )
-    truncate: int | None = Field(None, ge=1, description="Steps a gradient travels back; empty: all of the window")
-    patience: int | None = Field(
-        8,
-        ge=1,
-        description="Epochs without a better validation loss before a model stops; empty: train on, keep the last",
-    )
-    shrinkage: float = Field(
-        0.5,
-        ge=0,
-        le=1,
-        description="How far the ensemble's probability is drawn to the training base rate; 0: not at all",
-    )
-    seeds: int = Field(8, ge=1, le=1000, description="Networks in the ensemble of each fold")
-    seed: int = Field(0, ge=0, description="Root of every random stream")
+    @field_validator("class_weights")
+    @classmethod
+    def _weights_are_positive(cls, weights: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if weights is not None and min(weights, default=1) <= 0:
+            raise ValueError("class weights are positive numbers")
+        return weights
 
     @model_validator(mode="after")
-    def _options_have_an_effect(self) -> "Training":
+    def _options_have_an_effect(self) -> Self:
         if self.device == "cuda" and self.engine != "torch":
             raise ValueError(f"device cuda is for the torch engine; received {self.engine}")
         if self.momentum and self.optimiser != "sgd":

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rnn_core.arrays import Array
-from rnn_core.config import Evaluation
 from rnn_core.errors import DataError
 from rnn_core.problems import Windows
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from rnn_core.config import Evaluation
 
 LABEL_REACH = 1  # sessions from a row to the one that tells its label
 
@@ -55,7 +56,7 @@ def holdout(train: int, valid: int, test: int) -> Folds:
     return Folds(rows[:, :train], rows[:, train : train + valid], rows[:, train + valid :])
 
 
-def folds(evaluation: Evaluation, windows: Windows) -> Folds:
+def folds(evaluation: "Evaluation", windows: Windows) -> Folds:
     """Chronological folds, the first at the start of the data, so that history keeps its folds as days are added.
 
     Raises:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ FORMAT = 1
 
 def save(fit: Fit, path: Path) -> None:
     """Write parameters, standardisation, losses and configuration of `fit` to an npz file."""
-    header = {"format": FORMAT, "model": fit.model.model_dump(), "training": fit.training.model_dump()}
+    header = {"format": FORMAT, "model": asdict(fit.model), "training": asdict(fit.training)}
     np.savez(
         path,
         allow_pickle=False,
@@ -48,8 +49,8 @@ def load(path: Path) -> Fit:
             valid_loss=arrays["valid_loss"],
             frozen=arrays["frozen"],
             base_rate=arrays["base_rate"],
-            model=Model.model_validate(header["model"]),
-            training=Training.model_validate(header["training"]),
+            model=Model(**header["model"]),
+            training=Training(**header["training"]),
         )
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from rnn_core.arrays import Array, Params
-from rnn_core.config import Model
 from rnn_core.errors import ConfigError
 from rnn_core.layers import GATES, State, linear, run_recurrent, tanh
+from rnn_core.settings import Model
 
 PRELU_SLOPE = 0.25  # where torch starts it
 SMALL = 1e-3  # standard deviation of the input weights beside an identity

@@ -7,13 +7,13 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from rnn_core.arrays import Array
-from rnn_core.config import Feature, Problem
 from rnn_core.errors import DataError
 from rnn_core.losses import LossName
 
 if TYPE_CHECKING:  # a served model has inputs, but no sources; and arrays are trained on without pandas
     import pandas as pd
 
+    from rnn_core.config import Feature, Problem
     from rnn_core.sources import Prices
 
 
@@ -67,7 +67,7 @@ class Windows(Sequences):
         return len(self) - 1
 
 
-def windows(problem: Problem, prices: "Prices") -> Windows:
+def windows(problem: "Problem", prices: "Prices") -> Windows:
     """Windows of `problem.seq_len` sessions and next-day direction labels.
 
     No feature looks ahead: the inputs of a window are functions of prices up to its own last session.
@@ -100,7 +100,7 @@ def _overnight(frame: "pd.DataFrame") -> Array:
     return np.append(np.log(opens[1:] / closes[:-1]), np.nan)
 
 
-def inputs(problem: Problem, frame: "pd.DataFrame") -> Array:
+def inputs(problem: "Problem", frame: "pd.DataFrame") -> Array:
     """(N, T, I) features of every window that ends in `frame`, oldest first; N is 0 if there are too few prices.
 
     `frame` (L, F) holds prices by session, as in `Prices`.
@@ -114,17 +114,17 @@ def inputs(problem: Problem, frame: "pd.DataFrame") -> Array:
     return np.ascontiguousarray(np.moveaxis(sliding_window_view(defined, problem.seq_len, axis=0), -1, 1))
 
 
-def prices_needed(problem: Problem) -> int:
+def prices_needed(problem: "Problem") -> int:
     """Prices that the inputs of one window are made of."""
     return _undefined(problem) + problem.seq_len
 
 
-def _undefined(problem: Problem) -> int:
+def _undefined(problem: "Problem") -> int:
     """Sessions at the start of a series for which not every feature is defined yet."""
     return problem.volatility_window if "volatility" in problem.features else 1
 
 
-def features(problem: Problem, frame: "pd.DataFrame") -> "pd.DataFrame":
+def features(problem: "Problem", frame: "pd.DataFrame") -> "pd.DataFrame":
     """(L, I) one column a feature, NaN before it is defined.
 
     Raises:
@@ -138,7 +138,7 @@ def log_returns(frame: "pd.DataFrame") -> Array:
     return np.append(np.nan, np.diff(np.log(frame["close"].to_numpy())))
 
 
-def _feature(name: Feature, problem: Problem, frame: "pd.DataFrame") -> Array:
+def _feature(name: "Feature", problem: "Problem", frame: "pd.DataFrame") -> Array:
     returns = log_returns(frame)
     match name:
         case "return":

@@ -9,13 +9,13 @@ import numpy as np
 
 from rnn_core import engines
 from rnn_core.arrays import Array, Params
-from rnn_core.config import Model, Training
 from rnn_core.engines import Inputs, Targets, numpy_engine
 from rnn_core.errors import TrainingError
 from rnn_core.folds import Folds
 from rnn_core.losses import sigmoid
 from rnn_core.network import initial_params
 from rnn_core.problems import Sequences
+from rnn_core.settings import Model, Training
 
 AHEAD = 2**18  # rows of the epochs that are trained in one call, where nothing is asked for in between
 

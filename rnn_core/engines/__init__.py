@@ -12,10 +12,10 @@ from typing import Protocol
 import numpy as np
 
 from rnn_core.arrays import Array, Params
-from rnn_core.config import Model, Training
 from rnn_core.errors import ConfigError
 from rnn_core.losses import LossName
 from rnn_core.optim import Rule
+from rnn_core.settings import Model, Training
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 
 from rnn_core.arrays import Array, Params
-from rnn_core.config import Model, Training
 from rnn_core.engines import Inputs, Targets
 from rnn_core.errors import ArrayError
 from rnn_core.losses import LOSSES
 from rnn_core.network import param_shapes
 from rnn_core.optim import Rule, State
+from rnn_core.settings import Model, Training
 
 SWITCH = "RNNFLOW_KERNEL"
 CELLS = ("rnn_tanh", "gru", "lstm")  # these and the next two in the order of the enumerations in kernel.c

@@ -18,11 +18,11 @@ from threadpoolctl import ThreadpoolController
 
 from rnn_core import optim
 from rnn_core.arrays import Array, Params, flatten, unflatten
-from rnn_core.config import Model, Training
 from rnn_core.engines import Inputs, Targets, kernel, mean_loss, rule_of
 from rnn_core.engines.unrolled import Net, layout, unrolled
 from rnn_core.losses import LOSSES, Aim
 from rnn_core.network import network
+from rnn_core.settings import Model, Training
 
 Map: TypeAlias = Callable[..., Iterable[Any]]
 Pieces: TypeAlias = tuple[tuple[Any, ...], ...]

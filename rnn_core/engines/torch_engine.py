@@ -15,11 +15,11 @@ from torch.nn import functional
 
 from rnn_core import optim
 from rnn_core.arrays import Array, Params
-from rnn_core.config import Model, Training
 from rnn_core.engines import Inputs, Targets, mean_loss, rule_of
 from rnn_core.errors import ConfigError
 from rnn_core.layers import dropout
 from rnn_core.losses import TEXTBOOK_EPSILON, LossName, check_fit
+from rnn_core.settings import Model, Training
 
 Tensors = dict[str, Tensor]
 

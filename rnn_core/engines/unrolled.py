@@ -18,7 +18,7 @@ import numpy as np
 from numpy import add, matmul, multiply, square, subtract, tanh
 
 from rnn_core.arrays import Array, Params, unflatten
-from rnn_core.config import Model
+from rnn_core.settings import Model
 
 Pass: TypeAlias = Callable[[], object]
 Net: TypeAlias = Callable[[Array, Array | None], tuple[Array, Callable[[Array], Array]]]

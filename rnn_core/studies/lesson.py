@@ -70,7 +70,7 @@ class Lesson(NamedTuple):
 def training(study: Study, **own: Any) -> Training:
     """How a lesson trains, with what the user asks for in its place; without early stopping, one network."""
     asked = {name: value for name, value in study.training.model_dump().items() if value is not None}
-    return Training.model_validate({"patience": None, "seeds": 1, "clip_norm": None} | own | asked)
+    return Training(**{"patience": None, "seeds": 1, "clip_norm": None} | own | asked)
 
 
 def examples(study: Study, full: int) -> int:

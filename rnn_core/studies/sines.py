@@ -5,11 +5,13 @@ cosine at the first one: a rising and a falling wave pass through the same value
 matter of the last three lessons.
 """
 
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnn_core import settings
 from rnn_core.arrays import Array, Params
 from rnn_core.baselines import regression_baselines
 from rnn_core.config import Model, Study, Training
@@ -319,7 +321,7 @@ def _of_early_error(first: float, before: float, say: Say) -> str:
 
 def bidirectional_variants(study: Study, waves: Waves) -> Variants:
     """One network that reads a sequence both ways before it is asked for the cosine of every step."""
-    model = ANSWERS.model_copy(update={"bidirectional": True})
+    model = replace(ANSWERS, bidirectional=True)
     return {"bidirectional": Variant(model, _training(study, waves, EPOCHS), waves.sequences, waves.folds)}
 
 
@@ -351,7 +353,7 @@ def bidirectional_finding(study: Study, waves: Waves, trained: dict[str, Trained
     return Finding(_of_both_ways(both, ignorant, change, one_way, say), metrics, figures)
 
 
-def _with_another_future(model: Model, params: Params, x: Array) -> tuple[Array, Array]:
+def _with_another_future(model: settings.Model, params: Params, x: Array) -> tuple[Array, Array]:
     """Answers (s, S) to x (s, T, I), as it is and with another sequence's inputs behind the first `SEEN` steps."""
     other = _spliced(x)
     before, after = (network(params, each[None].astype(np.float32), model)[0][0, :, :, 0] for each in (x, other))

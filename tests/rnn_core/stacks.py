@@ -63,8 +63,8 @@ def started(**options: Any) -> NumpyEngine:
     """An engine over `pick`, or all, of the models; `options` are of the sizes, the model and the training alike."""
     given = DEFAULTS | options
     everyone = range(given["models"])
-    model = Model.model_validate({name: given[name] for name in Model.model_fields if name in given})
-    training = Training.model_validate({name: given[name] for name in Training.model_fields if name in given})
+    model = Model(**{name: given[name] for name in Model.__dataclass_fields__ if name in given})
+    training = Training(**{name: given[name] for name in Training.__dataclass_fields__ if name in given})
     inputs, targets = sequences(given)
     rngs = [np.random.default_rng([7, m]) for m in everyone]
     params = initial_params(model, given["input_size"], given["output_size"], rngs, training.dtype)

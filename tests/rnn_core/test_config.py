@@ -1,16 +1,24 @@
 """The configuration: frozen, without unknown fields, and every value checked where it is said."""
 
+from dataclasses import FrozenInstanceError, asdict, fields, replace
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
+from rnn_core import settings
 from rnn_core.config import Model, Problem, Retrain, Synthetic, Training, Yahoo, config_hash, flatten
 
 
 def test_it_is_frozen_and_refuses_what_it_does_not_know() -> None:
     with pytest.raises(ValidationError, match="frozen"):
+        Problem().seq_len = 3  # type: ignore[misc]
+    with pytest.raises(FrozenInstanceError, match="epochs"):
         Training().epochs = 3  # type: ignore[misc]
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
-        Training.model_validate({"epoch": 3})
+        Retrain.model_validate({"problem": {"epoch": 3}})
+    with pytest.raises(ValidationError, match=r"training.epoch\n  Unexpected keyword argument"):
+        Retrain.model_validate({"training": {"epoch": 3}})
 
 
 @pytest.mark.parametrize("ticker", ["AAPL", "078935.KS", "BRK-B", "^GSPC", "EURUSD=X", "0700.HK"])
@@ -37,7 +45,7 @@ def test_tickers_that_would_leave_a_folder_or_a_name_are_refused(ticker: str) ->
 )
 def test_a_model_option_without_effect_is_refused(options: dict[str, object], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
-        Model.model_validate(options)
+        Model(**options)
 
 
 @pytest.mark.parametrize(
@@ -45,11 +53,12 @@ def test_a_model_option_without_effect_is_refused(options: dict[str, object], sa
     [
         ({"device": "cuda"}, "device cuda is for the torch engine; received numpy"),
         ({"momentum": 0.9}, "momentum is for the optimiser sgd; received adam"),
+        ({"class_weights": (1.0, 0.0)}, "class weights are positive numbers"),
     ],
 )
 def test_a_training_option_without_effect_is_refused(options: dict[str, object], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
-        Training.model_validate(options)
+        Training(**options)
 
 
 def test_what_does_not_fit_next_day_direction_is_refused() -> None:
@@ -77,6 +86,20 @@ def test_leaves_have_dotted_names() -> None:
     assert flat["source.kind"] == "yahoo"
     assert flat["problem.features"] == ["return", "direction"]
     assert Retrain.model_validate_json(Retrain().model_dump_json()) == Retrain()
+
+
+@pytest.mark.parametrize(("checked", "plain"), [(Model, settings.Model), (Training, settings.Training)])
+def test_what_is_checked_is_what_training_takes(checked: Any, plain: Any) -> None:
+    assert asdict(checked()) == asdict(plain())
+    assert isinstance(checked(), plain)
+    bounds = {"ge", "gt", "le", "lt"}
+    for own in fields(plain):
+        said = own.metadata
+        assert said.keys() <= bounds | {"description"}  # pydantic would pass over a word that it does not know
+        for bound in bounds & said.keys():  # a value beyond each bound is refused, by name
+            beyond = said[bound] + {"ge": -1, "gt": 0, "le": 1, "lt": 0}[bound]
+            with pytest.raises(ValidationError, match=own.name):
+                replace(checked(), **{own.name: beyond})
 
 
 def test_the_hash_names_what_was_tried_and_neither_data_nor_seed_nor_engine() -> None:

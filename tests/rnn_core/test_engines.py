@@ -6,17 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pydantic import BaseModel
 from stacks import train_epoch
 
 from rnn_core import engines
 from rnn_core.arrays import Array, Params
-from rnn_core.config import Cell, Model, Training
+from rnn_core.config import Model, Training
 from rnn_core.engines import Engine, Inputs, Targets, numpy_engine
 from rnn_core.engines.torch_engine import TorchEngine
 from rnn_core.errors import ArrayError, ConfigError
 from rnn_core.losses import LOSSES, LossName, binary_cross_entropy
 from rnn_core.network import initial_params, network
+from rnn_core.settings import Cell
 
 ROWS, STEPS, FEATURES, BATCH = 40, 6, 2, 8
 CELLS: tuple[Cell, ...] = ("rnn_tanh", "rnn_relu", "rnn_sigmoid", "rnn_prelu", "gru", "lstm")
@@ -37,7 +37,7 @@ def problem(models: int, dtype: str = "float64") -> tuple[Inputs, Targets]:
 
 
 def trained_by(name: str, options: dict[str, Any]) -> Training:
-    return Training.model_validate({"engine": "torch" if name == "torch" else "numpy"} | options)
+    return Training(**{"engine": "torch" if name == "torch" else "numpy"} | options)
 
 
 def start(name: str, *given: Any) -> Engine:
@@ -91,7 +91,7 @@ def test_the_engines_agree_on_a_deep_bidirectional_net_and_on_its_dropout() -> N
     rows = epochs_of_rows(3, 4)
     here, there = (train(started(name, DEEP, clip_norm=0.1), rows) for name in ("numpy", "torch"))
     np.testing.assert_allclose(here, there, rtol=1e-10)
-    without = train(started("numpy", DEEP.model_copy(update={"dropout": 0.0})), rows)
+    without = train(started("numpy", replace(DEEP, dropout=0.0)), rows)
     assert np.abs(np.array(without) - np.array(here)).max() > 1e-3
 
 
@@ -145,7 +145,7 @@ def engine_of(name: str, cell: Cell, options: dict[str, Any], models: int = 3) -
     """An engine over `sequences`; `options` are of the problem, the model and the training alike."""
     given = PLAIN | options
     inputs, targets = sequences(models, given["loss"], given["readout"], given["lengths"])
-    model = Model.model_validate({"cell": cell, "hidden_size": 4} | chosen(Model, given))
+    model = Model(**{"cell": cell, "hidden_size": 4} | chosen(Model, given))
     training = trained_by(name, chosen(Training, given))
     weights = None if training.class_weights is None else np.array(training.class_weights)
     params = initial_params(model, FEATURES, FEATURES, generators(models), "float64")
@@ -207,8 +207,8 @@ def test_a_micro_batch_that_overflows_freezes_its_model_without_a_word(monkeypat
     assert engine.frozen.tolist() == [1]
 
 
-def chosen(section: type[BaseModel], options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name in section.model_fields}
+def chosen(section: type[Model] | type[Training], options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name in section.__dataclass_fields__}
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
@@ -232,9 +232,7 @@ def test_the_engines_agree_over_twenty_updates_whatever_is_asked_for(cell: Cell,
 @pytest.mark.parametrize("readout", ["last", "steps"])
 def test_a_batchs_gradient_is_the_average_of_its_samples(cell: Cell, readout: str) -> None:
     inputs, targets = sequences(2, "binary_cross_entropy", readout, lengths=True)
-    model = Model.model_validate(
-        {"cell": cell, "hidden_size": 4, "num_layers": 2, "bidirectional": True, "readout": readout}
-    )
+    model = Model(cell=cell, hidden_size=4, num_layers=2, bidirectional=True, readout=readout)
     params = initial_params(model, FEATURES, FEATURES, generators(2), "float64")
 
     def gradient(rows: Array) -> tuple[Params, Array]:

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from rnn_core import to_torch_state_dict
-from rnn_core.config import Cell, Evaluation, Model, Problem, Synthetic, Training
+from rnn_core.config import Evaluation, Model, Problem, Synthetic, Training
 from rnn_core.explain import explain
 from rnn_core.folds import folds
 from rnn_core.network import split
 from rnn_core.problems import Windows, windows
+from rnn_core.settings import Cell
 from rnn_core.sources import load
 from rnn_core.training import Fit, fit, predict
 
@@ -27,7 +28,7 @@ def built() -> Windows:
 
 def fitted(built: Windows, **options: object) -> Fit:
     walk = folds(Evaluation(train_days=50, valid_days=20, test_days=100), built)
-    model = Model.model_validate({"hidden_size": 4} | options)
+    model = Model(**{"hidden_size": 4} | options)
     return fit(model, Training(epochs=2, seeds=1), built, walk)
 
 

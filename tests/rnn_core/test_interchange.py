@@ -16,11 +16,12 @@ from oracles import every, parts, random_params, relative_error
 
 import rnn_core
 from rnn_core import interchange
-from rnn_core.config import Cell, Evaluation, Model, Problem, Synthetic, Training
+from rnn_core.config import Evaluation, Model, Problem, Synthetic, Training
 from rnn_core.errors import DataError
 from rnn_core.folds import folds
 from rnn_core.network import initial_params, network
 from rnn_core.problems import windows
+from rnn_core.settings import Cell
 from rnn_core.sources import load
 from rnn_core.training import Checkpoint, Fit, fit
 

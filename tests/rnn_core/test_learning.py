@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from rnn_core.arrays import Array
-from rnn_core.config import Cell, Model, Training
+from rnn_core.config import Model, Training
 from rnn_core.folds import holdout
 from rnn_core.layers import GATES
 from rnn_core.problems import Sequences
+from rnn_core.settings import Cell
 from rnn_core.training import Fit, fit, predict
 
 SEEDS = 3

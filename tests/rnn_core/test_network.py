@@ -1,6 +1,7 @@
 """The network: where it starts, what it computes and its gradient, whole and truncated, against torch."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,12 @@ from oracles import directional_error, every, like, parts, random_params, relati
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rnn_core.arrays import Array, Params
-from rnn_core.config import Cell, Model
+from rnn_core.config import Model
 from rnn_core.errors import ConfigError
 from rnn_core.layers import GATES, run_recurrent
 from rnn_core.losses import binary_cross_entropy
 from rnn_core.network import initial_params, network, param_shapes, truncated_recurrent
+from rnn_core.settings import Cell
 
 IN_TORCH: tuple[Cell, ...] = ("rnn_tanh", "rnn_relu", "gru", "lstm")
 MODELS, ROWS, STEPS, INPUTS, HIDDEN, OUTPUTS = 2, 3, 7, 3, 4, 2
@@ -142,7 +144,7 @@ def test_identity_init_keeps_the_state_and_starts_with_small_inputs() -> None:
 def test_the_forget_bias_is_added_to_the_forget_gate_alone(init: str) -> None:
     model = Model(cell="lstm", hidden_size=3, num_layers=2, bidirectional=True, init=init)
     without = initial_params(model, INPUTS, OUTPUTS, streams(), "float64")
-    given = initial_params(model.model_copy(update={"forget_bias": 1.5}), INPUTS, OUTPUTS, streams(), "float64")
+    given = initial_params(replace(model, forget_bias=1.5), INPUTS, OUTPUTS, streams(), "float64")
     for name, value in given.items():
         added = np.zeros_like(value)
         if name.startswith("bias_ih"):
@@ -222,7 +224,7 @@ def test_dropout_is_off_without_generators() -> None:
     model = Model(cell="gru", hidden_size=HIDDEN, num_layers=2, dropout=0.5)
     params = initial_params(model, INPUTS, OUTPUTS, streams(), "float64")
     x = np.random.default_rng(3).normal(size=(MODELS, ROWS, STEPS, INPUTS))
-    plain, _ = network(params, x, model.model_copy(update={"dropout": 0.0}))
+    plain, _ = network(params, x, replace(model, dropout=0.0))
     assert network(params, x, model)[0].tobytes() == plain.tobytes()
     assert np.abs(network(params, x, model, rng=streams())[0] - plain).min(axis=(1, 2, 3)).min() > 1e-6
 

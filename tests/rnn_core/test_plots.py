@@ -172,7 +172,7 @@ def test_labels_stand_clear_of_the_ticks_and_within_the_figure(run: tuple[Fit, E
 
 def test_a_bidirectional_net_has_no_reach(run: tuple[Fit, Evaluation, Explanation]) -> None:
     fitted, found, explanation = run
-    both = replace(fitted, model=fitted.model.model_copy(update={"bidirectional": True}))
+    both = replace(fitted, model=replace(fitted.model, bidirectional=True))
     without = replace(explanation, reach=None)
     assert plots.figures(both, found, lambda: without, FEATURES, "TEST").keys() == NAMES - {"gradient.png"}
 

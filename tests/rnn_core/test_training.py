@@ -59,7 +59,7 @@ def test_it_learns_the_direction_that_is_there_to_learn() -> None:
 def test_the_same_configuration_and_data_give_the_same_bits(prices: Prices, fitted: Fit) -> None:
     again = fit(MODEL, SMALL, *prepared(prices))
     assert all(value.tobytes() == again.params[name].tobytes() for name, value in fitted.params.items())
-    other = fit(MODEL, SMALL.model_copy(update={"seed": 1}), *prepared(prices))
+    other = fit(MODEL, replace(SMALL, seed=1), *prepared(prices))
     assert all(value.tobytes() != other.params[name].tobytes() for name, value in fitted.params.items())
 
 
@@ -70,7 +70,7 @@ def test_every_model_starts_elsewhere(prices: Prices, fitted: Fit) -> None:
 
 def test_the_parameters_kept_are_those_of_the_best_epoch(prices: Prices) -> None:
     built, walk = prepared(prices)
-    fitted = fit(MODEL, SMALL.model_copy(update={"learning_rate": 0.1, "epochs": 12}), built, walk)
+    fitted = fit(MODEL, replace(SMALL, learning_rate=0.1, epochs=12), built, walk)
     best = np.nanargmin(fitted.valid_loss, axis=1)
     assert (best < np.isfinite(fitted.valid_loss).sum(axis=1) - 1).any(), "no model went past its best"
     logits = predict(fitted, built.x, walk.valid.repeat(SMALL.seeds, axis=0))[..., 0, 0]
@@ -80,7 +80,7 @@ def test_the_parameters_kept_are_those_of_the_best_epoch(prices: Prices) -> None
 
 
 def test_a_model_stops_when_its_validation_loss_has_not_improved_for_long_enough(prices: Prices) -> None:
-    patient = SMALL.model_copy(update={"epochs": 30, "patience": 3, "learning_rate": 0.05})
+    patient = replace(SMALL, epochs=30, patience=3, learning_rate=0.05)
     fitted = fit(MODEL, patient, *prepared(prices))
     run = np.isfinite(fitted.valid_loss).sum(axis=1)
     best = np.nanargmin(fitted.valid_loss, axis=1)
@@ -211,7 +211,7 @@ def test_a_model_trains_at_the_rate_of_its_schedule(schedule: str) -> None:
     """At a rate of nearly nothing a model stands still: the loss of an epoch tells what the rate was."""
     built = sequences("last", "mean_squared_error")
     options = {"schedule": schedule, "plateau_factor": 1e-3, "plateau_patience": 0, "patience": 12, "epochs": 12}
-    given = Training.model_validate(options | {"seeds": 2, "learning_rate": 0.3, "batch_size": 8})
+    given = Training(**options | {"seeds": 2, "learning_rate": 0.3, "batch_size": 8})
     rates: list[Array] = []
     own = Schedule(given, 2)
 
@@ -252,10 +252,8 @@ def sequences(readout: str, loss: str, filler: float = np.nan) -> Sequences:
 @pytest.mark.parametrize("readout", ["last", "steps"])
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
 def test_sequences_of_any_length_are_learnt_whatever_their_padding_holds(engine: str, readout: str, loss: str) -> None:
-    model = Model.model_validate({"cell": "gru", "hidden_size": 8, "readout": readout, "bidirectional": True})
-    training = Training.model_validate(
-        {"engine": engine, "epochs": 40, "patience": 40, "seeds": 2, "learning_rate": 0.03}
-    )
+    model = Model(cell="gru", hidden_size=8, readout=readout, bidirectional=True)
+    training = Training(engine=engine, epochs=40, patience=40, seeds=2, learning_rate=0.03)
     built = sequences(readout, loss)
     fitted = fit(model, training, built, holdout(32, 8, 0))
     assert fitted.train_loss[:, 0].min() > 0.4
@@ -293,8 +291,8 @@ RESUMED = {
 def test_a_training_that_is_resumed_ends_with_the_bits_of_one_that_never_stopped(
     engine: str, options: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path
 ) -> None:
-    model = Model.model_validate(options[0] | {"readout": "last"})
-    training = Training.model_validate({"engine": engine, "epochs": 7, "seeds": 3, "batch_size": 8} | options[1])
+    model = Model(**options[0] | {"readout": "last"})
+    training = Training(**{"engine": engine, "epochs": 7, "seeds": 3, "batch_size": 8} | options[1])
     built = sequences("last", "mean_squared_error")
 
     def keep(checkpoint: Checkpoint) -> None:
@@ -325,7 +323,7 @@ def test_a_training_that_is_resumed_ends_with_the_bits_of_one_that_never_stopped
 
 def test_given_parameters_replace_those_that_are_drawn(prices: Prices, fitted: Fit) -> None:
     built, walk = prepared(prices)
-    again = fit(MODEL, SMALL.model_copy(update={"learning_rate": 1e-12}), built, walk, params0=fitted.params)
+    again = fit(MODEL, replace(SMALL, learning_rate=1e-12), built, walk, params0=fitted.params)
     for name, value in fitted.params.items():
         np.testing.assert_allclose(again.params[name], value, atol=1e-9)
 
@@ -333,11 +331,11 @@ def test_given_parameters_replace_those_that_are_drawn(prices: Prices, fitted: F
 def test_without_patience_every_epoch_is_trained_and_the_last_is_kept(prices: Prices) -> None:
     built, _ = prepared(prices)
     walk = holdout(100, 0, 30)
-    on = SMALL.model_copy(update={"patience": None, "epochs": 6})
+    on = replace(SMALL, patience=None, epochs=6)
     whole = fit(MODEL, on, built, walk)
     assert np.isfinite(whole.train_loss).all()
     assert np.isnan(whole.valid_loss).all()
-    half = fit(MODEL, on.model_copy(update={"epochs": 3}), built, walk)
+    half = fit(MODEL, replace(on, epochs=3), built, walk)
     np.testing.assert_array_equal(half.train_loss, whole.train_loss[:, :3])
     assert all((value != whole.params[name]).any() for name, value in half.params.items())
     np.testing.assert_array_equal(whole.losses[0], whole.train_loss.mean(axis=0))
@@ -346,14 +344,14 @@ def test_without_patience_every_epoch_is_trained_and_the_last_is_kept(prices: Pr
 def test_a_given_order_and_start_replace_what_is_drawn(prices: Prices) -> None:
     built, _ = prepared(prices)
     walk = holdout(100, 0, 30)
-    drawn = fit(MODEL, SMALL.model_copy(update={"patience": None}), built, walk)
-    model = MODEL.model_copy(update={"cell": "rnn_tanh"})
+    drawn = fit(MODEL, replace(SMALL, patience=None), built, walk)
+    model = replace(MODEL, cell="rnn_tanh")
     start = {name: np.full_like(value, 0.01) for name, value in drawn.params.items()}
     order = np.stack([np.tile(np.roll(np.arange(100), epoch), (2, 1)) for epoch in range(4)])
     given = {"params0": start, "order": order}
-    one = fit(model, SMALL.model_copy(update={"patience": None, "seed": 1}), built, walk, **given)
-    two = fit(model, SMALL.model_copy(update={"patience": None, "seed": 2}), built, walk, **given)
-    other = fit(model, SMALL.model_copy(update={"patience": None}), built, walk, params0=start, order=order[:, :, ::-1])
+    one = fit(model, replace(SMALL, patience=None, seed=1), built, walk, **given)
+    two = fit(model, replace(SMALL, patience=None, seed=2), built, walk, **given)
+    other = fit(model, replace(SMALL, patience=None), built, walk, params0=start, order=order[:, :, ::-1])
     for name, value in one.params.items():
         assert value.tobytes() == two.params[name].tobytes(), name
         np.testing.assert_array_equal(value[0], value[1])
@@ -374,9 +372,9 @@ def test_epochs_that_are_trained_in_one_call_are_those_that_are_watched_one_by_o
 ) -> None:
     built, _ = prepared(prices)
     built = replace(built, loss="mean_squared_error")
-    walk, model = holdout(50, 0, 30), MODEL.model_copy(update={"cell": "rnn_tanh"})
+    walk, model = holdout(50, 0, 30), replace(MODEL, cell="rnn_tanh")
     options = {"patience": None, "epochs": 7, "engine": engine, "seeds": 3, "schedule": "cosine", "batch_size": 8}
-    given = Training.model_validate(options | {"learning_rate": 0.1, "optimiser": "sgd", "clip_norm": None})
+    given = Training(**options | {"learning_rate": 0.1, "optimiser": "sgd", "clip_norm": None})
     start = {name: value.repeat(3, axis=0) for name, value in fit(model, SMALL, built, walk).params.items()}
     start = {name: np.ascontiguousarray(value[:3]) for name, value in start.items()}
     start["head.weight"][1] = 1e307  # is soon lost

@@ -1,5 +1,6 @@
 """Unrolled nets: torch's logits and gradients, in whatever arrays they work, and the same bits alone as in a stack."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 import torch
 
 from rnn_core.arrays import Array, Params, flatten, unflatten
-from rnn_core.config import Cell, Model
+from rnn_core.config import Model
 from rnn_core.engines.unrolled import layout, unrolled
 from rnn_core.network import initial_params
+from rnn_core.settings import Cell
 
 CELLS: tuple[Cell, ...] = ("rnn_tanh", "gru", "lstm")
 INPUTS, OUTPUTS, HIDDEN = 2, 3, 5
@@ -61,7 +63,7 @@ def of_torch(model: Model, params: Params, x: Array, dlogits: Array) -> tuple[Ar
 @readouts
 @pytest.mark.parametrize("bias", [True, False])
 def test_logits_and_gradients_equal_those_of_torchs_modules(bias: bool, readout: str, cell: Cell) -> None:
-    model = Model.model_validate({"cell": cell, "hidden_size": HIDDEN, "bias": bias, "readout": readout})
+    model = Model(cell=cell, hidden_size=HIDDEN, bias=bias, readout=readout)
     for models, rows, seq_len in SIZES:
         params, x, dlogits = case(model, models, rows, seq_len)
         logits, grads = run(model, params, x, dlogits)
@@ -77,9 +79,9 @@ def test_logits_and_gradients_equal_those_of_torchs_modules(bias: bool, readout:
 @cells
 @readouts
 def test_a_model_of_a_stack_has_the_bits_it_has_alone(readout: str, cell: Cell) -> None:
-    model = Model.model_validate({"cell": cell, "hidden_size": HIDDEN, "readout": readout})
+    model = Model(cell=cell, hidden_size=HIDDEN, readout=readout)
     for hidden_size, rows in product((1, 16, 33), (1, 4, 40)):
-        model = model.model_copy(update={"hidden_size": hidden_size})
+        model = replace(model, hidden_size=hidden_size)
         params, x, dlogits = case(model, 3, rows, 6)
         logits, grads = run(model, params, x, dlogits)
         for m in range(3):

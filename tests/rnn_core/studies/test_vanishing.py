@@ -22,7 +22,7 @@ def found() -> tuple[Finding, dict[str, Trained]]:
 
 @pytest.mark.parametrize("cell", ["rnn_tanh", "gru", "lstm"])
 def test_the_norm_is_that_of_the_jacobian_by_differences(cell: str) -> None:
-    model = Model.model_validate({"cell": cell, "hidden_size": HIDDEN})
+    model = Model(cell=cell, hidden_size=HIDDEN)
     params = split(initial_params(model, 1, 1, [np.random.default_rng(0)], "float64"))[""]
     x = np.random.default_rng(1).normal(size=(6, 1))
     _, state, _ = recurrent(params, x[None, None, :3], cell=cell)
