@@ -11,7 +11,6 @@ as in torch.nn.CrossEntropyLoss.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -23,17 +22,14 @@ LossName = Literal["binary_cross_entropy", "textbook_cross_entropy", "brier", "c
 TEXTBOOK_EPSILON = 1e-8
 
 
+SATURATING = np.errstate(over="ignore")  # where e^−z overflows, 1 / (1 + e^−z) is 0
+
+
+@SATURATING
 def sigmoid(z: Array) -> Array:
-    """1 / (1 + e^−z), of the same shape and type, without overflow."""
-    probability: Array = _expit()(z)
+    """1 / (1 + e^−z), of the same shape and type."""
+    probability: Array = 1 / (1 + np.exp(-z))
     return probability
-
-
-@cache
-def _expit() -> Any:
-    from scipy.special import expit  # a third of a second, and the compiled kernel needs none of it
-
-    return expit
 
 
 class Aim(NamedTuple):
@@ -67,6 +63,7 @@ class Loss:
     value: Callable[[Array, Aim], Array]
     derivative: Callable[[Array, Array, Array], Array]
 
+    @SATURATING
     def __call__(self, logits: Array, y: Array, mask: Array, class_weights: Array | None = None) -> tuple[Array, Array]:
         """Mean loss of each model (M,) and its gradient (M, N, T, O)."""
         aim = self.aim(logits, y, mask, class_weights)
@@ -94,7 +91,10 @@ class Loss:
         return mean
 
     def gradient(self, logits: Array, weight: Array, hits: Array, unscored: Array | None) -> Array:
-        """The gradient of the mean with respect to logits (M, N, T, O), from these parts of an aim."""
+        """The gradient of the mean with respect to logits (M, N, T, O), from these parts of an aim.
+
+        What overflows on the way is for the caller to silence: in small batches that takes as long as the arithmetic.
+        """
         return self.derivative(_scored(logits, unscored), weight, hits)
 
 
@@ -124,7 +124,7 @@ def _binary_value(z: Array, aim: Aim) -> Array:
 
 
 def _binary_derivative(z: Array, weight: Array, hits: Array) -> Array:
-    derivative: Array = weight * sigmoid(z) - hits
+    derivative: Array = weight / (1 + np.exp(-z)) - hits  # weight · σ(z) − hits
     return derivative
 
 

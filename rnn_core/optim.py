@@ -17,7 +17,7 @@ Flat = Any
 """(M, P), a NumPy array or a torch tensor."""
 
 State = dict[str, Any]
-"""What a rule remembers: `step` (M,) of updates taken, a NumPy array, and moments (M, P) of the parameters' kind."""
+"""What a rule remembers: moments (M, P) of the parameters' kind and, for Adam, `step` (M,) of its updates, in NumPy."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,9 @@ class Rule:
 
 def start(rule: Rule, params: Flat) -> State:
     """The state before the first update."""
-    moments = ("velocity",) if rule.name == "sgd" else ("first", "second")
-    return {"step": np.zeros(len(params))} | {name: params * 0 for name in moments}
+    if rule.name == "sgd":
+        return {"velocity": params * 0} if rule.momentum else {}
+    return {"step": np.zeros(len(params)), "first": params * 0, "second": params * 0}
 
 
 def update(rule: Rule, params: Flat, grads: Flat, state: State, moves: Array, rate: Array) -> list[int]:
@@ -75,15 +76,13 @@ def update(rule: Rule, params: Flat, grads: Flat, state: State, moves: Array, ra
 
 
 def _sgd(rule: Rule, grads: Flat, state: State, rate: Array) -> Flat:
-    """Heavy-ball momentum: v ← μv + g; the step is ηv."""
-    velocity = state["velocity"]
-    state["step"] += 1.0
+    """The step ηv with heavy-ball momentum, v ← μv + g; without, ηg."""
     if rule.momentum:
+        velocity = state["velocity"]
         velocity *= rule.momentum
         velocity += grads
-    else:
-        velocity[...] = grads
-    return _column(rate, grads) * velocity
+        grads = velocity
+    return _column(rate, grads) * grads
 
 
 def _adam(rule: Rule, grads: Flat, state: State, rate: Array) -> Flat:

@@ -4,9 +4,9 @@ import sys
 
 import numpy as np
 
-from rnn_core.config import Model, Training
 from rnn_core.folds import holdout
 from rnn_core.problems import Sequences
+from rnn_core.settings import Model, Training
 from rnn_core.training import fit
 
 HIDDEN, STEPS, BATCH, EPOCHS, RATE = 16, 10, 32, 20, 3e-3

@@ -37,8 +37,8 @@ typedef struct {
     const int64_t *chosen;              /* (models) their numbers among the M */
     const int64_t *rows;                /* (M, epochs, steps, batch): -1 is no row */
     const double *rate;                 /* (M, epochs) */
-    void *params, *first, *second;      /* (M, P): the velocity of sgd is `first`; `second` may be NULL */
-    double *step;                       /* (M) updates that the rule has made */
+    void *params, *first, *second;      /* (M, P): the velocity of sgd is `first`; NULL where the rule has none */
+    double *step;                       /* (M) updates that Adam has made */
     int64_t *frozen;                    /* (M) */
     double *losses;                     /* (M, epochs) */
 } Task;
@@ -561,7 +561,7 @@ FN double NAME(score)(const Task *task, const Work *w, const int64_t *rows, int6
 /* -- the update */
 
 /* One step of the rule; whether the gradient and the step are finite. If not, the parameters stay as they were. */
-FN int NAME(update)(const Task *task, const Work *w, double rate, double *count)
+FN int NAME(update)(const Task *task, const Work *w, int64_t model, double rate)
 {
     REAL *const params = w->params, *const grads = w->grads, *const first = w->first, *const second = w->second;
     const int64_t size = w->size;
@@ -577,12 +577,12 @@ FN int NAME(update)(const Task *task, const Work *w, double rate, double *count)
         shrink = (REAL)task->clip_norm / (sqrt(NAME(sum)(square)) + (REAL)1e-6);
         shrink = shrink > 1 ? 1 : shrink;
     }
-    *count += 1;
+    const double count = adam ? task->step[model] += 1 : 0;
     const REAL momentum = task->momentum, beta2 = task->beta2, fresh1 = 1 - task->beta1, fresh2 = 1 - task->beta2;
     const REAL eps = task->eps, added = task->optimiser == ADAMW ? 0 : task->weight_decay;
     const REAL shrunk = task->optimiser == ADAMW ? rate * task->weight_decay : 0;
-    const REAL length = adam ? rate / (1 - pow(task->beta1, *count)) : rate;
-    const REAL scale = adam ? sqrt(1 - pow(task->beta2, *count)) : 1;
+    const REAL length = adam ? rate / (1 - pow(task->beta1, count)) : rate;
+    const REAL scale = adam ? sqrt(1 - pow(task->beta2, count)) : 1;
     bits flaws = {0}; /* a value times zero is a zero, of either sign, if it is finite */
     for (int64_t k = 0; k < size; k += LANES) {
         flaws |= (bits)(AT(grads + k) * 0);
@@ -595,11 +595,12 @@ FN int NAME(update)(const Task *task, const Work *w, double rate, double *count)
             step = length * (mean / (NAME(root)(square) / scale + eps));
             AT(first + k) = mean;
             AT(second + k) = square;
-        } else {
+        } else if (momentum != 0) {
             const vec velocity = AT(first + k) * momentum + g;
             step = length * velocity;
             AT(first + k) = velocity;
-        }
+        } else
+            step = length * g;
         if (shrunk != 0)
             step += shrunk * AT(params + k);
         AT(grads + k) = step;
@@ -739,7 +740,7 @@ FN double NAME(epoch)(const Task *task, const Work *w, int64_t model, const int6
         }
         total += loss / weight * scored;
         count += scored;
-        if (!NAME(update)(task, w, rate, &task->step[model]))
+        if (!NAME(update)(task, w, model, rate))
             task->frozen[model] = updates + step;
     }
     return count > 0 ? total / count : NAN;

@@ -67,8 +67,7 @@ class TorchEngine:
     def state(self, state: dict[str, Array]) -> None:
         own = {name: value.copy() for name, value in state.items()}
         self._flat, self.frozen, self._updates = self._tensor(own["params"]), own["frozen"], int(own["updates"])
-        moments = {name: self._tensor(own[name]) for name in self._memory if name != "step"}
-        self._memory = {"step": own["step"]} | moments
+        self._memory = {name: own[name] if name == "step" else self._tensor(own[name]) for name in self._memory}
 
     def train(self, rows: Array, rate: Array) -> Array:
         """Update on batches of `rows` (M, E, steps, B) at `rate` (M, E); returns the mean losses (M, E)."""

@@ -124,7 +124,8 @@ def test_whatever_is_asked_for_is_trained_as_numpy_does(
     rows[:, :, 0, 0] = 0  # every model has a row
     losses = [train(engine, rows) for engine in (compiled, plain)]
     np.testing.assert_allclose(*losses, rtol=1e-11)
-    assert_alike(flat(compiled.params), flat(plain.params), 1e-12)
+    # Adam divides a gradient by its own size, or by ε = 1e-8: of one that is nearly zero it shows the rounding, 1e-16.
+    assert_alike(flat(compiled.params), flat(plain.params), 3e-3 * 1e-8 if "optimiser" in rule else 1e-12)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -183,7 +184,8 @@ def test_a_model_that_turns_non_finite_is_frozen_when_numpy_freezes_it(
     np.testing.assert_array_equal(np.isfinite(losses[0]), np.isfinite(losses[1]))
     assert np.isfinite(flat(compiled.params)).all()
     assert_alike(flat(compiled.params)[[0, 2]], flat(plain.params)[[0, 2]], TOLERANCE[dtype])
-    assert compiled.state["step"].tolist() == plain.state["step"].tolist()
+    if optimiser == "adam":
+        assert compiled.state["step"].tolist() == plain.state["step"].tolist()
 
 
 def test_a_model_that_is_lost_in_a_later_epoch_of_a_call_is_frozen_at_its_update() -> None:
@@ -333,9 +335,9 @@ def test_rows_of_another_stack_are_refused() -> None:
         train_epoch(started(), rows, np.ones(4))
 
 
-@pytest.mark.parametrize("name", ["params", "step", "velocity"])
-def test_a_state_of_another_stack_is_refused(name: str) -> None:
-    engine = started()
+@pytest.mark.parametrize(("name", "optimiser"), [("params", "sgd"), ("velocity", "sgd"), ("step", "adam")])
+def test_a_state_of_another_stack_is_refused(name: str, optimiser: str) -> None:
+    engine = started(optimiser=optimiser, momentum=0.9 if optimiser == "sgd" else 0)
     engine.state = engine.state | {name: engine.state[name][:2]}
     with pytest.raises(ArrayError, match=rf"{name} is a .* array of shape \(2.*; .* of shape \(3.* is expected"):
         train_epoch(engine, batches(1, 2)[0], np.ones(3))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from oracles import complex_step_error, directional_error
+from scipy.special import expit
 from torch.nn import functional
 
 from rnn_core.arrays import Array
@@ -284,3 +285,11 @@ def test_class_weights_are_as_many_as_the_classes(name: LossName, weights: list[
     logits, y, mask = case(name)
     with pytest.raises(ArrayError, match=message):
         LOSSES[name](logits, y, mask, np.array(weights))
+
+
+def test_the_sigmoid_is_scipys_to_three_roundings() -> None:
+    z = np.concatenate([np.linspace(-700, 700, 2801), np.random.default_rng(0).normal(scale=3, size=10_000)])
+    np.testing.assert_allclose(sigmoid(z), expit(z), rtol=3 * np.finfo(float).eps)
+    single = z[np.abs(z) < 80].astype("float32")
+    assert sigmoid(single).dtype == np.float32
+    np.testing.assert_allclose(sigmoid(single), expit(single), rtol=3 * np.finfo("float32").eps)

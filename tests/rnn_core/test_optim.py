@@ -77,7 +77,10 @@ def test_a_model_that_does_not_move_keeps_everything_and_the_others_do_not_notic
         update(rule, params, grads, state, np.array([True, False, True]), rate)
         update(rule, alone, gradient(alone, step), state_alone, np.array([True]), rate[:1])
         assert params[1].tobytes() == before.tobytes()
-    assert state["step"].tolist() == [10, 0, 10]
+    assert not any(value[1].any() for value in state.values())
+    assert all(value[0].any() for value in state.values())
+    if rule.name != "sgd":
+        assert state["step"].tolist() == [10, 0, 10]
     assert params[0].tobytes() == alone[0].tobytes()
 
 
