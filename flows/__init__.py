@@ -1,6 +1,5 @@
 """Orchestration: Prefect runs the steps of `rnn_core`, MLflow records them."""
 
-import atexit
 import gc
 import logging
 import os
@@ -8,7 +7,6 @@ from time import perf_counter
 
 STARTED = perf_counter()
 gc.set_threshold(10_000)  # by default a process looks through what it has imported, which stays, for a second in all
-atexit.register(gc.freeze)  # nor is that taken apart when it ends, for more than a second
 
 from rnn_core.errors import RnnflowError  # noqa: E402 - imports take seconds, and are counted
 

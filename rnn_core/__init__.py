@@ -5,6 +5,8 @@
 this package knows of Prefect or MLflow.
 """
 
+import atexit
+import gc
 from typing import TYPE_CHECKING, Any
 
 from rnn_core.arrays import Array, Params
@@ -14,6 +16,11 @@ if TYPE_CHECKING:
     from rnn_core.engines.torch_engine import from_torch_state_dict, to_torch_state_dict
 
 __all__ = ["Array", "Params", "from_torch_state_dict", "recurrent", "to_torch_state_dict"]
+
+
+# At its end Python looks through all that was imported, to take it apart, which is a tenth of a process that trains one
+# network, and more than a second of one that has imported Prefect and MLflow.
+atexit.register(gc.freeze)
 
 
 def __getattr__(name: str) -> Any:

@@ -15,10 +15,8 @@ bits depend neither on the number of threads nor on what stands beside it.
 import ctypes
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from importlib.machinery import EXTENSION_SUFFIXES
-from pathlib import Path
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -32,6 +30,7 @@ from rnn_core.optim import Rule, State
 from rnn_core.settings import Model, Training
 
 SWITCH = "RNNFLOW_KERNEL"
+LIBRARY = "rnn_core.engines._kernel"
 CELLS = ("rnn_tanh", "gru", "lstm")  # these and the next two in the order of the enumerations in kernel.c
 RULES = ("sgd", "adam", "adamw")
 LOSS_NAMES = tuple(LOSSES)
@@ -59,10 +58,10 @@ class Task(ctypes.Structure):
     )
 
 
-def load(path: Path) -> ctypes.CDLL | None:
+def load(path: str) -> ctypes.CDLL | None:
     """The library at `path`; None if it cannot be loaded here or was built from another kernel.c."""
     try:
-        found = ctypes.CDLL(str(path))
+        found = ctypes.CDLL(path)
     except OSError:
         return None
     found.kernel_task_size.restype = found.kernel_instruction_sets.restype = ctypes.c_int64
@@ -74,8 +73,8 @@ def load(path: Path) -> ctypes.CDLL | None:
 @cache
 def library() -> ctypes.CDLL | None:
     """The library that the installation built beside this file, None if it could not."""
-    paths = [Path(__file__).with_name(f"_kernel{suffix}") for suffix in EXTENSION_SUFFIXES]
-    return next((load(path) for path in paths if path.exists()), None)
+    built = find_spec(LIBRARY)
+    return None if built is None or built.origin is None else load(built.origin)
 
 
 def available() -> bool:
@@ -216,5 +215,7 @@ def _on_threads(run: Callable[[Array], None], models: Array) -> None:
     if cores < 2:
         run(models)
         return
+    from concurrent.futures import ThreadPoolExecutor  # brings all of logging, which one model does without
+
     with ThreadPoolExecutor(cores) as pool:
         list(pool.map(run, np.array_split(models, cores)))

@@ -7,14 +7,12 @@ kernel serves.
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache, reduce
 from itertools import repeat
 from typing import Any, TypeAlias
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from rnn_core import optim
 from rnn_core.arrays import Array, Params, flatten, unflatten
@@ -226,12 +224,16 @@ def _chunks(models: Array) -> list[Array]:
 @contextmanager
 def _threads() -> Iterator[Map]:
     """A `map` on a thread a core, each with a BLAS of one thread."""
+    from concurrent.futures import ThreadPoolExecutor  # brings all of logging, which the kernel does without
+
     with _libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         yield pool.map
 
 
 @cache
-def _libraries() -> ThreadpoolController:
+def _libraries() -> Any:
+    from threadpoolctl import ThreadpoolController
+
     return ThreadpoolController()  # looks through all that is loaded, which takes as long as ten updates
 
 

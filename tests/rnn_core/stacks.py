@@ -5,7 +5,6 @@ As a program, `python stacks.py LIBRARY`, it trains all of them with that build 
 
 import sys
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -123,7 +122,7 @@ def flat(params: BaseModel | Params) -> Array:
 
 
 def main(path: str) -> None:
-    build = kernel.load(Path(path))
+    build = kernel.load(path)
     assert build is not None
     kernel.library = lambda: build  # type: ignore[assignment]
     every = product(CELLS, CASES.values(), ("float64", "float32"), range(build.kernel_instruction_sets()))

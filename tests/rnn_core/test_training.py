@@ -1,5 +1,8 @@
 """Fitting a stack: it learns what is there, from what was known, and repeats itself to the bit."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -397,3 +400,28 @@ def test_epochs_that_are_trained_in_one_call_are_those_that_are_watched_one_by_o
         assert unwatched.params[name].tobytes() == value.tobytes(), name
     np.testing.assert_array_equal(unwatched.train_loss, watched.train_loss)
     np.testing.assert_array_equal(unwatched.frozen, watched.frozen)
+
+
+def test_training_on_arrays_imports_neither_pandas_nor_scipy_nor_a_validator() -> None:
+    program = """
+import sys
+import numpy as np
+from rnn_core.folds import holdout
+from rnn_core.problems import Sequences
+from rnn_core.settings import Model, Training
+from rnn_core.training import fit
+
+x = np.random.default_rng(0).normal(size=(40, 3, 1))
+sequences = Sequences(x, (x.sum(axis=1, keepdims=True) > 0).astype(float), np.ones((40, 1), bool))
+fit(Model(), Training(epochs=2, patience=None), sequences, holdout(40, 0, 0))
+print(*{name.partition(".")[0] for name in sys.modules} & {"numpy", "pandas", "pydantic", "scipy", "torch"})
+"""
+    for kernel in "01":
+        said = subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"RNNFLOW_KERNEL": kernel},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        assert said.stdout.split() == ["numpy"]
