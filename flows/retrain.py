@@ -128,15 +128,18 @@ def idle(reason: str) -> State[Any]:
 def learn(config: Retrain, prices: Prices, run_id: str, laps: Laps, *, only: Sequence[str] | None = None) -> Summary:
     """Windows, training, evaluation, registration and promotion of one ticker, all recorded in the run.
 
-    `only` names the figures to draw; where it is given, nobody is watching the epochs either.
+    `only` names the figures to draw. Where it is given nobody is watching, and the steps are no tasks of their own: of
+    many tickers, they would keep the Prefect server busier than all else that it is told.
     """
+    steps: tuple[Any, ...] = build_windows, train, evaluate_and_plot
+    build, teach, judge = steps if only is None else (step.fn for step in steps)
     tracking.log_prices(run_id, prices)
-    windows, folds = build_windows(config.problem, config.evaluation, prices)
+    windows, folds = build(config.problem, config.evaluation, prices)
     laps.end("windows")
-    fit = train(config.model, config.training, windows, folds, watched=only is None)
+    fit = teach(config.model, config.training, windows, folds, watched=only is None)
     laps.end("train")
     trials = tracking.trials(config, prices.source, *test_period(windows, folds))
-    result, images = evaluate_and_plot(fit, windows, folds, config.evaluation, trials, config.ticker, laps, only)
+    result, images = judge(fit, windows, folds, config.evaluation, trials, config.ticker, laps, only)
     laps.end("plot")
     forecast = call(fit.live, windows.x[[windows.live]])
     version = registry.register(run_id, config, prices, fit)
