@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from threading import Barrier, Lock
 from typing import Any
+from uuid import UUID
 
 import mlflow
 import numpy as np
@@ -21,7 +22,7 @@ from distributed import Client
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterId
 from prefect.settings import PREFECT_API_URL
 
 from flows import command_line
@@ -235,7 +236,20 @@ def test_a_retraining_that_is_asked_for_twice_is_done_once(on_threads: dict[str,
     assert [run.info.run_id for run in children("AAA")] == before
 
 
-@pytest.mark.parametrize("dies_at", ["flows.retrain.train", "flows.tracking.describe"])  # then it is champion already
+def test_the_server_is_told_of_tickers_and_not_of_the_steps_of_each(on_threads: dict[str, Left]) -> None:
+    own = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(parent_of("AAA").data.tags["prefect.flow_run_id"])]))
+    wanted = {f"retrain-{ticker}" for ticker in TICKERS}
+    with get_client(sync_client=True) as client:
+
+        def ended() -> set[str]:
+            runs = client.read_task_runs(flow_run_filter=own)
+            return {run.name for run in runs if run.state and run.state.is_completed()}
+
+        wait_for(lambda: wanted <= ended(), "the tickers' task runs", seconds=30)
+        assert {name for name in ended() if not name.startswith("fetch prices")} == wanted
+
+
+@pytest.mark.parametrize("dies_at", ["flows.tasks.fit", "flows.tracking.describe"])  # then it is champion already
 def test_the_ticker_of_a_worker_that_dies_is_done_once_by_another(cluster: Cluster, dies_at: str) -> None:
     tickers = tuple(f"{dies_at.rpartition('.')[2].upper()}{number}" for number in range(6))
     cluster.add_worker(dies_at=dies_at)
