@@ -93,7 +93,7 @@ def sine(name: str, model: Model, training: dict[str, Any]) -> Variant:
     study: Any = Study.model_validate({"name": name})
     lesson = {"sine-next-value": sines.NEXT_VALUE, "sine-synced": sines.SYNCED}[name]
     (variant,) = lesson.variants(study, lesson.data(study)).values()
-    settings = variant.training.model_copy(update={"dtype": "float32", "schedule": "constant"} | training)
+    settings = replace(variant.training, **{"dtype": "float32", "schedule": "constant"} | training)
     return drawn(replace(variant, model=model, training=settings))
 
 
