@@ -128,8 +128,8 @@ def idle(reason: str) -> State[Any]:
 def learn(config: Retrain, prices: Prices, run_id: str, laps: Laps, *, only: Sequence[str] | None = None) -> Summary:
     """Windows, training, evaluation, registration and promotion of one ticker, all recorded in the run.
 
-    `only` names the figures to draw. Where it is given nobody is watching, and the steps are no tasks of their own: of
-    many tickers, they would keep the Prefect server busier than all else that it is told.
+    `only` names the figures to draw. Where it is given this is one of many tickers: no epochs are shown, and the steps
+    are no tasks of their own, of which the Prefect server would have more work than of the rest of a universe.
     """
     steps: tuple[Any, ...] = build_windows, train, evaluate_and_plot
     build, teach, judge = steps if only is None else (step.fn for step in steps)
