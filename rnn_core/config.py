@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from rnn_core import settings
@@ -105,12 +105,9 @@ class Model(settings.Model):
 class Training(settings.Training):
     """How the network is fitted."""
 
-    @field_validator("class_weights")
-    @classmethod
-    def _weights_are_positive(cls, weights: tuple[float, ...] | None) -> tuple[float, ...] | None:
-        if weights is not None and min(weights, default=1) <= 0:
-            raise ValueError("class weights are positive numbers")
-        return weights
+    class_weights: tuple[PositiveFloat, ...] | None = Field(
+        default=None, description="How much an example counts in the loss, by its class; for direction: down, up"
+    )
 
     @model_validator(mode="after")
     def _options_have_an_effect(self) -> Self:

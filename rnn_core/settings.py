@@ -53,9 +53,7 @@ class Training:
     weight_decay: float = setting(0.0, ge=0, le=1, description="L2 penalty; of adamw the decoupled shrinkage")
     clip_norm: float | None = setting(1.0, gt=0, description="Largest norm of a model's gradient; empty: no clipping")
     clip_value: float | None = setting(None, gt=0, description="Largest element of a gradient; empty: no clipping")
-    class_weights: tuple[float, ...] | None = setting(
-        None, description="How much an example counts in the loss, by its class; for direction: down, up"
-    )
+    class_weights: tuple[float, ...] | None = None  # described in `rnn_core.config`, which bounds each of them
     truncate: int | None = setting(None, ge=1, description="Steps a gradient travels back; empty: all of the window")
     patience: int | None = setting(
         8,

@@ -11,8 +11,7 @@ from rnn_core.training import fit
 
 HIDDEN, STEPS, BATCH, EPOCHS, RATE = 16, 10, 32, 20, 3e-3
 
-with open(sys.argv[1]) as csv:  # noqa: PTH123 - given a path, NumPy imports all that it might be compressed by
-    close = np.loadtxt(csv, delimiter=",", skiprows=1, usecols=1)
+close = np.loadtxt(sys.argv[1], delimiter=",", skiprows=1, usecols=1)
 returns = np.diff(np.log(close))
 x = np.lib.stride_tricks.sliding_window_view(returns[:-1], STEPS)[..., None]
 y = (returns[STEPS:] > 0).astype(float)[:, None, None]

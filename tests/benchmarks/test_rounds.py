@@ -11,7 +11,8 @@ import pytest
 from benchmarks import rounds
 from benchmarks.rounds import Job, Row, compare, rnnflow, save, shortened
 from benchmarks.seed_loop import lesson, loop
-from benchmarks.torch_nn import direction, torch_loop
+from benchmarks.torch_nn import direction, sine, torch_loop
+from rnn_core.config import Model
 
 
 def test_the_textbook_loop_goes_the_way_of_fit() -> None:
@@ -46,3 +47,8 @@ def test_what_trains_something_else_is_not_compared(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("RNNFLOW_KERNEL", "0")
     with pytest.raises(AssertionError, match="tiny: other does not train what NumPy trains"):
         compare("tiny", direction(64, epochs=1, batch_size=32), {"other": in_another_order}, epochs=1, rounds=0)
+
+
+def test_the_sines_that_torch_is_given_are_made_as_asked() -> None:
+    training = sine("sine-next-value", Model(hidden_size=2), {"epochs": 3}).training
+    assert (training.dtype, training.schedule, training.epochs) == ("float32", "constant", 3)

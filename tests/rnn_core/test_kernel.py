@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from stacks import CASES, CELLS, LOSSES, RULES, batches, flat, started, train, train_epoch, validate
 
@@ -115,6 +115,13 @@ small = st.integers(1, 9)
     loss=st.sampled_from([value for value in LOSSES.values() if "class_weights" not in value]),
     rule=st.sampled_from(list(RULES.values())),
 )
+@example(  # one first gradient of 1e-9
+    sizes={"seq_len": 5, "input_size": 6, "batch": 57, "hidden_size": 16},
+    outputs=9,
+    kind={"cell": "rnn_tanh", "bias": False, "readout": "steps"},
+    loss={"loss": "mean_squared_error"},
+    rule={"optimiser": "adam", "weight_decay": 0.1},
+)
 def test_whatever_is_asked_for_is_trained_as_numpy_does(
     sizes: dict[str, Any], outputs: int, kind: dict[str, Any], loss: dict[str, Any], rule: dict[str, Any]
 ) -> None:
@@ -124,8 +131,16 @@ def test_whatever_is_asked_for_is_trained_as_numpy_does(
     rows[:, :, 0, 0] = 0  # every model has a row
     losses = [train(engine, rows) for engine in (compiled, plain)]
     np.testing.assert_allclose(*losses, rtol=1e-11)
-    # Adam divides a gradient by its own size, or by ε = 1e-8: of one that is nearly zero it shows the rounding, 1e-16.
-    assert_alike(flat(compiled.params), flat(plain.params), 3e-3 * 1e-8 if "optimiser" in rule else 1e-12)
+    here, there = flat(compiled.params), flat(plain.params)
+    if "optimiser" in rule:
+        # Adam's first step is g / (|g| + 1e-8) times the rate, 6e-3 at most: where g is nearly zero it shows the
+        # rounding of g, 1e-16. After one update `second` is g² / 1000.
+        first = pair(**options)[1]
+        train(first, rows[:1, :, :1])
+        unsteady = np.sqrt(1000 * first.state["second"]) < 1e-7
+        assert np.abs(here - there)[unsteady].max(initial=0) <= 6e-3 * 1e-8
+        here = np.where(unsteady, there, here)
+    assert_alike(here, there, 1e-12)
 
 
 @pytest.mark.parametrize("cell", CELLS)
