@@ -2,7 +2,10 @@
 
 from datetime import datetime
 
+from prefect import get_run_logger
+
 from flows import registry, tracking
+from flows.summary import Summary
 from flows.tickers import announce
 from rnn_core.config import Retrain
 from rnn_core.ledger import Decision, Ledger
@@ -31,9 +34,18 @@ def promote(
             decision.promote(model_version, reason=judgement.reason, run_id=run_id, at=config.time)
             registry.crown(config.ticker, model_version)
     tracking.log_judgement(run_id, judgement)
-    if judgement.promoted:
-        announce("promotion", config.ticker, f"version {model_version} is the champion: {judgement.reason}")
     return judgement
+
+
+def proclaim(ticker: str, summary: Summary) -> None:
+    """Say what was decided of a retrain's model, in the log of the Prefect run; a new champion is an event too."""
+    judgement = summary.judgement
+    if judgement is None:
+        return
+    what = f"version {summary.version} is {'the' if judgement.promoted else 'no'} champion: {judgement.reason}"
+    get_run_logger().info("direction-%s %s", ticker, what)
+    if judgement.promoted:
+        announce("promotion", ticker, what)
 
 
 def roll_back(ticker: str, at: datetime) -> int:

@@ -14,7 +14,7 @@ from prefect.runtime import flow_run as this_run
 from prefect.states import Completed
 
 from flows import STARTED, command_line, registry, tracking
-from flows.promotion import promote
+from flows.promotion import proclaim, promote
 from flows.summary import Laps, Summary, summarise, time_table
 from flows.tasks import build_windows, evaluate_and_plot, fetch_prices, polite, train
 from rnn_core import sources
@@ -94,6 +94,7 @@ def retrain(
             prices = prices_or_fallback(config.source, config.ticker, config.time)
         laps.end("fetch")
         summary = learn(config, prices, run_id, laps)
+    proclaim(config.ticker, summary)
     create_markdown_artifact(summary.markdown(), key=artifact_key(f"retrain-{config.ticker}"))
     return summary
 
@@ -148,14 +149,6 @@ def learn(config: Retrain, prices: Prices, run_id: str, laps: Laps, *, only: Seq
     laps.end("record")
     judgement = promote(config, prices, fit.live, forecast, version, run_id) if version else None
     laps.end("promote")
-    if judgement:
-        get_run_logger().info(
-            "direction-%s version %s %s: %s",
-            config.ticker,
-            version,
-            "is the champion" if judgement.promoted else "is no champion",
-            judgement.reason,
-        )
     links = tracking.page(run_id), tracking.address(run_id)
     summary = summarise(prices, fit, result, forecast, laps.seconds, version, judgement, run_id, *links)
     tracking.describe(run_id, summary.markdown(), laps.seconds)

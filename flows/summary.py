@@ -43,6 +43,8 @@ class Summary:
         run_id: the MLflow run.
         page: its URL.
         address: how to open it.
+        version: of the registered model, None on fallback data, which is not registered.
+        judgement: on that version.
     """
 
     title: str
@@ -52,6 +54,8 @@ class Summary:
     run_id: str
     page: str
     address: str
+    version: int | None
+    judgement: Judgement | None
 
     def table(self) -> Table:
         """For the terminal."""
@@ -110,7 +114,7 @@ def summarise(
         ("seconds", ", ".join(f"{step} {elapsed:.1f}" for step, elapsed in seconds.items())),
     )
     title = f"{prices.ticker}, test days {calls.index[0]:%Y-%m-%d} to {calls.index[-1]:%Y-%m-%d}"
-    return Summary(title, rows, forecast, seconds, run_id, page, address)
+    return Summary(title, rows, forecast, seconds, run_id, page, address, version, judgement)
 
 
 def time_table(seconds: dict[str, float]) -> Table:

@@ -1,8 +1,8 @@
 """Flow `retrain-universe`: many tickers, side by side. Run it with `python -m flows.universe --tickers MSFT,AAPL`."""
 
-import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Executor
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -13,14 +13,16 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, as_completed
 from prefect.runtime import flow_run as this_run
-from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
+from prefect.task_runners import TaskRunner
 from pydantic import ValidationError
 from rich.table import Table
 
 from flows import command_line, tracking
+from flows.promotion import proclaim
 from flows.retrain import close_tracked_run, idle, learn, prices_or_fallback, tags
+from flows.runners import processes, task_runner
 from flows.standing import standing
-from flows.summary import Laps
+from flows.summary import Laps, Summary
 from flows.tasks import IN_MEMORY, polite, progress
 from flows.tickers import Outcomes
 from rnn_core import pages, sources
@@ -44,7 +46,6 @@ from rnn_core.pages import Standing
 from rnn_core.sources import Prices, exchange_for
 from rnn_core.store import stored_tickers
 
-CONNECT_SECONDS = 10  # to a Dask scheduler
 FIGURES = ("folds.png",)  # of each ticker: all eight take longer than its training
 
 
@@ -117,10 +118,12 @@ def retrain_universe(
     outcomes.failed |= known.failed
     workers, subject = task_runner(config.runner), f"{len(todo)} tickers"
     with tracking.run("retrain-universe", subject, config, {"tickers": str(len(todo))}, str(this_run.id)) as run_id:
-        with workers, progress(len(todo) + len(known.failed), "tickers") as advance, Ledger.open() as ledger:
+        told = progress(len(todo) + len(known.failed), "tickers")
+        computing = processes(config.runner, imports=learn.__module__)
+        with workers, computing as pool, told as advance, Ledger.open() as ledger:
             for start in range(0, len(todo), config.chunk):
                 some = todo[start : start + config.chunk]
-                for own, future in _retraining(workers, some, run_id, outcomes.failed):
+                for own, future in _retraining(workers, pool, some, run_id, outcomes.failed):
                     outcomes.attempt(own.ticker, partial(_stands, future, own, config.time, ledger))
                     advance(len(outcomes) + len(outcomes.failed), "")
         tracking.close_runs(f"tags.`mlflow.parentRunId` = '{run_id}'", "KILLED")  # of workers that were lost
@@ -159,8 +162,8 @@ def listed(config: RetrainUniverse) -> list[str]:
 
 
 @task(name="retrain", task_run_name="retrain-{config.ticker}", **IN_MEMORY)
-def retrain_one(config: Retrain, prices: Prices, parent: str, flow_run_id: str) -> str:
-    """Retrain one ticker as a child of the run `parent`; the id of its run.
+def retrain_one(config: Retrain, prices: Prices, parent: str, flow_run_id: str, pool: Executor | None = None) -> str:
+    """Retrain one ticker as a child of the run `parent`, by the `pool` if there is one; the id of its run.
 
     It may be asked twice, when a worker was lost and another one does its work again: it is done once.
 
@@ -170,33 +173,10 @@ def retrain_one(config: Retrain, prices: Prices, parent: str, flow_run_id: str) 
     finished = tracking.finished_child(parent, config.ticker)
     if finished is not None:
         return finished
-    child = tags(config) | {"mlflow.parentRunId": parent}
-    with tracking.run("retrain-universe", config.ticker, config, child, flow_run_id) as run_id:
-        learn(config, prices, run_id, Laps(), only=FIGURES)
-    return run_id
-
-
-def task_runner(settings: Runner) -> TaskRunner[Any]:
-    """What works side by side.
-
-    Raises:
-        ConfigError: the Dask scheduler does not answer, or prefect-dask is not installed.
-    """
-    workers = settings.workers or os.cpu_count()
-    if settings.kind == "threads":
-        return ThreadPoolTaskRunner(max_workers=workers)
-    if settings.kind == "processes":
-        return ProcessPoolTaskRunner(max_workers=workers)
-    try:
-        from distributed import Client
-        from prefect_dask.task_runners import DaskTaskRunner
-
-        Client(settings.address, timeout=CONNECT_SECONDS, set_as_default=False).close()  # type: ignore[no-untyped-call]
-    except ImportError as error:
-        raise ConfigError(f"runner dask needs {error.name}: pip install 'rnnflow[dask]'") from error
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"runner.address {settings.address}: no Dask scheduler answers there") from error
-    return DaskTaskRunner(address=settings.address)
+    work = partial(_recorded, config, prices, parent, flow_run_id)
+    summary = pool.submit(work).result() if pool else work()
+    proclaim(config.ticker, summary)
+    return summary.run_id
 
 
 def _of_one(config: RetrainUniverse, ticker: str) -> Retrain:
@@ -220,13 +200,13 @@ def _without_done(every: Collection[Retrain]) -> list[Retrain]:
 
 
 def _retraining(
-    workers: TaskRunner[Any], some: Sequence[Retrain], run_id: str, failed: dict[str, str]
+    workers: TaskRunner[Any], pool: Executor | None, some: Sequence[Retrain], run_id: str, failed: dict[str, str]
 ) -> Iterator[tuple[Prices, PrefectFuture[str]]]:
     """The retrainings of a chunk, each with its prices as soon as it has ended; whose prices cannot be had has failed.
 
     Prices are asked for one after the other, while those before are learned from.
     """
-    shared = {"parent": run_id, "flow_run_id": str(this_run.id)}
+    shared = {"parent": run_id, "flow_run_id": str(this_run.id), "pool": pool}
     prices, futures = Outcomes[Prices](), {}
     with polite(some[0].source):
         for one in some:
@@ -236,6 +216,13 @@ def _retraining(
     failed |= prices.failed
     for future in as_completed(list(futures)):
         yield futures[future], future
+
+
+def _recorded(config: Retrain, prices: Prices, parent: str, flow_run_id: str) -> Summary:
+    """Learn from the prices of one ticker, in a run of its own that is a child of the run `parent`."""
+    child = tags(config) | {"mlflow.parentRunId": parent}
+    with tracking.run("retrain-universe", config.ticker, config, child, flow_run_id) as run_id:
+        return learn(config, prices, run_id, Laps(), only=FIGURES)
 
 
 def _stands(future: PrefectFuture[str], prices: Prices, now: datetime, ledger: Ledger) -> Standing:

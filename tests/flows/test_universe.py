@@ -2,8 +2,6 @@
 
 import inspect
 import json
-import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from threading import Barrier, Lock
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -34,7 +33,7 @@ from rnn_core.errors import RnnflowError, TrackingError
 from rnn_core.exchanges import sessions
 from rnn_core.ledger import Ledger
 from rnn_core.sources import load
-from tests.processes import end, free_port, isolated, start, wait_for
+from tests.processes import end, free_port, isolated, processes, start, wait_for
 from tests.yahoo_server import UNKNOWN_TICKER, Answer, YahooServer, sample_frame, serving
 
 NOW = datetime(2021, 6, 2, 22, tzinfo=UTC)
@@ -52,6 +51,7 @@ OPTIONS = (
     "--promotion.allow_synthetic --now 2021-06-02T22:00:00Z"
 )
 TICKERS = ("AAA", "BBB", "CCC", "DDD")
+NOTHING = SimpleNamespace(run_id="", judgement=None)  # in place of what a retraining finds
 
 Left = tuple[dict[str, float], str, dict[str, "np.ndarray[Any, Any]"]]
 
@@ -212,10 +212,18 @@ def test_every_ticker_is_a_child_of_one_run_and_has_a_champion(on_threads: dict[
     assert len({calls for _, calls, _ in on_threads.values()}) == 4, "each ticker has prices of its own"
 
 
-def test_processes_give_the_bits_that_threads_give(on_threads: dict[str, Left]) -> None:
+def test_processes_give_the_bits_that_threads_give_and_the_flow_says_what_was_decided(
+    on_threads: dict[str, Left], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {}
+    monkeypatch.setattr("flows.universe.proclaim", lambda ticker, summary: said.update({ticker: summary}))
     retrain_universe(tickers=TICKERS, runner=Runner(kind="processes", workers=2), again=True, **RECIPE)
     assert all(statuses(ticker) == ["FINISHED"] * 2 for ticker in TICKERS)
     assert_same(left_behind(TICKERS), on_threads)
+    assert said.keys() == set(TICKERS)
+    for ticker, summary in said.items():
+        assert summary.run_id == children(ticker)[0].info.run_id
+        assert (summary.version, summary.judgement.promoted) == (2, False), "it is the champion's equal"
 
 
 def test_a_dask_cluster_gives_the_bits_that_threads_give(on_threads: dict[str, Left], cluster: Cluster) -> None:
@@ -269,14 +277,17 @@ def test_the_ticker_of_a_worker_that_dies_is_done_once_by_another(cluster: Clust
 def test_a_flow_that_was_killed_goes_on_with_what_it_had_not_done(environment: dict[str, str], folder: Path) -> None:
     tickers = tuple(f"NEXT{number}" for number in range(5))
     Path("universe.txt").write_text("\n".join(["# a comment", "", *tickers]))
-    command = (sys.executable, "-m", "flows.universe", "--file", "universe.txt", "--runner.workers", "1")
+    options = ("--file", "universe.txt", "--runner.kind", "processes", "--runner.workers", "1")
+    command = (sys.executable, "-m", "flows.universe", *options)
     log = folder / "killed.log"
     killed = start(*command, *OPTIONS.split(), environment=environment, cwd=Path.cwd(), log=log)
     try:
         wait_for(lambda: "FINISHED" in statuses("NEXT1"), "the second ticker")
+        assert len(processes("PWD", Path.cwd())) > 1
     finally:
-        os.killpg(killed.pid, signal.SIGKILL)
+        killed.kill()
         killed.wait()
+    wait_for(lambda: not processes("PWD", Path.cwd()), "the end of what it had started", seconds=30)
     done = {ticker for ticker in tickers if "FINISHED" in statuses(ticker)}
     assert done < set(tickers)
     outcomes = retrain_universe(file=Path("universe.txt"), **RECIPE)
@@ -319,7 +330,7 @@ def test_the_run_fails_in_one_line_if_every_ticker_does() -> None:
 
 
 def test_yahoo_is_asked_once_a_ticker_and_for_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.universe.learn", lambda *_, **__: None)  # what is asked for is all that matters
+    monkeypatch.setattr("flows.universe.learn", lambda *_, **__: NOTHING)  # what is asked for is all that matters
     parameters = {"source": Yahoo(start=date(2019, 1, 2), fallback="none"), **SMALL}
     tickers = tuple(f"YAHOO{number:02}" for number in range(12))
     market = Market(sample_frame(SESSIONS), delay=0.3)
@@ -337,7 +348,7 @@ def test_yahoo_is_asked_once_a_ticker_and_for_one_after_the_other(monkeypatch: p
 def test_flows_keep_to_the_global_limit_on_who_asks_yahoo(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     market = Market(sample_frame(SESSIONS), delay=0.5, meeting=Barrier(limit))
     parameters = {"source": Yahoo(start=date(2019, 1, 2), fallback="none"), "now": NOW, **SMALL}
-    monkeypatch.setattr("flows.universe.learn", lambda *_, **__: None)
+    monkeypatch.setattr("flows.universe.learn", lambda *_, **__: NOTHING)
     universes = [tuple(f"{name}{limit}{number}" for number in range(6)) for name in ("ONE", "OTHER")]
     with get_client(sync_client=True) as client, serving(monkeypatch, market), ThreadPoolExecutor() as threads:
         client.upsert_global_concurrency_limit_by_name(YAHOO, limit)
