@@ -1,7 +1,7 @@
 """Flow `retrain`: one ticker, every day. Run it with `python -m flows.retrain --ticker MSFT`."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
@@ -155,14 +155,16 @@ def learn(config: Retrain, prices: Prices, run_id: str, laps: Laps, *, only: Seq
     return summary
 
 
-def prices_or_fallback(source: Yahoo | File | Synthetic, ticker: str, now: datetime) -> Prices:
+def prices_or_fallback(
+    source: Yahoo | File | Synthetic, ticker: str, now: datetime, fetch: Callable[..., Prices] = fetch_prices
+) -> Prices:
     """Prices from the source, or what `source.fallback` allows in their place; each warning goes to the log.
 
     Raises:
         PricesUnavailable: Yahoo cannot be had and `source.fallback` is `none`.
     """
     try:
-        prices = fetch_prices(source, ticker, now)
+        prices = fetch(source, ticker, now)
     except PricesUnavailable as reason:
         if not isinstance(source, Yahoo):
             raise

@@ -23,7 +23,7 @@ from flows.retrain import close_tracked_run, idle, learn, prices_or_fallback, ta
 from flows.runners import processes, task_runner
 from flows.standing import standing
 from flows.summary import Laps, Summary
-from flows.tasks import IN_MEMORY, polite, progress
+from flows.tasks import IN_MEMORY, fetch_prices, polite, progress
 from flows.tickers import Outcomes
 from rnn_core import pages, sources
 from rnn_core.config import (
@@ -210,12 +210,17 @@ def _retraining(
     prices, futures = Outcomes[Prices](), {}
     with polite(some[0].source):
         for one in some:
-            prices.attempt(one.ticker, partial(prices_or_fallback, one.source, one.ticker, one.time))
+            prices.attempt(one.ticker, partial(prices_or_fallback, one.source, one.ticker, one.time, _fetched))
             if own := prices.get(one.ticker):
                 futures[workers.submit(retrain_one, {"config": one, "prices": own, **shared})] = own
     failed |= prices.failed
     for future in as_completed(list(futures)):
         yield futures[future], future
+
+
+def _fetched(source: Yahoo | File | Synthetic, ticker: str, now: datetime) -> Prices:
+    """Prices of one ticker; a task, of which the Prefect server has work, is made of it only where Yahoo is asked."""
+    return sources.load_without_asking(source, ticker, now) or fetch_prices(source, ticker, now)
 
 
 def _recorded(config: Retrain, prices: Prices, parent: str, flow_run_id: str) -> Summary:

@@ -85,6 +85,18 @@ def load(
             return _from_generator(source, ticker, exchange, now)
 
 
+def load_without_asking(
+    source: Yahoo | File | Synthetic, ticker: str, now: datetime, *, store: Path = STORE
+) -> Prices | None:
+    """What `load` gives where Yahoo need not be asked for it, None where it must be."""
+    if not isinstance(source, Yahoo):
+        return load(source, ticker, now)
+    stored = read(store, ticker)
+    if stored is None or not stored.covers(source.start, last_closed_session(exchange_for(source, ticker), now)):
+        return None
+    return _from_stored(source, stored, now, "yahoo", ())
+
+
 def exchange_for(source: Yahoo | File | Synthetic, ticker: str) -> str:
     """MIC of the exchange whose sessions the prices have; raises ConfigError where it is unknown."""
     return exchange_of(ticker, source.exchange, yahoo=isinstance(source, Yahoo))

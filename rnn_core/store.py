@@ -36,6 +36,10 @@ class Stored:
     start: date  # the first day that was asked for; the ticker may be younger
     fetched_at: datetime
 
+    def covers(self, start: date, last_session: pd.Timestamp) -> bool:
+        """Whether nothing is missing from `start` to `last_session`."""
+        return self.start <= start and bool(self.frame.index[-1] >= last_session)
+
 
 def read(root: Path, ticker: str) -> Stored | None:
     """The stored prices of a ticker, or None if there are none.
@@ -69,7 +73,7 @@ def update(root: Path, ticker: str, fetch: Fetch, *, start: date, last_session: 
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / f".{ticker}.lock"):
         stored = read(root, ticker)
-        if stored is not None and stored.start <= start and stored.frame.index[-1] >= last_session:
+        if stored is not None and stored.covers(start, last_session):
             return stored
         frame = _first(ticker, fetch, start) if stored is None else _renewed(stored, fetch, start)
         # A session that has not closed may still change. What is stored had closed, also when `now` is set back.

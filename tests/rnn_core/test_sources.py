@@ -1,6 +1,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from rnn_core.config import File, Synthetic, Yahoo
 from rnn_core.errors import DataError, PricesUnavailable
 from rnn_core.exchanges import sessions
-from rnn_core.sources import Prices, _tidy, fall_back, load, random_walk
+from rnn_core.sources import Prices, _tidy, fall_back, load, load_without_asking, random_walk
 from tests import yahoo_server as server
 from tests.yahoo_server import YahooServer, sample_frame, yahoo_server
 
@@ -310,6 +311,23 @@ def test_the_next_day_asks_only_for_what_is_new(yahoo: YahooServer, tmp_path: Pa
     assert yahoo.first_days() == ["2026-03-01", "2026-11-13"]
     assert prices.frame.index[-1] == pd.Timestamp("2026-11-20")
     assert again.sha256 == prices.sha256
+
+
+def test_what_is_stored_whole_is_loaded_without_asking(yahoo: YahooServer, tmp_path: Path) -> None:
+    early = NOW - timedelta(days=1)
+    source = Yahoo(start=date(2026, 3, 1))
+    assert load_without_asking(source, "MSFT", early, store=tmp_path) is None
+    load(source, "MSFT", early, store=tmp_path)
+    yahoo.requests.clear()
+    again, prices = (get(source, "MSFT", early, store=tmp_path) for get in (load_without_asking, load))
+    assert again is not None
+    assert prices is not None
+    pd.testing.assert_frame_equal(again.frame, prices.frame)
+    assert replace(again, frame=prices.frame) == prices
+    assert load_without_asking(source, "MSFT", NOW, store=tmp_path) is None, "a session is missing"
+    earlier_start = source.model_copy(update={"start": date(2026, 2, 1)})
+    assert load_without_asking(earlier_start, "MSFT", early, store=tmp_path) is None
+    assert yahoo.requests == []
 
 
 def test_many_tickers_are_fetched_at_once(yahoo: YahooServer, tmp_path: Path) -> None:
