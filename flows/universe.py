@@ -19,10 +19,9 @@ from rich.table import Table
 
 from flows import command_line, tracking
 from flows.promotion import proclaim
-from flows.retrain import close_tracked_run, idle, learn, prices_or_fallback, tags
+from flows.retrain import close_tracked_run, idle, learn_one_of_many, prices_or_fallback, tags
 from flows.runners import processes, task_runner
 from flows.standing import standing
-from flows.summary import Laps, Summary
 from flows.tasks import IN_MEMORY, fetch_prices, polite, progress
 from flows.tickers import Outcomes
 from rnn_core import pages, sources
@@ -45,8 +44,6 @@ from rnn_core.ledger import Ledger
 from rnn_core.pages import Standing
 from rnn_core.sources import Prices, exchange_for
 from rnn_core.store import stored_tickers
-
-FIGURES = ("folds.png",)  # of each ticker: all eight take longer than its training
 
 
 @flow(
@@ -119,7 +116,7 @@ def retrain_universe(
     workers, subject = task_runner(config.runner), f"{len(todo)} tickers"
     with tracking.run("retrain-universe", subject, config, {"tickers": str(len(todo))}, str(this_run.id)) as run_id:
         told = progress(len(todo) + len(known.failed), "tickers")
-        computing = processes(config.runner, imports=learn.__module__)
+        computing = processes(config.runner, imports=learn_one_of_many.__module__)
         with workers, computing as pool, told as advance, Ledger.open() as ledger:
             for start in range(0, len(todo), config.chunk):
                 some = todo[start : start + config.chunk]
@@ -173,7 +170,7 @@ def retrain_one(config: Retrain, prices: Prices, parent: str, flow_run_id: str, 
     finished = tracking.finished_child(parent, config.ticker)
     if finished is not None:
         return finished
-    work = partial(_recorded, config, prices, parent, flow_run_id)
+    work = partial(learn_one_of_many, config, prices, parent, flow_run_id)
     summary = pool.submit(work).result() if pool else work()
     proclaim(config.ticker, summary)
     return summary.run_id
@@ -221,13 +218,6 @@ def _retraining(
 def _fetched(source: Yahoo | File | Synthetic, ticker: str, now: datetime) -> Prices:
     """Prices of one ticker; a task, of which the Prefect server has work, is made of it only where Yahoo is asked."""
     return sources.load_without_asking(source, ticker, now) or fetch_prices(source, ticker, now)
-
-
-def _recorded(config: Retrain, prices: Prices, parent: str, flow_run_id: str) -> Summary:
-    """Learn from the prices of one ticker, in a run of its own that is a child of the run `parent`."""
-    child = tags(config) | {"mlflow.parentRunId": parent}
-    with tracking.run("retrain-universe", config.ticker, config, child, flow_run_id) as run_id:
-        return learn(config, prices, run_id, Laps(), only=FIGURES)
 
 
 def _stands(future: PrefectFuture[str], prices: Prices, now: datetime, ledger: Ledger) -> Standing:
