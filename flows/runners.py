@@ -29,7 +29,7 @@ def task_runner(settings: Runner) -> TaskRunner[Any]:
         from distributed import Client
         from prefect_dask.task_runners import DaskTaskRunner
 
-        Client(settings.address, timeout=CONNECT_SECONDS, set_as_default=False).close()  # type: ignore[no-untyped-call]
+        Client(settings.address, timeout=CONNECT_SECONDS, set_as_default=False).close()
     except ImportError as error:
         raise ConfigError(f"runner dask needs {error.name}: pip install 'rnnflow[dask]'") from error
     except (OSError, ValueError) as error:

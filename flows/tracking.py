@@ -181,9 +181,9 @@ def delete_files(run: Run) -> None:
     """Delete the files of a run and of the models that it logged, and tag it `pruned`."""
     mine = f"source_run_id = '{run.info.run_id}'"
     for model in client().search_logged_models([run.info.experiment_id], filter_string=mine):
-        get_artifact_repository(model.artifact_location).delete_artifacts()  # type: ignore[no-untyped-call]
+        get_artifact_repository(model.artifact_location).delete_artifacts()
         client().delete_logged_model(model.model_id)
-    get_artifact_repository(run.info.artifact_uri).delete_artifacts()  # type: ignore[no-untyped-call]
+    get_artifact_repository(run.info.artifact_uri).delete_artifacts()
     log(run.info.run_id, tags={"pruned": "yes"})
 
 

@@ -216,7 +216,7 @@ def _retraining(
 
 
 def _fetched(source: Yahoo | File | Synthetic, ticker: str, now: datetime) -> Prices:
-    """Prices of one ticker; a task, of which the Prefect server has work, is made of it only where Yahoo is asked."""
+    """Prices of one ticker. To ask Yahoo is a task, which may be tried again; of others the server hears nothing."""
     return sources.load_without_asking(source, ticker, now) or fetch_prices(source, ticker, now)
 
 

@@ -284,7 +284,7 @@ def _by_session(axes: Axes, sessions: "pd.Index[Any]") -> None:
 
 def _by_date(axes: Axes) -> None:
     """Few and short dates along the x axis."""
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
 
 
 def label(axes: Axes, text: str, x: float, y: float, colour: Any) -> None:

@@ -2,10 +2,13 @@
 
 import inspect
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -216,6 +219,7 @@ def test_every_ticker_is_a_child_of_one_run_and_has_a_champion(on_threads: dict[
 def test_processes_give_the_bits_that_threads_give_and_the_flow_says_what_was_decided(
     on_threads: dict[str, Left], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))  # to which a flow's folder is added where it is loaded by its path
     # As a deployment does; loaded twice, as a module that no other process can import
     deployed = [load_flow_from_entrypoint(f"{CHECKOUT}/flows/universe.py:retrain_universe") for _ in range(2)][-1]
     said: dict[str, Any] = {}
@@ -287,10 +291,12 @@ def test_a_flow_that_was_killed_goes_on_with_what_it_had_not_done(environment: d
     try:
         wait_for(lambda: "FINISHED" in statuses("NEXT1"), "the second ticker")
         assert len(processes("PWD", Path.cwd())) > 1
-    finally:
         killed.kill()
         killed.wait()
-    wait_for(lambda: not processes("PWD", Path.cwd()), "the end of what it had started", seconds=30)
+        wait_for(lambda: not processes("PWD", Path.cwd()), "the end of what it had started", seconds=30)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(killed.pid, signal.SIGKILL)
     done = {ticker for ticker in tickers if "FINISHED" in statuses(ticker)}
     assert done < set(tickers)
     outcomes = retrain_universe(file=Path("universe.txt"), **RECIPE)
@@ -333,9 +339,7 @@ def test_the_run_fails_in_one_line_if_every_ticker_does() -> None:
 
 
 def test_yahoo_is_asked_once_a_ticker_and_for_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "flows.universe.learn_one_of_many", lambda *_, **__: NOTHING
-    )  # what is asked for is all that matters
+    monkeypatch.setattr("flows.universe.learn_one_of_many", lambda *_: NOTHING)  # what is asked for is all that matters
     parameters = {"source": Yahoo(start=date(2019, 1, 2), fallback="none"), **SMALL}
     tickers = tuple(f"YAHOO{number:02}" for number in range(12))
     market = Market(sample_frame(SESSIONS), delay=0.3)
@@ -353,7 +357,7 @@ def test_yahoo_is_asked_once_a_ticker_and_for_one_after_the_other(monkeypatch: p
 def test_flows_keep_to_the_global_limit_on_who_asks_yahoo(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     market = Market(sample_frame(SESSIONS), delay=0.5, meeting=Barrier(limit))
     parameters = {"source": Yahoo(start=date(2019, 1, 2), fallback="none"), "now": NOW, **SMALL}
-    monkeypatch.setattr("flows.universe.learn_one_of_many", lambda *_, **__: NOTHING)
+    monkeypatch.setattr("flows.universe.learn_one_of_many", lambda *_: NOTHING)
     universes = [tuple(f"{name}{limit}{number}" for number in range(6)) for name in ("ONE", "OTHER")]
     with get_client(sync_client=True) as client, serving(monkeypatch, market), ThreadPoolExecutor() as threads:
         client.upsert_global_concurrency_limit_by_name(YAHOO, limit)
