@@ -3,13 +3,17 @@
 `tests/rnn_core/test_mutations.py` puts them into a copy of the package, one at a time.
 """
 
+import importlib
+import multiprocessing
 import os
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+SLOW_IMPORTS = ("torch", "pandas", "hypothesis", "pydantic", "sklearn.model_selection", "exchange_calendars", "pytest")
 THE_COPY_IS_TESTED = """
 from pathlib import Path
 
@@ -19,8 +23,18 @@ assert Path(rnn_core.__file__).parents[1] == Path(__file__).parent, rnn_core.__f
 """
 
 
+def import_what_is_slow() -> None:
+    for name in SLOW_IMPORTS:
+        importlib.import_module(name)
+
+
 def run_on_copy(folder: Path, selection: tuple[str, ...]) -> tuple[int, str]:
-    """The exit code and the report of pytest in a folder that holds a copy of the package; for a process of its own."""
+    """The exit code and the report of pytest in a folder that holds a copy of the package, run in a fork of this."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as fork:
+        return fork.submit(_run_on_copy, folder, selection).result()
+
+
+def _run_on_copy(folder: Path, selection: tuple[str, ...]) -> tuple[int, str]:
     assert "rnn_core" not in sys.modules
     (folder / "conftest.py").write_text(THE_COPY_IS_TESTED)
     sys.path.insert(0, str(folder))

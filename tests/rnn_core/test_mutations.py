@@ -1,7 +1,7 @@
 """The suite notices when the engine is wrong: each fault of `tests/mutations.py` fails the tests named with it.
 
 The faults are put into copies of the package, and the tests run there, each in a process of its own. These are forks of
-one that has imported what is slow to import, and nothing of the package.
+two that have imported what is slow to import, and nothing of the package.
 """
 
 import multiprocessing
@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutations import FAULTS, Fault, run_on_copy
+from tests.mutations import FAULTS, Fault, import_what_is_slow, run_on_copy
 
 ROOT = Path(__file__).parents[2]
-SLOW_IMPORTS = ["torch", "pandas", "hypothesis", "pydantic", "sklearn.model_selection", "exchange_calendars", "pytest"]
 Outcome = tuple[int, str]
 
 
@@ -34,14 +33,12 @@ def copy_of_the_package(folder: Path, fault: Fault | None = None) -> Path:
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[ProcessPoolExecutor]:
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(SLOW_IMPORTS)
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(("COV", "PYTEST"))]:
             patch.delenv(name)  # what runs there is not measured
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("RNNFLOW_KERNEL", "0")  # the faults are in NumPy's code
-        with ProcessPoolExecutor(2, processes, max_tasks_per_child=1) as executor:
+        with ProcessPoolExecutor(2, multiprocessing.get_context("spawn"), import_what_is_slow) as executor:
             yield executor
             executor.shutdown(cancel_futures=True)
 
