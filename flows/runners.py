@@ -1,18 +1,27 @@
 """What retrains the tickers of a universe side by side: threads, processes or a Dask cluster."""
 
 import multiprocessing
+import operator
 import os
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from queue import SimpleQueue
 from threading import Thread
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from rnn_core.config import Runner
-from rnn_core.errors import ConfigError
+from rnn_core.errors import ConfigError, ProcessLost
+
+T = TypeVar("T")
+Perform: TypeAlias = Callable[[Callable[[], T]], T]
+"""What does a piece of work and returns what came of it."""
 
 CONNECT_SECONDS = 10  # to a Dask scheduler
 
@@ -37,17 +46,36 @@ def task_runner(settings: Runner) -> TaskRunner[Any]:
     return DaskTaskRunner(address=settings.address)
 
 
-def processes(settings: Runner, imports: str) -> AbstractContextManager[Executor | None]:
-    """Processes that do the work of the tasks' threads; None for another kind of runner.
+@contextmanager
+def performer(settings: Runner, imports: str) -> Iterator[Perform[Any]]:
+    """What does the work of the tasks' threads: these themselves, or for `processes` one process for each at a time.
 
-    All are forked from one that has imported the module `imports`. Prefect's own process runner spawns them: each
-    imports for itself, and sets up Prefect anew for every task.
+    All processes are forked from one that has imported the module `imports`. Prefect's own process runner spawns
+    them: each imports for itself, and sets up Prefect anew for every task. Each is a pool of its own: if it dies, it
+    takes only the work along that it was at, for which ProcessLost is raised, and a new one takes its place.
     """
     if settings.kind != "processes":
-        return nullcontext()
+        yield operator.call
+        return
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([imports])
-    return ProcessPoolExecutor(settings.workers, context, _settle, (dict(os.environ), Path.cwd()))
+    process = partial(ProcessPoolExecutor, 1, context, _settle, (dict(os.environ), Path.cwd()))
+    free: SimpleQueue[ProcessPoolExecutor] = SimpleQueue()
+
+    def in_a_process(work: Callable[[], T]) -> T:
+        mine = free.get()
+        try:
+            return mine.submit(work).result()
+        except BrokenProcessPool as error:
+            mine = started.enter_context(process())
+            raise ProcessLost("the process at work died: it was killed, or there was not enough memory") from error
+        finally:
+            free.put(mine)
+
+    with ExitStack() as started:
+        for _ in range(settings.workers or os.cpu_count() or 1):
+            free.put(started.enter_context(process()))
+        yield in_a_process
 
 
 def _settle(environment: dict[str, str], folder: Path) -> None:

@@ -1,8 +1,8 @@
 """Flow `retrain-universe`: many tickers, side by side. Run it with `python -m flows.universe --tickers MSFT,AAPL`."""
 
+import operator
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import Executor
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -10,18 +10,20 @@ from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture, as_completed
 from prefect.runtime import flow_run as this_run
 from prefect.task_runners import TaskRunner
+from prefect.tasks import Task
 from pydantic import ValidationError
 from rich.table import Table
 
 from flows import command_line, tracking
 from flows.promotion import proclaim
 from flows.retrain import close_tracked_run, idle, learn_one_of_many, prices_or_fallback, tags
-from flows.runners import processes, task_runner
+from flows.runners import Perform, performer, task_runner
 from flows.standing import standing
+from flows.summary import Summary
 from flows.tasks import IN_MEMORY, fetch_prices, polite, progress
 from flows.tickers import Outcomes
 from rnn_core import pages, sources
@@ -38,7 +40,7 @@ from rnn_core.config import (
     Training,
     Yahoo,
 )
-from rnn_core.errors import ConfigError
+from rnn_core.errors import ConfigError, ProcessLost
 from rnn_core.exchanges import closed_for_the_day
 from rnn_core.ledger import Ledger
 from rnn_core.pages import Standing
@@ -116,11 +118,11 @@ def retrain_universe(
     workers, subject = task_runner(config.runner), f"{len(todo)} tickers"
     with tracking.run("retrain-universe", subject, config, {"tickers": str(len(todo))}, str(this_run.id)) as run_id:
         told = progress(len(todo) + len(known.failed), "tickers")
-        computing = processes(config.runner, imports=learn_one_of_many.__module__)
-        with workers, computing as pool, told as advance, Ledger.open() as ledger:
+        performing = performer(config.runner, imports=learn_one_of_many.__module__)
+        with workers, performing as perform, told as advance, Ledger.open() as ledger:
             for start in range(0, len(todo), config.chunk):
                 some = todo[start : start + config.chunk]
-                for own, future in _retraining(workers, pool, some, run_id, outcomes.failed):
+                for own, future in _retraining(workers, perform, some, run_id, outcomes.failed):
                     outcomes.attempt(own.ticker, partial(_stands, future, own, config.time, ledger))
                     advance(len(outcomes) + len(outcomes.failed), "")
         tracking.close_runs(f"tags.`mlflow.parentRunId` = '{run_id}'", "KILLED")  # of workers that were lost
@@ -158,20 +160,32 @@ def listed(config: RetrainUniverse) -> list[str]:
     return names
 
 
-@task(name="retrain", task_run_name="retrain-{config.ticker}", **IN_MEMORY)
-def retrain_one(config: Retrain, prices: Prices, parent: str, flow_run_id: str, pool: Executor | None = None) -> str:
-    """Retrain one ticker as a child of the run `parent`, by the `pool` if there is one; the id of its run.
+def _process_was_lost(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    return isinstance(state.result(raise_on_failure=False), ProcessLost)
 
-    It may be asked twice, when a worker was lost and another one does its work again: it is done once.
+
+@task(
+    name="retrain",
+    task_run_name="retrain-{config.ticker}",
+    retries=1,
+    retry_condition_fn=_process_was_lost,
+    **IN_MEMORY,
+)
+def retrain_one(
+    config: Retrain, prices: Prices, parent: str, flow_run_id: str, perform: Perform[Summary] = operator.call
+) -> str:
+    """Retrain one ticker as a child of the run `parent`; the id of its run. `perform` does the work.
+
+    It may be asked twice, when a process or a worker was lost and another one does its work again: it is done once.
 
     Raises:
         TrackingError: this worker's MLflow is not that of the flow.
+        ProcessLost: the process at work died, a second time.
     """
     finished = tracking.finished_child(parent, config.ticker)
     if finished is not None:
         return finished
-    work = partial(learn_one_of_many, config, prices, parent, flow_run_id)
-    summary = pool.submit(work).result() if pool else work()
+    summary = perform(partial(learn_one_of_many, config, prices, parent, flow_run_id))
     proclaim(config.ticker, summary)
     return summary.run_id
 
@@ -197,13 +211,13 @@ def _without_done(every: Collection[Retrain]) -> list[Retrain]:
 
 
 def _retraining(
-    workers: TaskRunner[Any], pool: Executor | None, some: Sequence[Retrain], run_id: str, failed: dict[str, str]
+    workers: TaskRunner[Any], perform: Perform[Any], some: Sequence[Retrain], run_id: str, failed: dict[str, str]
 ) -> Iterator[tuple[Prices, PrefectFuture[str]]]:
     """The retrainings of a chunk, each with its prices as soon as it has ended; whose prices cannot be had has failed.
 
     Prices are asked for one after the other, while those before are learned from.
     """
-    shared = {"parent": run_id, "flow_run_id": str(this_run.id), "pool": pool}
+    shared = {"parent": run_id, "flow_run_id": str(this_run.id), "perform": perform}
     prices, futures = Outcomes[Prices](), {}
     with polite(some[0].source):
         for one in some:

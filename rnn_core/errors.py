@@ -6,6 +6,7 @@
     ├── PricesUnavailable   prices could not be fetched just now
     ├── ArrayError          an array argument has the wrong shape, type or content
     ├── TrainingError       no model could be trained
+    ├── ProcessLost         the process at work died
     ├── TrackingError       the tracking server or its store cannot be used
     ├── ChampionMissing     a ticker has no champion, or it was deleted
     └── LedgerError         the ledger's database cannot be used, or does not allow what was asked
@@ -44,6 +45,10 @@ class ArrayError(RnnflowError, ValueError):
 
 class TrainingError(RnnflowError):
     """No model could be trained: too few rows, or every model turned non-finite."""
+
+
+class ProcessLost(RnnflowError):
+    """The process at work died before it had an answer."""
 
 
 class TrackingError(RnnflowError):

@@ -37,6 +37,7 @@ from rnn_core.errors import RnnflowError, TrackingError
 from rnn_core.exchanges import sessions
 from rnn_core.ledger import Ledger
 from rnn_core.sources import load
+from tests.doomed import DOOMED, UNLUCKY, learn_or_die
 from tests.processes import CHECKOUT, end, free_port, isolated, processes, start, wait_for
 from tests.yahoo_server import UNKNOWN_TICKER, Answer, YahooServer, sample_frame, serving
 
@@ -279,6 +280,20 @@ def test_the_ticker_of_a_worker_that_dies_is_done_once_by_another(cluster: Clust
         for ticker, found in outcomes.items():
             assert found.champion is not None
             assert ledger.champions(ticker) == [found.champion.version]
+
+
+def test_a_process_that_dies_takes_no_other_ticker_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = ("CALM1", "CALM2", "CALM3", "CALM4")
+    monkeypatch.setattr("flows.universe.learn_one_of_many", learn_or_die)
+    runner = Runner(kind="processes", workers=2)
+    outcomes = retrain_universe(tickers=(DOOMED, UNLUCKY, *others), runner=runner, **RECIPE)
+    assert isinstance(outcomes, Outcomes)
+    assert outcomes.keys() == {UNLUCKY, *others}
+    reason = "ProcessLost: the process at work died: it was killed, or there was not enough memory"
+    assert outcomes.failed == {DOOMED: reason}
+    assert [statuses(ticker) for ticker in others] == [["FINISHED"]] * 4
+    assert statuses(UNLUCKY) == ["FINISHED", "KILLED"], "it had another try"
+    assert statuses(DOOMED) == ["KILLED", "KILLED"]
 
 
 def test_a_flow_that_was_killed_goes_on_with_what_it_had_not_done(environment: dict[str, str], folder: Path) -> None:

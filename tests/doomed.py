@@ -1,0 +1,27 @@
+"""What the processes of a universe do in a test of those that die."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any, NoReturn
+
+from flows import retrain
+from flows.summary import Summary
+from rnn_core.config import Retrain
+
+DOOMED, UNLUCKY = "DOOMED", "UNLUCKY"
+
+
+def learn_or_die(config: Retrain, *rest: Any) -> Summary:
+    """`learn_one_of_many`; but each process that is at DOOMED dies in the middle, and the first that is at UNLUCKY."""
+    if config.ticker == DOOMED:
+        retrain.learn = die
+    if config.ticker == UNLUCKY and not (tried := Path("tried")).exists():
+        tried.touch()
+        retrain.learn = die
+    return retrain.learn_one_of_many(config, *rest)
+
+
+def die(*_: Any, **__: Any) -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
