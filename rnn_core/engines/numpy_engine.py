@@ -84,23 +84,23 @@ class NumpyEngine:
 
     def train(self, rows: Array, rate: Array) -> Array:
         """Update on batches of `rows` (M, E, steps, B) at `rate` (M, E); returns the mean losses (M, E)."""
-        if self._kernel is None:
-            return np.stack([self._epoch(rows[:, e], rate[:, e]) for e in range(rows.shape[1])], axis=1)
-        losses = self._kernel.train(rows, rate, self._flat, self._memory, self.frozen, self._updates)
+        if self._kernel is not None:
+            losses = self._kernel.train(rows, rate, self._flat, self._memory, self.frozen, self._updates)
+        else:
+            losses = self._in_chunks(rows, rate)
         self._updates += rows.shape[1] * rows.shape[2]
         return losses
 
-    def _epoch(self, rows: Array, rate: Array) -> Array:
-        """One epoch in NumPy, on batches of `rows` (M, steps, B) at `rate` (M,); returns the mean losses (M,)."""
-        busy = np.flatnonzero((rows >= 0).any(axis=(1, 2)) & (self.frozen < 0))
-        losses = np.full(len(rows), np.nan)
+    def _in_chunks(self, rows: Array, rate: Array) -> Array:
+        """The updates of `train` in NumPy, some models at a time."""
+        busy = np.flatnonzero((rows >= 0).any(axis=(1, 2, 3)) & (self.frozen < 0))
+        losses = np.full(rate.shape, np.nan)
         with _threads() as threads:
             over_models, over_rows = (threads, map) if len(busy) > CHUNK else (map, threads)
             chunks = _chunks(busy)
             trained = over_models(lambda some: self._train(some, rows[some], rate[some], over_rows), chunks)
             for models, loss in zip(chunks, trained, strict=True):
                 losses[models] = loss
-        self._updates += rows.shape[1]
         return losses
 
     @EXPLODING
@@ -119,12 +119,15 @@ class NumpyEngine:
 
     @EXPLODING
     def _train(self, models: Array, rows: Array, rate: Array, over_rows: Map) -> Array:
-        """One epoch of `models` (m,) over their `rows` (m, steps, B); returns their mean losses (m,)."""
+        """Train `models` (m,) on their `rows` (m, E, steps, B) at `rate` (m, E); returns their mean losses (m, E)."""
+        epochs, steps, batch = rows.shape[1:]
+        parts = 1 if self._model.dropout else -(-batch // MICRO_BATCH)
         place = np.ix_(models, self._order)
         places = {name: models if value.ndim == 1 else place for name, value in self._memory.items()}
         flat, memory = self._flat[place], {name: value[places[name]] for name, value in self._memory.items()}
-        parts = 1 if self._model.dropout else -(-rows.shape[2] // MICRO_BATCH)
-        rows = np.pad(rows, ((0, 0), (0, 0), (0, -rows.shape[2] % parts)), constant_values=-1).swapaxes(0, 1)
+        rows = rows.reshape(len(models), -1, batch).swapaxes(0, 1)
+        rows = np.pad(rows, ((0, 0), (0, 0), (0, -batch % parts)), constant_values=-1)
+        rates = np.repeat(rate.T, steps, axis=0)
         gradient = self._gradient(models, flat, parts, rows.shape[2] // parts, over_rows)
         losses, scored = np.zeros((2, *rows.shape[:2]))
         alive, ahead = np.full(len(models), True), max(1, AHEAD // (rows[0].size * self._inputs.x[0].size))
@@ -132,8 +135,8 @@ class NumpyEngine:
             span = slice(start, start + ahead)
             batches, aim, logits, scored[span] = self._gather(models, rows[span], parts)
             moving = (scored[span] > 0) & alive
-            for k, (pieces, moves) in enumerate(zip(batches, moving, strict=True)):
-                lost = optim.update(self._rule, flat, gradient(pieces), memory, moves, rate)
+            for k, (pieces, moves, at) in enumerate(zip(batches, moving, rates[span], strict=True)):
+                lost = optim.update(self._rule, flat, gradient(pieces), memory, moves, at)
                 if lost:
                     self.frozen[models[lost]] = self._updates + start + k
                     alive[lost] = moving[k + 1 :, lost] = False
@@ -142,7 +145,8 @@ class NumpyEngine:
         self._flat[place] = flat
         for name, value in memory.items():
             self._memory[name][places[name]] = value
-        return mean_loss(losses, scored)
+        by_epoch = zip(*(each.reshape(epochs, steps, -1) for each in (losses, scored)), strict=True)
+        return np.stack([mean_loss(*epoch) for epoch in by_epoch], axis=1)
 
     def _gather(self, models: Array, rows: Array, parts: int) -> tuple[Iterable[Pieces], Aim, Array, Array]:
         """All that is read of the `rows` (steps, m, B), before any update.
