@@ -203,7 +203,10 @@ def test_a_model_that_turns_non_finite_is_frozen_when_numpy_freezes_it(
         assert compiled.state["step"].tolist() == plain.state["step"].tolist()
 
 
-def test_a_model_that_is_lost_in_a_later_epoch_of_a_call_is_frozen_at_its_update() -> None:
+def test_a_model_that_is_lost_in_a_later_epoch_of_a_call_is_frozen_at_its_update(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("rnn_core.engines.numpy_engine.AHEAD", 1)  # it gathers its batches one by one
     rows, rates = batches(3, 5).swapaxes(0, 1), np.full((3, 3), 3e-3)
     rates[1, 2] = np.inf
     compiled, plain = pair()

@@ -369,10 +369,12 @@ def test_raw_inputs_are_taken_as_they_are(prices: Prices) -> None:
 
 
 @pytest.mark.parametrize("epochs_of_a_call", [1, 3, 100])
-@pytest.mark.parametrize("engine", ["numpy", "torch"])
+@pytest.mark.parametrize("computed_by", ["kernel", "numpy", "torch"])
 def test_epochs_that_are_trained_in_one_call_are_those_that_are_watched_one_by_one(
-    engine: str, epochs_of_a_call: int, monkeypatch: pytest.MonkeyPatch, prices: Prices
+    computed_by: str, epochs_of_a_call: int, monkeypatch: pytest.MonkeyPatch, prices: Prices
 ) -> None:
+    monkeypatch.setenv("RNNFLOW_KERNEL", "1" if computed_by == "kernel" else "0")
+    engine = "torch" if computed_by == "torch" else "numpy"
     built, _ = prepared(prices)
     built = replace(built, loss="mean_squared_error")
     walk, model = holdout(50, 0, 30), replace(MODEL, cell="rnn_tanh")
