@@ -125,7 +125,7 @@ def retrain_universe(
                 for own, future in _retraining(workers, perform, some, run_id, outcomes.failed):
                     outcomes.attempt(own.ticker, partial(_stands, future, own, config.time, ledger))
                     advance(len(outcomes) + len(outcomes.failed), "")
-        tracking.close_runs(f"tags.`mlflow.parentRunId` = '{run_id}'", "KILLED")  # of workers that were lost
+        tracking.close_runs(f"tags.`mlflow.parentRunId` = '{run_id}'", "KILLED")  # of what was lost
         tracking.log_standings(run_id, outcomes, outcomes.failed, f"{subject}, {config.time:%Y-%m-%d}", each=False)
         create_markdown_artifact(pages.universe_markdown(list(outcomes.values()), outcomes.failed), key="universe")
         outcomes.announce_failures()

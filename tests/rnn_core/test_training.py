@@ -18,6 +18,7 @@ from rnn_core import interchange
 from rnn_core import training as training_module
 from rnn_core.arrays import Array
 from rnn_core.config import Evaluation, Model, Problem, Synthetic, Training
+from rnn_core.engines import kernel
 from rnn_core.errors import TrainingError
 from rnn_core.evaluation import evaluate
 from rnn_core.folds import Folds, folds, holdout
@@ -386,6 +387,7 @@ def test_epochs_that_are_trained_in_one_call_are_those_that_are_watched_one_by_o
     calls: list[int] = []
     watched = fit(model, given, built, walk, params0=start, on_epoch=lambda *_: calls.append(1))
     assert len(calls) == 7
+    assert watched.kernel == (computed_by == "kernel" and kernel.library() is not None)
     assert watched.frozen[1] >= 0 > watched.frozen[[0, 2]].max()
     monkeypatch.setattr("rnn_core.training.AHEAD", 3 * 50 * epochs_of_a_call)
     shapes: list[int] = []
@@ -418,10 +420,10 @@ sequences = Sequences(x, (x.sum(axis=1, keepdims=True) > 0).astype(float), np.on
 fit(Model(), Training(epochs=2, patience=None), sequences, holdout(40, 0, 0))
 print(*{name.partition(".")[0] for name in sys.modules} & {"numpy", "pandas", "pydantic", "scipy", "torch"})
 """
-    for kernel in "01":
+    for switch in "01":
         said = subprocess.run(
             [sys.executable, "-c", program],
-            env=os.environ | {"RNNFLOW_KERNEL": kernel},
+            env=os.environ | {"RNNFLOW_KERNEL": switch},
             check=True,
             capture_output=True,
             text=True,
