@@ -118,32 +118,24 @@ void kernel_tanh(int64_t instruction_set, int64_t single_precision, const void *
 #define WORD uint64_t
 #define PRECISION double
 #define MANTISSA 52
-#define LN2_HIGH 0x1.62e42fefap-1 /* with zeros at the end, so that its multiples are exact */
-#define LN2_LOW 0x1.cf79abc9e3b3ap-40
 #define LARGEST 20 /* from there on tanh rounds to 1 */
 #include "kernel.c"
 #undef REAL
 #undef WORD
 #undef PRECISION
 #undef MANTISSA
-#undef LN2_HIGH
-#undef LN2_LOW
 #undef LARGEST
 
 #define REAL float
 #define WORD uint32_t
 #define PRECISION float
 #define MANTISSA 23
-#define LN2_HIGH 0x1.62e4p-1f
-#define LN2_LOW 0x1.7f7d1cp-20f
 #define LARGEST 10
 #include "kernel.c"
 #undef REAL
 #undef WORD
 #undef PRECISION
 #undef MANTISSA
-#undef LN2_HIGH
-#undef LN2_LOW
 #undef LARGEST
 #undef BYTES
 #undef SET
@@ -194,27 +186,28 @@ INLINE REAL NAME(sum)(vec values)
     return each[0];
 }
 
-/* tanh |x| = e / (e + 2), e = exp(2|x|) - 1 = 2^k·p + (2^k - 1), p = exp(r) - 1 by its series, r = 2|x| - k·ln 2. */
+/* With |x| = k·ln(2)/2 + r and tanh r = u/v by Lambert's continued fraction, exp(2|x|) = 2^k·(v + u)/(v - u), which makes
+ * tanh |x| = (w + u)/(w + v), w = (2^(k-1) - 1/2)·(v + u). The fractions are expanded by 3 and 9: v then lies just below a
+ * power of two, where rounding costs least. */
 INLINE vec NAME(tanh)(vec x)
 {
-    const REAL magic = (REAL)3 * ((WORD)1 << (MANTISSA - 1)) + (sizeof(REAL) == 8 ? 1023 : 127);
+    const REAL magic = (REAL)3 * ((WORD)1 << (MANTISSA - 1)) + (sizeof(REAL) == 8 ? 1022 : 126);
     const vec one = NAME(all)(1), limit = NAME(all)(LARGEST);
     const bits sign = (bits)x & (bits)-NAME(all)(0);
     const vec y = (vec)((bits)x ^ sign);
-    const vec shifted = y * (REAL)0x1.71547652b82fep+1 + magic; /* its last digits are k and the exponent's bias */
+    const vec shifted = y * (REAL)0x1.71547652b82fep+1 + magic; /* ends with the digits of k - 1 and the exponent's bias */
     const vec k = shifted - magic, power = (vec)((bits)shifted << MANTISSA);
-    const vec r = (y + y) - k * (REAL)LN2_HIGH - k * (REAL)LN2_LOW, r2 = r * r, r4 = r2 * r2;
-#define PAIR(n, factorial) (one * (REAL)(1.0 / factorial) + r * (REAL)(1.0 / factorial / (n + 1)))
-    vec series = PAIR(2, 2) + r2 * PAIR(4, 24); /* by pairs of pairs, as few of these wait for each other */
+    const vec r = y - k * (REAL)0x1.62e42fefa39efp-2, r2 = r * r, r4 = r2 * r2;
+    vec u, v;
     if (sizeof(REAL) == 8) {
-        series += r4 * (PAIR(6, 720) + r2 * PAIR(8, 40320));
-        series += (r4 * r4) * (PAIR(10, 3628800) + r2 * PAIR(12, 479001600));
+        u = r * ((31185 + 3780 * r2) + 63 * r4);
+        v = (31185 + 14175 * r2) + r4 * (630 + 3 * r2);
     } else {
-        series += r4 * PAIR(6, 720);
+        u = r * (945 + 90 * r2);
+        v = (945 + 405 * r2) + 9 * r4;
     }
-#undef PAIR
-    const vec p = r + r2 * series, e = power * p + (power - one);
-    return (vec)((bits)NAME(either)((bits)(y > limit), one, e / (e + 2)) | sign); /* a NaN stays */
+    const vec w = (power - (REAL)0.5) * (v + u), tanh_y = (w + u) / (w + v);
+    return (vec)((bits)NAME(either)((bits)(y > limit), one, tanh_y) | sign); /* a NaN stays */
 }
 
 INLINE vec NAME(sigmoid)(vec a) { return (REAL)0.5 * NAME(tanh)((REAL)0.5 * a) + (REAL)0.5; }
