@@ -680,9 +680,11 @@ FN int NAME(prepare)(const Task *task, Work *w)
     return 1;
 }
 
-/* Row `model` of flat (M, P) into its places, or the other way round. */
+/* Row `model` of flat (M, P) into its places, or the other way round. The padding may hold what a lost model left. */
 FN void NAME(load)(const Task *task, const Work *w, const void *flat, int64_t model, REAL *padded)
 {
+    if (flat)
+        memset(padded, 0, w->size * sizeof(REAL));
     for (int64_t p = 0; flat && p < task->param_count; p++)
         padded[w->place[p]] = ((const REAL *)flat)[model * task->param_count + p];
 }
@@ -748,6 +750,7 @@ FN int NAME(train)(const Task *task)
         NAME(load)(task, &w, task->params, model, w.params);
         NAME(load)(task, &w, task->first, model, w.first);
         NAME(load)(task, &w, task->second, model, w.second);
+        memset(w.grads, 0, w.size * sizeof(REAL));
         for (int64_t e = 0; e < task->epochs; e++) {
             const int64_t own = model * task->epochs + e, *rows = task->rows + own * task->steps * task->batch;
             task->losses[own] = NAME(epoch)(task, &w, model, rows, task->rate[own], task->updates + e * task->steps);
