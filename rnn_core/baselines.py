@@ -108,15 +108,17 @@ def _logistic(x: Array, y: Array, train: Array, test: Array, base: Array) -> Arr
     """(n,) probability of up from x (N, D); `base` (n,) where the training rows have one class."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
 
     probability, done = base.copy(), 0
-    for fitted, tested in zip(train, test, strict=True):
-        fitted, tested = fitted[fitted >= 0], tested[tested >= 0]
-        here = slice(done, done := done + len(tested))
-        if len(tested) and len(np.unique(y[fitted])) == 2:
-            scaler = StandardScaler().fit(x[fitted])
-            model = LogisticRegression(C=1.0, max_iter=1000).fit(scaler.transform(x[fitted]), y[fitted])
-            # Summed row by row: a matrix product gives other bits for other numbers of rows.
-            logits = (scaler.transform(x[tested]) * model.coef_).sum(axis=1) + model.intercept_
-            probability[here] = expit(logits)
+    with threadpool_limits(1):  # on arrays this small a second thread only costs, and sums in another order
+        for fitted, tested in zip(train, test, strict=True):
+            fitted, tested = fitted[fitted >= 0], tested[tested >= 0]
+            here = slice(done, done := done + len(tested))
+            if len(tested) and len(np.unique(y[fitted])) == 2:
+                scaler = StandardScaler().fit(x[fitted])
+                model = LogisticRegression(C=1.0, max_iter=1000).fit(scaler.transform(x[fitted]), y[fitted])
+                # Summed row by row: a matrix product gives other bits for other numbers of rows.
+                logits = (scaler.transform(x[tested]) * model.coef_).sum(axis=1) + model.intercept_
+                probability[here] = expit(logits)
     return probability

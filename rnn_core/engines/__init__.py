@@ -4,6 +4,7 @@ An engine holds the parameters and the optimiser state of M models and knows row
 each model sees, in which order, and keeps no schedule of its own, so both engines see the same batches.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -108,6 +109,14 @@ def mean_loss(losses: Array, scored: Array) -> Array:
     total = np.cumsum(np.where(scored > 0, losses, 0) * scored, axis=0)[-1]
     count = scored.sum(axis=0)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def thread_count() -> int:
+    """How many threads an engine takes: what OMP_NUM_THREADS says, as BLAS, torch and Dask do, else one a core."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if asked.isdecimal() and int(asked):
+        return int(asked)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def rule_of(training: Training) -> Rule:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from rnn_core.arrays import Array, Params
-from rnn_core.engines import Inputs, Targets
+from rnn_core.engines import Inputs, Targets, thread_count
 from rnn_core.errors import ArrayError
 from rnn_core.losses import LOSSES
 from rnn_core.network import param_shapes
@@ -210,12 +210,12 @@ def _addresses(arrays: dict[str, Array]) -> dict[str, int]:
 
 
 def _on_threads(run: Callable[[Array], None], models: Array) -> None:
-    """`run` on a share of the `models` for each core, on threads if these are two or more."""
-    cores = min(len(models), len(os.sched_getaffinity(0)))
-    if cores < 2:
+    """`run` on a share of the `models` for each thread, if these are two or more."""
+    count = min(len(models), thread_count())
+    if count < 2:
         run(models)
         return
     from concurrent.futures import ThreadPoolExecutor  # brings all of logging, which one model does without
 
-    with ThreadPoolExecutor(cores) as pool:
-        list(pool.map(run, np.array_split(models, cores)))
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(run, np.array_split(models, count)))

@@ -5,7 +5,6 @@ by `unrolled`. Predictions are always those of `network`: what is evaluated is, 
 kernel serves.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, reduce
@@ -16,7 +15,7 @@ import numpy as np
 
 from rnn_core import optim
 from rnn_core.arrays import Array, Params, flatten, unflatten
-from rnn_core.engines import Inputs, Targets, kernel, mean_loss, rule_of
+from rnn_core.engines import Inputs, Targets, kernel, mean_loss, rule_of, thread_count
 from rnn_core.engines.unrolled import Net, layout, unrolled
 from rnn_core.losses import LOSSES, Aim
 from rnn_core.network import network
@@ -166,7 +165,7 @@ class NumpyEngine:
         The gradients are added in the order of the rows, so the bits are the same on any number of threads. Dropout
         draws for the whole batch, which is then one piece.
         """
-        nets = [self._net(models, flat, rows) for _ in range(min(parts, len(os.sched_getaffinity(0))))]
+        nets = [self._net(models, flat, rows) for _ in range(min(parts, thread_count()))]
 
         def of(net: Net, x: Array, lengths: Array | None, place: Array, *aim: Any) -> Array:
             logits, backward = net(x, lengths)
@@ -227,10 +226,10 @@ def _chunks(models: Array) -> list[Array]:
 
 @contextmanager
 def _threads() -> Iterator[Map]:
-    """A `map` on a thread a core, each with a BLAS of one thread."""
+    """A `map` on as many threads as there may be, each with a BLAS of one."""
     from concurrent.futures import ThreadPoolExecutor  # brings all of logging, which the kernel does without
 
-    with _libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with _libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(thread_count()) as pool:
         yield pool.map
 
 

@@ -166,14 +166,14 @@ def test_micro_batches_add_up_to_the_batch_on_any_number_of_threads(
     rng = np.random.default_rng(2)
     targets = Targets(rng.random((ROWS, steps, 1)).round(), rng.random((ROWS, steps)) < 0.7)
 
-    def trained(rows: int, cores: set[int]) -> tuple[Array, Params]:
+    def trained(rows: int, threads: int) -> tuple[Array, Params]:
         monkeypatch.setattr(numpy_engine, "MICRO_BATCH", rows)
-        monkeypatch.setattr(numpy_engine.os, "sched_getaffinity", lambda process: cores)
+        monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
         params = initial_params(model, FEATURES, 1, generators(1), "float64")
         engine = start("numpy", model, training, replace(inputs, lengths=lengths), targets, params, generators(1))
         return train_epoch(engine, np.arange(ROWS).reshape(1, 1, ROWS), np.array([0.1])), engine.params
 
-    whole, one, many = trained(ROWS, {0}), trained(7, {0}), trained(7, {0, 1, 2})
+    whole, one, many = trained(ROWS, 1), trained(7, 1), trained(7, 3)
     np.testing.assert_allclose(one[0], whole[0], rtol=1e-12)
     np.testing.assert_array_equal(one[0], many[0])
     for name in whole[1]:
@@ -368,8 +368,23 @@ def test_neither_the_number_of_threads_nor_the_chunk_changes_a_bit(monkeypatch: 
     expected = trained()
     monkeypatch.setattr(numpy_engine, "CHUNK", 2)
     assert trained() == expected
-    monkeypatch.setattr(numpy_engine.os, "sched_getaffinity", lambda _: {0})
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert trained() == expected
+
+
+def test_as_many_threads_as_are_asked_for_else_one_a_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    for asked, threads in {"3": 3, "4,2": 4}.items():
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+        assert engines.thread_count() == threads
+    monkeypatch.setattr(engines.os, "sched_getaffinity", lambda _: {0, 1, 2, 5, 7})
+    for nothing in ("", "0", "-2", "many"):
+        monkeypatch.setenv("OMP_NUM_THREADS", nothing)
+        assert engines.thread_count() == 5
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert engines.thread_count() == 5
+    monkeypatch.delattr(engines.os, "sched_getaffinity")  # macOS has none
+    monkeypatch.setattr(engines.os, "cpu_count", lambda: 6)
+    assert engines.thread_count() == 6
 
 
 @pytest.mark.parametrize("name", ENGINES)
