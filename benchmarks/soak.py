@@ -32,7 +32,7 @@ def main() -> list[str]:
 
 
 def _night(folder: Path) -> list[str]:
-    from flows.universe import retrain_universe  # reads the environment
+    from flows.universe.flow import retrain_universe  # reads the environment
     from rnn_core.config import Promotion, Runner, Synthetic, Training
 
     memory, stop = [resident()], Event()

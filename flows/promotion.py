@@ -2,11 +2,7 @@
 
 from datetime import datetime
 
-from prefect import get_run_logger
-
 from flows import registry, tracking
-from flows.summary import Summary
-from flows.tickers import announce
 from rnn_core.config import Retrain
 from rnn_core.ledger import Decision, Ledger
 from rnn_core.problems import prices_needed
@@ -33,34 +29,7 @@ def promote(
         if judgement.promoted:
             decision.promote(model_version, reason=judgement.reason, run_id=run_id, at=config.time)
             registry.crown(config.ticker, model_version)
-    tracking.log_judgement(run_id, judgement)
     return judgement
-
-
-def proclaim(ticker: str, summary: Summary) -> None:
-    """Say what was decided of a retrain's model, in the log of the Prefect run; a new champion is an event too."""
-    judgement = summary.judgement
-    if judgement is None:
-        return
-    what = f"version {summary.version} is {'the' if judgement.promoted else 'no'} champion: {judgement.reason}"
-    get_run_logger().info("direction-%s %s", ticker, what)
-    if judgement.promoted:
-        announce("promotion", ticker, what)
-
-
-def roll_back(ticker: str, at: datetime) -> int:
-    """Return to the champion before the present one; its version.
-
-    Raises:
-        LedgerError: there is none.
-        ChampionMissing: it was deleted.
-    """
-    with Ledger.open() as ledger, ledger.deciding(ticker) as decision:
-        catch_up(decision, registry.champion(ticker), at)
-        earlier = decision.roll_back(reason="asked for", at=at)
-        registry.crown(ticker, earlier)
-    announce("rollback", ticker, f"version {earlier} is the champion again")
-    return earlier
 
 
 def catch_up(decision: Decision, champion: Candidate | None, at: datetime) -> None:

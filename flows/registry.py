@@ -20,7 +20,7 @@ from mlflow.types import ColSpec, Schema
 
 import rnn_core
 from flows import served_model
-from flows.tracking import client, experiment_of, get_run, log, unusable
+from flows.tracking import client, experiment_of, get_run, unusable
 from rnn_core import interchange
 from rnn_core.config import Retrain
 from rnn_core.errors import ChampionMissing
@@ -80,7 +80,6 @@ def register(run_id: str, config: Retrain, prices: Prices, fit: Fit) -> int | No
         name, f"models:/{logged.model_id}", run_id, model_id=logged.model_id, await_creation_for=0
     )
     client().set_registered_model_alias(name, CHALLENGER, registered.version)
-    log(run_id, tags={"model.version": str(registered.version)})
     return int(registered.version)
 
 
@@ -176,7 +175,8 @@ def call(ticker: str, model_version: int, frame: pd.DataFrame) -> tuple[float, f
         ChampionMissing: the version or its files were deleted.
     """
     with _or_missing(ticker, f"version {model_version} or its files were deleted"), _loading():
-        model = mlflow.pyfunc.load_model(f"models:/{PREFIX}{ticker}/{model_version}")
+        # Its code and arrays come with it: that it was logged with other packages is no matter
+        model = mlflow.pyfunc.load_model(f"models:/{PREFIX}{ticker}/{model_version}", suppress_warnings=True)
     columns = model.metadata.get_input_schema().input_names()
     forecast = model.predict(frame[columns].astype(float)).iloc[0]
     return float(forecast["probability_up"]), float(forecast["spread"])

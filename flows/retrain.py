@@ -1,7 +1,7 @@
 """Flow `retrain`: one ticker, every day. Run it with `python -m flows.retrain --ticker MSFT`."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
@@ -13,10 +13,11 @@ from prefect.flows import Flow
 from prefect.runtime import flow_run as this_run
 from prefect.states import Completed
 
-from flows import STARTED, command_line, registry, tracking
-from flows.promotion import proclaim, promote
-from flows.summary import Laps, Summary, summarise, time_table
+from flows import STARTED, command_line, tracking
+from flows.learning import learn, tags
+from flows.summary import Laps, Summary, time_table
 from flows.tasks import build_windows, evaluate_and_plot, fetch_prices, polite, train
+from flows.tickers import announce
 from rnn_core import sources
 from rnn_core.config import (
     DEFAULT_TICKER,
@@ -33,12 +34,7 @@ from rnn_core.config import (
 )
 from rnn_core.errors import PricesUnavailable
 from rnn_core.exchanges import closed_for_the_day, last_closed_session
-from rnn_core.folds import test_period
-from rnn_core.report import report
 from rnn_core.sources import Prices, exchange_for
-from rnn_core.training import call
-
-FIGURES = ("folds.png",)  # of each ticker of a universe: all eight take longer than its training
 
 
 def close_tracked_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -94,22 +90,12 @@ def retrain(
         laps.end("start")
         with polite(config.source):
             prices = prices_or_fallback(config.source, config.ticker, config.time)
+        tracking.log(run_id, tags=tracking.data_tags(prices))
         laps.end("fetch")
-        summary = learn(config, prices, run_id, laps)
+        summary = learn(config, prices, run_id, laps, (build_windows, train, evaluate_and_plot))
     proclaim(config.ticker, summary)
     create_markdown_artifact(summary.markdown(), key=artifact_key(f"retrain-{config.ticker}"))
     return summary
-
-
-def tags(config: Retrain) -> dict[str, str]:
-    """What the run of a ticker is tagged with before it starts: enough to know later what was done already."""
-    session = last_closed_session(exchange_for(config.source, config.ticker), config.time)
-    return {
-        "ticker": config.ticker,
-        "engine": config.training.engine,
-        "config_hash": config_hash(config),
-        "session": f"{session:%Y-%m-%d}",
-    }
 
 
 def no_work(config: Retrain) -> str | None:
@@ -128,40 +114,15 @@ def idle(reason: str) -> State[Any]:
     return Completed(message=f"nothing to do: {reason}")
 
 
-def learn(config: Retrain, prices: Prices, run_id: str, laps: Laps, *, only: Sequence[str] | None = None) -> Summary:
-    """Windows, training, evaluation, registration and promotion of one ticker, all recorded in the run.
-
-    `only` names the figures to draw. Where it is given this is one of many tickers: no epochs are shown, and the steps
-    are no tasks of their own, of which the Prefect server would have more work than of the rest of a universe.
-    """
-    steps: tuple[Any, ...] = build_windows, train, evaluate_and_plot
-    build, teach, judge = steps if only is None else (step.fn for step in steps)
-    tracking.log_prices(run_id, prices)
-    windows, folds = build(config.problem, config.evaluation, prices)
-    laps.end("windows")
-    fit = teach(config.model, config.training, windows, folds, watched=only is None)
-    laps.end("train")
-    trials = tracking.trials(config, prices.source, *test_period(windows, folds))
-    result, images = judge(fit, windows, folds, config.evaluation, trials, config.ticker, laps, only)
-    laps.end("plot")
-    forecast = call(fit.live, windows.x[[windows.live]])
-    version = registry.register(run_id, config, prices, fit)
-    laps.end("register")
-    tracking.log_training(run_id, fit, result, images, report(config, prices, result, images))
-    laps.end("record")
-    judgement = promote(config, prices, fit.live, forecast, version, run_id) if version else None
-    laps.end("promote")
-    links = tracking.page(run_id), tracking.address(run_id)
-    summary = summarise(prices, fit, result, forecast, laps.seconds, version, judgement, run_id, *links)
-    tracking.describe(run_id, summary.markdown(), laps.seconds)
-    return summary
-
-
-def learn_one_of_many(config: Retrain, prices: Prices, parent: str, flow_run_id: str) -> Summary:
-    """`learn` in a run of its own, a child of the run `parent` of a universe. It asks nothing of Prefect."""
-    child = tags(config) | {"mlflow.parentRunId": parent}
-    with tracking.run("retrain-universe", config.ticker, config, child, flow_run_id) as run_id:
-        return learn(config, prices, run_id, Laps(), only=FIGURES)
+def proclaim(ticker: str, summary: Summary) -> None:
+    """Say what was decided of a retrain's model, in the log of the Prefect run; a new champion is an event too."""
+    judgement = summary.judgement
+    if judgement is None:
+        return
+    what = f"version {summary.version} is {'the' if judgement.promoted else 'no'} champion: {judgement.reason}"
+    get_run_logger().info("direction-%s %s", ticker, what)
+    if judgement.promoted:
+        announce("promotion", ticker, what)
 
 
 def prices_or_fallback(

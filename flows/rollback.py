@@ -1,8 +1,27 @@
 """Return to an earlier champion: `python -m flows.rollback --ticker MSFT`. A schedule may promote a new one later."""
 
-from flows import command_line
-from flows.promotion import roll_back
+from datetime import datetime
+
+from flows import command_line, registry
+from flows.promotion import catch_up
+from flows.tickers import announce
 from rnn_core.config import Rollback
+from rnn_core.ledger import Ledger
+
+
+def roll_back(ticker: str, at: datetime) -> int:
+    """Return to the champion before the present one; its version.
+
+    Raises:
+        LedgerError: there is none.
+        ChampionMissing: it was deleted.
+    """
+    with Ledger.open() as ledger, ledger.deciding(ticker) as decision:
+        catch_up(decision, registry.champion(ticker), at)
+        earlier = decision.roll_back(reason="asked for", at=at)
+        registry.crown(ticker, earlier)
+    announce("rollback", ticker, f"version {earlier} is the champion again")
+    return earlier
 
 
 def main(config: Rollback) -> None:

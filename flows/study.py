@@ -89,7 +89,7 @@ def study(
             source = config.source or Yahoo()
             with polite(source):
                 data: Any = prices_or_fallback(source, symbol, config.now or datetime.now(UTC))
-            tracking.log_prices(run_id, data)
+            tracking.log(run_id, tags=tracking.data_tags(data))
         else:
             data = make_data(config)
         variants = build_sequences(config, data)
@@ -100,7 +100,7 @@ def study(
         tracking.log_study(run_id, trained, finding)
     seconds = {variant: one.seconds for variant, one in trained.items()}
     outcome = Outcome(config.name, finding, seconds, run_id, tracking.address(run_id))
-    tracking.describe(run_id, outcome.markdown(), {})
+    tracking.describe(run_id, outcome.markdown())
     create_markdown_artifact(outcome.markdown(), key=f"study-{config.name}")
     return outcome
 

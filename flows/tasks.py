@@ -1,10 +1,8 @@
 """The four tasks of every flow, each a few calls into `rnn_core`."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
-from functools import partial
-from threading import Lock
 from typing import Any, cast
 from uuid import UUID
 
@@ -18,23 +16,19 @@ from prefect.tasks import Task, exponential_backoff
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from flows.summary import Laps
+from flows import learning
 from rnn_core import plots, sources
 from rnn_core.arrays import Array, Params
-from rnn_core.config import Evaluation as EvaluationConfig
-from rnn_core.config import File, Model, Problem, Study, Synthetic, Training, Yahoo
+from rnn_core.config import File, Model, Study, Synthetic, Training, Yahoo
 from rnn_core.errors import PricesUnavailable
-from rnn_core.evaluation import Evaluation, evaluate
-from rnn_core.explain import explain
-from rnn_core.folds import Folds, folds
-from rnn_core.problems import Sequences, Windows, windows
+from rnn_core.folds import Folds
+from rnn_core.problems import Sequences
 from rnn_core.sources import Prices
 from rnn_core.studies import LESSONS
 from rnn_core.studies.lesson import Finding, Trained, Variants
-from rnn_core.training import Fit, fit, out_of_sample
+from rnn_core.training import Fit, fit
 
 YAHOO, AT_ONCE = "yahoo", 2  # a global concurrency limit, kept to where it is set: how many flows ask at once
-DRAWING = Lock()  # Matplotlib has one set of settings for all threads
 IN_MEMORY: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}  # Prefect would hash and pickle arrays
 
 
@@ -65,11 +59,8 @@ def polite(source: Yahoo | File | Synthetic | None) -> AbstractContextManager[No
     return nullcontext() if isinstance(source, File | Synthetic) else concurrency(YAHOO)
 
 
-@task(name="build windows", **IN_MEMORY)
-def build_windows(problem: Problem, evaluation: EvaluationConfig, prices: Prices) -> tuple[Windows, Folds]:
-    """Return windows with direction labels, and the walk-forward folds over them."""
-    built = windows(problem, prices)
-    return built, folds(evaluation, built)
+build_windows = task(name="build windows", **IN_MEMORY)(learning.build_windows)
+evaluate_and_plot = task(name="evaluate and plot", **IN_MEMORY)(learning.evaluate_and_plot)
 
 
 @task(name="train", **IN_MEMORY)
@@ -80,10 +71,9 @@ def train(
     folds: Folds,
     params0: Params | None = None,
     order: Array | None = None,
-    watched: bool = True,
 ) -> Fit:
-    """Train every seed of every fold by backpropagation through time; its progress is shown if it is `watched`."""
-    with progress(training.epochs, "epochs, at most") if watched else nullcontext() as advance:
+    """Train every seed of every fold by backpropagation through time, and show how far it is."""
+    with progress(training.epochs, "epochs, at most") as advance:
         return fit(
             model,
             training,
@@ -91,34 +81,8 @@ def train(
             folds,
             params0=params0,
             order=order,
-            on_epoch=None
-            if advance is None
-            else lambda epoch, _, loss: advance(epoch, f"{np.isfinite(loss).sum()} models learning"),
+            on_epoch=lambda epoch, _, loss: advance(epoch, f"{np.isfinite(loss).sum()} models learning"),
         )
-
-
-@task(name="evaluate and plot", **IN_MEMORY)
-def evaluate_and_plot(
-    fit: Fit,
-    windows: Windows,
-    folds: Folds,
-    settings: EvaluationConfig,
-    trials: int,
-    title: str,
-    laps: Laps,
-    only: Sequence[str] | None = None,
-) -> tuple[Evaluation, dict[str, bytes]]:
-    """Score and judge the out-of-sample calls of every fold, and draw the figures, or `only` those named, as PNG.
-
-    A lap of `laps` ends in between.
-    """
-    logits = out_of_sample(fit, windows, folds)
-    evaluation = evaluate(windows, folds, logits, settings, shrinkage=fit.training.shrinkage, trials=trials)
-    laps.end("evaluate")
-    explained = partial(explain, fit, windows, folds.test.repeat(fit.training.seeds, axis=0))
-    with DRAWING:
-        figures = plots.figures(fit, evaluation, explained, windows.features, title, only)
-        return evaluation, plots.rendered(figures)
 
 
 @task(name="make data", **IN_MEMORY)

@@ -218,8 +218,8 @@ def log(
             client().log_artifacts(run_id, folder)
 
 
-def log_prices(run_id: str, prices: Prices) -> None:
-    """Tag the run with where its prices came from."""
+def data_tags(prices: Prices) -> dict[str, str]:
+    """What a run is tagged with of where its prices came from."""
     tags = {
         "data.source": prices.source,
         "data.sha256": prices.sha256,
@@ -232,7 +232,7 @@ def log_prices(run_id: str, prices: Prices) -> None:
         "data.attainable_accuracy": _text(prices.attainable_accuracy),
         "data.warnings": "; ".join(prices.warnings),
     }
-    log(run_id, tags={name: value for name, value in tags.items() if value})
+    return {name: value[:LONGEST] for name, value in tags.items() if value}
 
 
 def log_made_data(run_id: str, sequences: Sequences) -> None:
@@ -241,10 +241,17 @@ def log_made_data(run_id: str, sequences: Sequences) -> None:
     log(run_id, tags={"data.source": "synthetic", "data.sha256": digest})
 
 
-def log_training(run_id: str, fit: Fit, evaluation: Evaluation, images: Mapping[str, bytes], page: str) -> None:
+def log_training(
+    run_id: str,
+    fit: Fit,
+    evaluation: Evaluation,
+    images: Mapping[str, bytes],
+    page: str,
+    model_version: int | None,
+) -> None:
     """Log what was trained and how it did: mean losses by epoch, scores, verdict, calls, figures and report.
 
-    `images` are the figures as PNG by file name, `page` the report as HTML.
+    `images` are the figures as PNG by file name, `page` the report as HTML, `model_version` what was registered.
     """
     train, valid = fit.losses
     dates, verdict, seeds = evaluation.calls.index, evaluation.verdict, fit.training.seeds
@@ -259,6 +266,8 @@ def log_training(run_id: str, fit: Fit, evaluation: Evaluation, images: Mapping[
         "test.first": f"{dates[0]:%Y-%m-%d}",
         "test.last": f"{dates[-1]:%Y-%m-%d}",
     }
+    if model_version is not None:
+        tags["model.version"] = str(model_version)
     files: dict[str, bytes | str] = {f"figures/{name}": image for name, image in images.items()}
     files |= {"calls.csv": evaluation.calls.to_csv(), "folds.csv": evaluation.folds.to_csv(), "report.html": page}
     log(
@@ -326,14 +335,6 @@ def trials(config: Retrain, source: str, first: pd.Timestamp, last: pd.Timestamp
     return len(found)
 
 
-def log_judgement(run_id: str, judgement: Judgement) -> None:
-    """Log whether the model was promoted, and why."""
-    outcome = {"promotion": "promoted" if judgement.promoted else "kept", "promotion.reason": judgement.reason}
-    figures = {f"promotion.{name}": f"{value:.6g}" for name, value in judgement.figures.items()}
-    page = {**outcome, "checks": [asdict(check) for check in judgement.checks], **judgement.figures}
-    log(run_id, tags=outcome | figures, files={"promotion.json": json.dumps(page, indent=2)})
-
-
 def log_forecasts(run_id: str, forecasts: pd.DataFrame) -> None:
     """Log rows of the ledger as a table, and of a single one the probability and its spread."""
     log(run_id, files={"forecasts.csv": forecasts.to_csv(index=False)})
@@ -362,10 +363,20 @@ def log_standings(
     log(run_id, metrics=metrics, tags={"alarms": "; ".join(alarms) or "none"}, files=pages)
 
 
-def describe(run_id: str, markdown: str, seconds: Mapping[str, float]) -> None:
-    """Put the text at the head of the run's page, and log what each step took."""
-    metrics = {f"seconds/{step}": elapsed for step, elapsed in seconds.items()}
-    log(run_id, metrics=metrics, tags={"mlflow.note.content": markdown})
+def describe(
+    run_id: str,
+    markdown: str,
+    seconds: Mapping[str, float] = MappingProxyType({}),
+    judgement: Judgement | None = None,
+) -> None:
+    """Put the text at the head of the run's page; log what each step took, whether the model was promoted, and why."""
+    tags, files = {"mlflow.note.content": markdown}, {}
+    if judgement is not None:
+        outcome = {"promotion": "promoted" if judgement.promoted else "kept", "promotion.reason": judgement.reason}
+        tags |= outcome | {f"promotion.{name}": f"{value:.6g}" for name, value in judgement.figures.items()}
+        found = {**outcome, "checks": [asdict(check) for check in judgement.checks], **judgement.figures}
+        files = {"promotion.json": json.dumps(found, indent=2)}
+    log(run_id, metrics={f"seconds/{step}": elapsed for step, elapsed in seconds.items()}, tags=tags, files=files)
 
 
 def page(run_id: str) -> str:

@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 from typing import Any, NoReturn
 
-from flows import retrain
+from flows import learning
 from flows.summary import Summary
 from rnn_core.config import Retrain
 
@@ -15,11 +15,11 @@ DOOMED, UNLUCKY = "DOOMED", "UNLUCKY"
 def learn_or_die(config: Retrain, *rest: Any) -> Summary:
     """`learn_one_of_many`; but each process that is at DOOMED dies in the middle, and the first that is at UNLUCKY."""
     if config.ticker == DOOMED:
-        retrain.learn = die
+        learning.learn = die
     if config.ticker == UNLUCKY and not (tried := Path("tried")).exists():
         tried.touch()
-        retrain.learn = die
-    return retrain.learn_one_of_many(config, *rest)
+        learning.learn = die
+    return learning.learn_one_of_many(config, *rest)
 
 
 def die(*_: Any, **__: Any) -> NoReturn:

@@ -22,9 +22,9 @@ from pydantic import BaseModel
 
 from flows import registry
 from flows.forecast import forecast
-from flows.promotion import roll_back
 from flows.prune import prune
 from flows.retrain import retrain
+from flows.rollback import roll_back
 from flows.score import VOID_AFTER, score, settle
 from rnn_core import config, sources
 from rnn_core.config import Evaluation, Model, Promotion, Retrain, Synthetic, Training

@@ -4,6 +4,7 @@ import inspect
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -31,8 +32,11 @@ from prefect.settings import PREFECT_API_URL
 from flows import command_line
 from flows.tasks import YAHOO
 from flows.tickers import Outcomes
-from flows.universe import listed, main, retrain_one, retrain_universe
+from flows.universe.__main__ import main
+from flows.universe.flow import listed, retrain_one, retrain_universe
+from flows.universe.processes import performer, prepare
 from rnn_core.config import Evaluation, Model, Promotion, Retrain, RetrainUniverse, Runner, Synthetic, Training, Yahoo
+from rnn_core.engines import thread_count
 from rnn_core.errors import RnnflowError, TrackingError
 from rnn_core.exchanges import sessions
 from rnn_core.ledger import Ledger
@@ -112,7 +116,7 @@ class Cluster:
 
     def add_worker(self, dies_at: str | None = None) -> None:
         """Add a worker; `dies_at` names a function: where it is to be called, the worker is killed instead."""
-        preload = "import flows.universe\n"
+        preload = "import flows.universe.flow\n"
         if dies_at:
             module, _, function = dies_at.rpartition(".")
             kill = "lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)"
@@ -222,7 +226,8 @@ def test_processes_give_the_bits_that_threads_give_and_the_flow_says_what_was_de
 ) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))  # to which a flow's folder is added where it is loaded by its path
     # As a deployment does; loaded twice, as a module that no other process can import
-    deployed = [load_flow_from_entrypoint(f"{CHECKOUT}/flows/universe.py:retrain_universe") for _ in range(2)][-1]
+    entrypoint = f"{CHECKOUT}/flows/universe/flow.py:retrain_universe"
+    deployed = [load_flow_from_entrypoint(entrypoint) for _ in range(2)][-1]
     said: dict[str, Any] = {}
     monkeypatch.setitem(deployed.fn.__globals__, "proclaim", lambda ticker, summary: said.update({ticker: summary}))
     deployed(tickers=TICKERS, runner=Runner(kind="processes", workers=2), again=True, **RECIPE)
@@ -265,7 +270,7 @@ def test_the_server_is_told_of_tickers_and_not_of_the_steps_of_each(on_threads: 
         assert ended() == wanted, "these prices need no asking"
 
 
-@pytest.mark.parametrize("dies_at", ["flows.tasks.fit", "flows.tracking.describe"])  # then it is champion already
+@pytest.mark.parametrize("dies_at", ["flows.learning.fit", "flows.tracking.describe"])  # then it is champion already
 def test_the_ticker_of_a_worker_that_dies_is_done_once_by_another(cluster: Cluster, dies_at: str) -> None:
     tickers = tuple(f"{dies_at.rpartition('.')[2].upper()}{number}" for number in range(6))
     cluster.add_worker(dies_at=dies_at)
@@ -282,9 +287,29 @@ def test_the_ticker_of_a_worker_that_dies_is_done_once_by_another(cluster: Clust
             assert ledger.champions(ticker) == [found.champion.version]
 
 
+def test_processes_share_the_cores_unless_a_user_shares_them_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def threads(workers: int) -> int:
+        runner = Runner(kind="processes", workers=workers)
+        prepare(runner)
+        with performer(runner) as perform:
+            return int(perform(thread_count))
+
+    monkeypatch.setattr("flows.universe.processes.os.cpu_count", lambda: 6)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert [threads(workers) for workers in (1, 2, 4, 7)] == [6, 3, 1, 1]
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert threads(2) == 5
+
+
+def test_the_command_starts_its_processes_before_it_imports_what_takes_seconds() -> None:
+    slow = {"prefect", "mlflow", "pandas", "scipy", "sklearn", "matplotlib"}
+    code = f"import sys, flows.universe.__main__; print(*{slow} & sys.modules.keys())"
+    assert subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True).stdout == "\n"
+
+
 def test_a_process_that_dies_takes_no_other_ticker_along(monkeypatch: pytest.MonkeyPatch) -> None:
     others = ("CALM1", "CALM2", "CALM3", "CALM4")
-    monkeypatch.setattr("flows.universe.learn_one_of_many", learn_or_die)
+    monkeypatch.setattr("flows.universe.flow.learn_one_of_many", learn_or_die)
     runner = Runner(kind="processes", workers=2)
     outcomes = retrain_universe(tickers=(DOOMED, UNLUCKY, *others), runner=runner, **RECIPE)
     assert isinstance(outcomes, Outcomes)
@@ -354,7 +379,8 @@ def test_the_run_fails_in_one_line_if_every_ticker_does() -> None:
 
 
 def test_yahoo_is_asked_once_a_ticker_and_for_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.universe.learn_one_of_many", lambda *_: NOTHING)  # what is asked for is all that matters
+    # What is asked for is all that matters
+    monkeypatch.setattr("flows.universe.flow.learn_one_of_many", lambda *_: NOTHING)
     parameters = {"source": Yahoo(start=date(2019, 1, 2), fallback="none"), **SMALL}
     tickers = tuple(f"YAHOO{number:02}" for number in range(12))
     market = Market(sample_frame(SESSIONS), delay=0.3)
@@ -372,7 +398,7 @@ def test_yahoo_is_asked_once_a_ticker_and_for_one_after_the_other(monkeypatch: p
 def test_flows_keep_to_the_global_limit_on_who_asks_yahoo(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     market = Market(sample_frame(SESSIONS), delay=0.5, meeting=Barrier(limit))
     parameters = {"source": Yahoo(start=date(2019, 1, 2), fallback="none"), "now": NOW, **SMALL}
-    monkeypatch.setattr("flows.universe.learn_one_of_many", lambda *_: NOTHING)
+    monkeypatch.setattr("flows.universe.flow.learn_one_of_many", lambda *_: NOTHING)
     universes = [tuple(f"{name}{limit}{number}" for number in range(6)) for name in ("ONE", "OTHER")]
     with get_client(sync_client=True) as client, serving(monkeypatch, market), ThreadPoolExecutor() as threads:
         client.upsert_global_concurrency_limit_by_name(YAHOO, limit)

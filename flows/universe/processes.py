@@ -1,4 +1,7 @@
-"""What retrains the tickers of a universe side by side: threads, processes or a Dask cluster."""
+"""The processes that do the work of a universe's tasks: forked from one that has imported what they need, once.
+
+Prefect's own process runner spawns them: each imports for itself, and sets up Prefect anew for every task.
+"""
 
 import multiprocessing
 import operator
@@ -8,58 +11,51 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeAlias, TypeVar
 
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
-
 from rnn_core.config import Runner
-from rnn_core.errors import ConfigError, ProcessLost
+from rnn_core.errors import ProcessLost
 
+IMPORTED = (  # what the work is made of, and what that imports as soon as it needs it
+    "flows.learning",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "arch.bootstrap",
+    "sklearn.linear_model",
+    "statsmodels.tsa.stattools",
+)
 T = TypeVar("T")
 Perform: TypeAlias = Callable[[Callable[[], T]], T]
 """What does a piece of work and returns what came of it."""
 
-CONNECT_SECONDS = 10  # to a Dask scheduler
 
-
-def task_runner(settings: Runner) -> TaskRunner[Any]:
-    """What runs the tickers' tasks side by side: the Dask cluster, or threads, which may leave the work to processes.
-
-    Raises:
-        ConfigError: the Dask scheduler does not answer, or prefect-dask is not installed.
-    """
-    if settings.kind != "dask":
-        return ThreadPoolTaskRunner(max_workers=settings.workers or os.cpu_count())
-    try:
-        from distributed import Client
-        from prefect_dask.task_runners import DaskTaskRunner
-
-        Client(settings.address, timeout=CONNECT_SECONDS, set_as_default=False).close()
-    except ImportError as error:
-        raise ConfigError(f"runner dask needs {error.name}: pip install 'rnnflow[dask]'") from error
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"runner.address {settings.address}: no Dask scheduler answers there") from error
-    return DaskTaskRunner(address=settings.address)
+def prepare(settings: Runner) -> None:
+    """Have what the work needs imported, which takes seconds, by the process that the others are forked from."""
+    if settings.kind == "processes":
+        forkserver.set_forkserver_preload(list(IMPORTED))
+        forkserver.ensure_running()
 
 
 @contextmanager
-def performer(settings: Runner, imports: str) -> Iterator[Perform[Any]]:
+def performer(settings: Runner) -> Iterator[Perform[Any]]:
     """What does the work of the tasks' threads: these themselves, or for `processes` one process for each at a time.
 
-    All processes are forked from one that has imported the module `imports`. Prefect's own process runner spawns
-    them: each imports for itself, and sets up Prefect anew for every task. Each is a pool of its own: if it dies, it
-    takes only the work along that it was at, for which ProcessLost is raised, and a new one takes its place.
+    Each process is a pool of its own: if it dies, it takes only the work along that it was at, for which ProcessLost
+    is raised, and a new one takes its place. They share the cores: with each on threads for all of them, everything
+    takes a third longer.
     """
     if settings.kind != "processes":
         yield operator.call
         return
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([imports])
-    process = partial(ProcessPoolExecutor, 1, context, _settle, (dict(os.environ), Path.cwd()))
+    cores = os.cpu_count() or 1
+    count = settings.workers or cores
+    environment = {"OMP_NUM_THREADS": str(max(1, cores // count))} | dict(os.environ)
+    process = partial(ProcessPoolExecutor, 1, context, _settle, (environment, Path.cwd()))
     free: SimpleQueue[ProcessPoolExecutor] = SimpleQueue()
 
     def in_a_process(work: Callable[[], T]) -> T:
@@ -73,7 +69,7 @@ def performer(settings: Runner, imports: str) -> Iterator[Perform[Any]]:
             free.put(mine)
 
     with ExitStack() as started:
-        for _ in range(settings.workers or os.cpu_count() or 1):
+        for _ in range(count):
             free.put(started.enter_context(process()))
         yield in_a_process
 

@@ -16,16 +16,16 @@ from prefect.runtime import flow_run as this_run
 from prefect.task_runners import TaskRunner
 from prefect.tasks import Task
 from pydantic import ValidationError
-from rich.table import Table
 
-from flows import command_line, tracking
-from flows.promotion import proclaim
-from flows.retrain import close_tracked_run, idle, learn_one_of_many, prices_or_fallback, tags
-from flows.runners import Perform, performer, task_runner
+from flows import tracking
+from flows.learning import learn_one_of_many, tags
+from flows.retrain import close_tracked_run, idle, prices_or_fallback, proclaim
 from flows.standing import standing
 from flows.summary import Summary
 from flows.tasks import IN_MEMORY, fetch_prices, polite, progress
 from flows.tickers import Outcomes
+from flows.universe.processes import Perform, performer, prepare
+from flows.universe.runners import task_runner
 from rnn_core import pages, sources
 from rnn_core.config import (
     Evaluation,
@@ -110,6 +110,7 @@ def retrain_universe(
     exchanges = (exchange_for(one.source, one.ticker) for one in known.values())
     if config.scheduled and (reason := closed_for_the_day(exchanges, config.time)):
         return idle(reason)
+    prepare(config.runner)
     todo = list(known.values()) if config.again else _without_done(known.values())
     if not todo and not known.failed:
         return idle(f"all {len(known)} tickers were retrained on their last session")
@@ -118,8 +119,7 @@ def retrain_universe(
     workers, subject = task_runner(config.runner), f"{len(todo)} tickers"
     with tracking.run("retrain-universe", subject, config, {"tickers": str(len(todo))}, str(this_run.id)) as run_id:
         told = progress(len(todo) + len(known.failed), "tickers")
-        performing = performer(config.runner, imports=learn_one_of_many.__module__)
-        with workers, performing as perform, told as advance, Ledger.open() as ledger:
+        with workers, performer(config.runner) as perform, told as advance, Ledger.open() as ledger:
             for start in range(0, len(todo), config.chunk):
                 some = todo[start : start + config.chunk]
                 for own, future in _retraining(workers, perform, some, run_id, outcomes.failed):
@@ -245,22 +245,3 @@ def _stands(future: PrefectFuture[str], prices: Prices, now: datetime, ledger: L
         last_price=prices.frame.index[-1].date(),
         data_source=prices.source,
     )
-
-
-def main(config: RetrainUniverse) -> None:
-    """Run the flow in this process and print what came of each ticker."""
-    outcomes = retrain_universe(**{name: getattr(config, name) for name in RetrainUniverse.model_fields})
-    if not isinstance(outcomes, Outcomes):
-        return
-    table = Table("ticker", "champion", "verdict", "accuracy", "prices to")
-    for ticker, found in outcomes.items():
-        champion, promise = found.champion, found.promise
-        said = (f"version {champion.version}", champion.verdict) if champion else ("none", "")
-        table.add_row(ticker, *said, f"{promise.accuracy:.1%}" if promise else "", str(found.last_price))
-    for ticker, reason in outcomes.failed.items():
-        table.add_row(ticker, "failed", reason)
-    command_line.show(table)
-
-
-if __name__ == "__main__":
-    command_line.run(RetrainUniverse, main)
