@@ -24,16 +24,15 @@ def standing(
 ) -> Standing:
     """Where the ticker stands at `now`, as the ledger and the registry have it; `last_price` is its last session."""
     champion = registry.champion(ticker)
-    forecasts, promotions = ledger.forecasts(ticker), ledger.promotions(ticker)
+    forecasts = ledger.forecasts(ticker)
     settled = forecasts[forecasts["counted"] & forecasts["up"].notna()]
-    crowned = promotions[promotions["model_version"] == (champion.version if champion else 0)]["decided_at"]
     scores = champion.scores if champion else {}
     return Standing(
         ticker=ticker,
         exchange=exchange,
         as_of=now,
         champion=champion,
-        promoted_at=crowned.iloc[-1].to_pydatetime() if len(crowned) else None,
+        promoted_at=ledger.promoted_at(ticker, champion.version) if champion else None,
         pvalue=scores.get("significance/pt_pvalue_adjusted"),
         promise=Promise(*(scores[name] for name in PROMISED)) if champion else None,
         record=live_record(settled),

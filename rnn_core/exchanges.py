@@ -66,10 +66,10 @@ def closed_sessions(index: pd.DatetimeIndex, exchange: str, now: datetime) -> ND
 def last_closed_session(exchange: str, now: datetime) -> pd.Timestamp:
     """The last session, as naive midnight, whose close is not after `now`."""
     closes = _hours(exchange)["close"]
-    closed = closes.index[closes <= _aware(now)]
-    if closed.empty:
+    closed = int(closes.searchsorted(pd.Timestamp(_aware(now)), side="right"))
+    if not closed:
         raise ConfigError(f"now = {now} is before the first known session of {exchange}, {closes.index[0]:%Y-%m-%d}")
-    return pd.Timestamp(closed[-1])
+    return pd.Timestamp(closes.index[closed - 1])
 
 
 def next_session(exchange: str, now: datetime) -> tuple[pd.Timestamp, datetime]:

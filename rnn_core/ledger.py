@@ -318,6 +318,13 @@ class Ledger:
         """All promotions and rollbacks, or those of a ticker, by ticker and number; `previous_version` nullable."""
         return self._frame(PROMOTIONS, ticker, PROMOTIONS.c.ticker, PROMOTIONS.c.number)
 
+    def promoted_at(self, ticker: str, model_version: int) -> datetime | None:
+        """When the version became the champion, or became it again, for the last time; None if it never did."""
+        column = PROMOTIONS.c
+        which = (column.ticker == ticker) & (column.model_version == model_version)
+        with self._engine.connect() as connection:
+            return connection.scalar(select(column.decided_at).where(which).order_by(column.number.desc()).limit(1))
+
     @contextmanager
     def deciding(self, ticker: str) -> Iterator[Decision]:
         """A transaction in which nobody else decides on the ticker; what it holds is written unless the block raises.

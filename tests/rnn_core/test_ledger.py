@@ -205,6 +205,8 @@ def test_the_champions_in_force_follow_from_promotions_and_rollbacks(ledger: Led
     assert frame.previous_version.tolist() == [pd.NA, 1, 2, 3, 2]
     assert frame.run_id.isna().tolist() == [False, False, False, True, False]
     assert frame.decided_at.tolist() == [CLOSE] * 3 + [OPEN] * 2
+    assert [ledger.promoted_at("MSFT", version) for version in range(1, 6)] == [CLOSE, OPEN, CLOSE, None, OPEN]
+    assert ledger.promoted_at("AAPL", 1) is None
 
 
 @settings(derandomize=True, deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
