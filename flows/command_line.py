@@ -39,8 +39,14 @@ class _CommandLine(BaseSettings):
         return (init_settings,)
 
 
-def run(config_class: type[Config], main: Callable[[Config], None]) -> None:
-    """Parse the command line into `config_class` and call `main`; exit 1 for an error of ours, 2 for bad options."""
+def run(
+    config_class: type[Config], main: Callable[[Config], None], first: Callable[[Config], None] = lambda config: None
+) -> None:
+    """Parse the command line into `config_class` and call `main`; exit 1 for an error of ours, 2 for bad options.
+
+    `first` is called before it, to import Prefect where the module of `main` does not: what Prefect's console is to
+    leave out can be told only when it is there.
+    """
     options_class: Any = create_model(config_class.__name__, __base__=(_CommandLine, config_class))
     options_class.__doc__ = config_class.__doc__
     try:
@@ -49,13 +55,15 @@ def run(config_class: type[Config], main: Callable[[Config], None]) -> None:
         _exit(2, str(error).removeprefix("error parsing CLI: "))
     except ValidationError as error:
         _exit(2, "; ".join(_said(problem) for problem in error.errors()))
+    config = config_class.model_validate({name: getattr(options, name) for name in config_class.model_fields})
+    first(config)
     for name in RUN_LOGGERS:
         if options.verbose:
             logging.getLogger(name).removeFilter(WITHOUT_TRACEBACK)
     for handler in () if options.verbose else logging.getLogger().handlers:  # Prefect's console
         handler.addFilter(_is_no_error_of_ours)
     try:
-        main(config_class.model_validate({name: getattr(options, name) for name in config_class.model_fields}))
+        main(config)
     except RnnflowError as error:
         if options.verbose:
             raise

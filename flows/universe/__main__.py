@@ -7,9 +7,14 @@ from flows.universe.processes import prepare
 from rnn_core.config import RetrainUniverse
 
 
+def start(config: RetrainUniverse) -> None:
+    """Have the processes import what they need, and import the flow meanwhile."""
+    prepare(config.runner)
+    import flows.universe.flow  # noqa: F401
+
+
 def main(config: RetrainUniverse) -> None:
     """Run the flow in this process and print what came of each ticker."""
-    prepare(config.runner)  # they import beside this process
     from flows.tickers import Outcomes
     from flows.universe.flow import retrain_universe
 
@@ -27,4 +32,4 @@ def main(config: RetrainUniverse) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(RetrainUniverse, main)
+    command_line.run(RetrainUniverse, main, first=start)

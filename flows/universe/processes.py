@@ -19,6 +19,7 @@ from threading import Thread
 from typing import Any, TypeAlias, TypeVar
 
 from rnn_core.config import Runner
+from rnn_core.engines import usable_cores
 from rnn_core.errors import ProcessLost
 
 IMPORTED = (  # what the work is made of, and what that imports as soon as it needs it
@@ -52,7 +53,7 @@ def performer(settings: Runner) -> Iterator[Perform[Any]]:
         yield operator.call
         return
     context = multiprocessing.get_context("forkserver")
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     count = settings.workers or cores
     environment = {"OMP_NUM_THREADS": str(max(1, cores // count))} | dict(os.environ)
     process = partial(ProcessPoolExecutor, 1, context, _settle, (environment, Path.cwd()))

@@ -111,12 +111,17 @@ def mean_loss(losses: Array, scored: Array) -> Array:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
+def usable_cores() -> int:
+    """The cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def thread_count() -> int:
     """How many threads an engine takes: what OMP_NUM_THREADS says, as BLAS, torch and Dask do, else one a core."""
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     if asked.isdecimal() and int(asked):
         return int(asked)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return usable_cores()
 
 
 def rule_of(training: Training) -> Rule:

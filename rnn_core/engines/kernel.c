@@ -6,7 +6,7 @@
  *
  * The text below is compiled six times, as this file includes itself: for each instruction set, and there for each
  * precision. Vectors are those of GCC and Clang. A vector runs along the hidden units, which are padded to whole
- * vectors with zeros: weights of zero have gradients of zero, so the padding stays what it is.
+ * vectors with zeros: weights of zero have gradients of zero, so the padding stays what it is until a model is lost.
  *
  * Axes: T steps, n rows of a piece, I inputs, H hidden units (padded: HP), G gates, O outputs.
  */

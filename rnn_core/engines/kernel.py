@@ -170,7 +170,7 @@ class Kernel:
         return self._run(self._library.kernel_loss, rows[:, None, None], {"params": flat})[:, 0]
 
     def _run(self, function: Any, rows: Array, changing: dict[str, Array], updates: int = 0, **arrays: Array) -> Array:
-        """The losses (M, E) that `function` finds; a thread for each core takes a share of the models that have rows.
+        """The losses (M, E) that `function` finds; each thread takes a share of the models that have rows.
 
         Raises:
             ArrayError: rows, parameters or a state of another shape or type than the stack and the windows ask for.

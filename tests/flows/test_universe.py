@@ -294,7 +294,7 @@ def test_processes_share_the_cores_unless_a_user_shares_them_out(monkeypatch: py
         with performer(runner) as perform:
             return int(perform(thread_count))
 
-    monkeypatch.setattr("flows.universe.processes.os.cpu_count", lambda: 6)
+    monkeypatch.setattr("flows.universe.processes.usable_cores", lambda: 6)
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert [threads(workers) for workers in (1, 2, 4, 7)] == [6, 3, 1, 1]
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
@@ -303,8 +303,23 @@ def test_processes_share_the_cores_unless_a_user_shares_them_out(monkeypatch: py
 
 def test_the_command_starts_its_processes_before_it_imports_what_takes_seconds() -> None:
     slow = {"prefect", "mlflow", "pandas", "scipy", "sklearn", "matplotlib"}
-    code = f"import sys, flows.universe.__main__; print(*{slow} & sys.modules.keys())"
-    assert subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True).stdout == "\n"
+    code = (
+        "import sys\nfrom flows.universe import __main__ as command\n"
+        f"command.prepare = lambda runner: print(runner, *{slow} & sys.modules.keys())\n"
+        "command.start(type('Config', (), {'runner': 'prepared'}))\nprint('prefect' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True)
+    assert done.stdout == "prepared\nTrue\n"
+
+
+def test_a_real_command_says_one_line_of_what_is_wrong() -> None:
+    command = [sys.executable, "-m", "flows.universe", "--file", "absent.txt"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if "absent" in line]
+    assert said == [line for line in said if line.startswith("error: file absent.txt cannot be read")]
+    assert len(said) == 1
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_a_process_that_dies_takes_no_other_ticker_along(monkeypatch: pytest.MonkeyPatch) -> None:
