@@ -1,5 +1,7 @@
 """`retrain-universe` from the shell: `python -m flows.universe --tickers MSFT,AAPL`."""
 
+from importlib import import_module
+
 from rich.table import Table
 
 from flows import command_line
@@ -10,7 +12,7 @@ from rnn_core.config import RetrainUniverse
 def start(config: RetrainUniverse) -> None:
     """Have the processes import what they need, and import the flow meanwhile."""
     prepare(config.runner)
-    import flows.universe.flow  # noqa: F401
+    import_module("flows.universe.flow")
 
 
 def main(config: RetrainUniverse) -> None:

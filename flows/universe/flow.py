@@ -119,7 +119,7 @@ def retrain_universe(
     workers, subject = task_runner(config.runner), f"{len(todo)} tickers"
     with tracking.run("retrain-universe", subject, config, {"tickers": str(len(todo))}, str(this_run.id)) as run_id:
         told = progress(len(todo) + len(known.failed), "tickers")
-        with workers, performer(config.runner) as perform, told as advance, Ledger.open() as ledger:
+        with workers, performer(config.runner, len(todo)) as perform, told as advance, Ledger.open() as ledger:
             for start in range(0, len(todo), config.chunk):
                 some = todo[start : start + config.chunk]
                 for own, future in _retraining(workers, perform, some, run_id, outcomes.failed):

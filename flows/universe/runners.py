@@ -1,11 +1,11 @@
 """What runs the tasks of a universe side by side: threads, which may leave the work to processes, or a Dask cluster."""
 
-import os
 from typing import Any
 
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from rnn_core.config import Runner
+from rnn_core.engines import usable_cores
 from rnn_core.errors import ConfigError
 
 CONNECT_SECONDS = 10  # to a Dask scheduler
@@ -18,7 +18,7 @@ def task_runner(settings: Runner) -> TaskRunner[Any]:
         ConfigError: the Dask scheduler does not answer, or prefect-dask is not installed.
     """
     if settings.kind != "dask":
-        return ThreadPoolTaskRunner(max_workers=settings.workers or os.cpu_count())
+        return ThreadPoolTaskRunner(max_workers=settings.workers or usable_cores())
     try:
         from distributed import Client
         from prefect_dask.task_runners import DaskTaskRunner

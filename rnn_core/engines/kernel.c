@@ -750,7 +750,7 @@ FN int NAME(train)(const Task *task)
         NAME(load)(task, &w, task->params, model, w.params);
         NAME(load)(task, &w, task->first, model, w.first);
         NAME(load)(task, &w, task->second, model, w.second);
-        memset(w.grads, 0, w.size * sizeof(REAL));
+        memset(w.grads, 0, w.size * sizeof(REAL)); /* `backward` sets all but the padding of the head's bias */
         for (int64_t e = 0; e < task->epochs; e++) {
             const int64_t own = model * task->epochs + e, *rows = task->rows + own * task->steps * task->batch;
             task->losses[own] = NAME(epoch)(task, &w, model, rows, task->rate[own], task->updates + e * task->steps);

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from threading import Barrier, Lock
 from types import SimpleNamespace
@@ -34,7 +35,7 @@ from flows.tasks import YAHOO
 from flows.tickers import Outcomes
 from flows.universe.__main__ import main
 from flows.universe.flow import listed, retrain_one, retrain_universe
-from flows.universe.processes import performer, prepare
+from flows.universe.processes import IMPORTED, performer, prepare
 from rnn_core.config import Evaluation, Model, Promotion, Retrain, RetrainUniverse, Runner, Synthetic, Training, Yahoo
 from rnn_core.engines import thread_count
 from rnn_core.errors import RnnflowError, TrackingError
@@ -288,17 +289,27 @@ def test_the_ticker_of_a_worker_that_dies_is_done_once_by_another(cluster: Clust
 
 
 def test_processes_share_the_cores_unless_a_user_shares_them_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    def threads(workers: int) -> int:
+    def threads(workers: int | None, tickers: int = 100) -> int:
         runner = Runner(kind="processes", workers=workers)
         prepare(runner)
-        with performer(runner) as perform:
+        with performer(runner, tickers) as perform:
             return int(perform(thread_count))
 
     monkeypatch.setattr("flows.universe.processes.usable_cores", lambda: 6)
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert [threads(workers) for workers in (1, 2, 4, 7)] == [6, 3, 1, 1]
+    assert [threads(None, tickers) for tickers in (0, 1, 2, 9)] == [6, 6, 3, 1], "two tickers leave no core idle"
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     assert threads(2) == 5
+
+
+def test_processes_start_with_what_the_work_needs_and_without_prefect() -> None:
+    runner = Runner(kind="processes", workers=1)
+    prepare(runner)
+    with performer(runner, 1) as perform:
+        loaded = perform(partial(eval, "set(__import__('sys').modules)"))
+    assert set(IMPORTED) <= loaded
+    assert "prefect" not in loaded
 
 
 def test_the_command_starts_its_processes_before_it_imports_what_takes_seconds() -> None:
