@@ -35,7 +35,11 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow, of a thing, and of an alias, that it has not
 LOADING = Lock()
 SERVED_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "threadpoolctl")
-NOT_SERVED = shutil.ignore_patterns("__pycache__", "*.so", "*.c", "migrations", "studies", "*.html")
+SERVED = {  # what the served model imports of the package; it computes in NumPy
+    *("__init__.py", "arrays.py", "config.py", "errors.py", "folds.py", "interchange.py", "layers.py", "losses.py"),
+    *("network.py", "optim.py", "problems.py", "settings.py", "training.py"),
+    *("engines", "kernel.py", "numpy_engine.py", "unrolled.py"),
+}
 
 
 def register(run_id: str, config: Retrain, prices: Prices, fit: Fit) -> int | None:
@@ -52,7 +56,7 @@ def register(run_id: str, config: Retrain, prices: Prices, fit: Fit) -> int | No
         arrays, problem, code = (Path(folder, name) for name in ("arrays.npz", "problem.json", rnn_core.__name__))
         interchange.save(fit.live, arrays)
         problem.write_text(config.problem.model_dump_json(), encoding="utf-8")
-        shutil.copytree(Path(rnn_core.__file__).parent, code, ignore=NOT_SERVED)
+        shutil.copytree(Path(rnn_core.__file__).parent, code, ignore=lambda _, names: set(names) - SERVED)
         mlflow.pyfunc.save_model(
             path=Path(folder, "model"),
             mlflow_model=Model(run_id=run_id, model_id=logged.model_id),

@@ -26,7 +26,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 from filelock import FileLock
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Metric, Param, Run, RunInfo, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from pydantic import BaseModel
@@ -51,7 +51,7 @@ KIND = {"mlflow.experimentKind": "custom_model_development"}  # opens on runs, n
 DEFAULT_PORT = 5000  # of MLflow's UI
 BATCH = 1000  # metrics that MLflow takes in one request
 LONGEST = 8000  # characters of a tag
-EXPERIMENTS: dict[str, str] = {}  # of the runs that this process has met, by run: to ask for a run takes MLflow long
+RUNS: dict[str, RunInfo] = {}  # that this process has met, by id, as they were: to ask for a run takes MLflow long
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default retries an absent server for two minutes
@@ -86,7 +86,7 @@ def run(experiment: str, subject: str, config: BaseModel, tags: dict[str, str], 
 
     `subject` and `tags` say what it is about.
     """
-    experiment_number = experiment_id(experiment)
+    number = experiment_id(experiment)
     store = client()
     tags = tags | {
         "prefect.flow_run_id": flow_run_id,
@@ -95,14 +95,14 @@ def run(experiment: str, subject: str, config: BaseModel, tags: dict[str, str], 
         "mlflow.source.type": "PROJECT",
         "mlflow.source.git.commit": git_commit(),
     }
-    started = store.create_run(experiment_number, run_name=f"{experiment}-{subject}", tags=tags)
+    started = store.create_run(number, run_name=f"{experiment}-{subject}", tags=tags)
     run_id: str = started.info.run_id
-    EXPERIMENTS[run_id] = experiment_number
+    RUNS[run_id] = started.info
     status: Status = "KILLED"
     try:
         params = [Param(name, _text(value)) for name, value in flatten(config).items()]
         store.log_batch(run_id, params=params)
-        store.log_text(run_id, config.model_dump_json(indent=2), "config.json")
+        log(run_id, files={"config.json": config.model_dump_json(indent=2)})
         yield run_id
         status = "FINISHED"
     except Exception as error:
@@ -215,7 +215,7 @@ def log(
                 path = Path(folder, name)
                 path.parent.mkdir(exist_ok=True)
                 path.write_bytes(content.encode() if isinstance(content, str) else content)
-            client().log_artifacts(run_id, folder)
+            get_artifact_repository(_info(run_id).artifact_uri).log_artifacts(folder)
 
 
 def data_tags(prices: Prices) -> dict[str, str]:
@@ -387,13 +387,13 @@ def page(run_id: str) -> str:
 
 def experiment_of(run_id: str) -> str:
     """Id of the experiment that a run belongs to."""
-    return EXPERIMENTS.get(run_id) or get_run(run_id).info.experiment_id
+    return _info(run_id).experiment_id
 
 
 def get_run(run_id: str) -> Run:
     """The run as it is now."""
     found = client().get_run(run_id)
-    EXPERIMENTS[run_id] = found.info.experiment_id
+    RUNS[run_id] = found.info
     return found
 
 
@@ -424,6 +424,11 @@ def client() -> mlflow.MlflowClient:
 @cache
 def _client(tracking_uri: str) -> mlflow.MlflowClient:
     return mlflow.MlflowClient(tracking_uri)
+
+
+def _info(run_id: str) -> RunInfo:
+    """What never changes of a run: its experiment, and where its files are."""
+    return RUNS.get(run_id) or get_run(run_id).info
 
 
 def _artifacts(experiment: str) -> str | None:

@@ -170,10 +170,11 @@ def accuracy_by_fold(folds: pd.DataFrame, title: str) -> Figure:
     """Out-of-sample accuracy of each fold with its 95 % interval, beside the majority class."""
     figure, axes = canvas(f"{title}: accuracy by fold", sides=(0.8, 0.2))
     low, high = folds["accuracy"] - folds["low"], folds["high"] - folds["accuracy"]
-    axes.errorbar(folds["first"], folds["accuracy"], [low, high], color=BLUE, fmt="o", capsize=2, lw=1, label="network")
-    axes.scatter(folds["first"], folds["majority"], 46, marker="_", color=ORANGE, linewidth=2, label="majority class")
+    fold = np.arange(len(folds))
+    axes.errorbar(fold, folds["accuracy"], [low, high], color=BLUE, fmt="o", capsize=2, lw=1, label="network")
+    axes.scatter(fold, folds["majority"], 46, marker="_", color=ORANGE, linewidth=2, label="majority class")
     axes.axhline(0.5, color=GREY, linestyle="--", linewidth=1)
-    _by_date(axes)
+    _by_session(axes, pd.Index(folds["first"]))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set(xlabel="first test day of the fold", ylabel="accuracy (95 % interval)")
     axes.legend(loc="upper left", ncols=2, frameon=False)
@@ -197,7 +198,7 @@ def equity(evaluation: Evaluation, title: str) -> Figure:
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else ""))
-    _by_date(axes)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
     axes.set(xlabel="test day", ylabel="value (log scale)")
     axes.legend(loc="upper left", ncols=3, frameon=False)
     axes.margins(y=0.15)
@@ -277,14 +278,9 @@ def input_sensitivity(explanation: Explanation, features: Sequence[str], title: 
 
 
 def _by_session(axes: Axes, sessions: "pd.Index[Any]") -> None:
-    """Few dates along an x axis on which sessions are one apart."""
-    marks = np.unique(np.linspace(0, len(sessions) - 1, min(6, len(sessions))).astype(int))
+    """At most six dates, evenly, along an x axis on which sessions, or the first ones of folds, are one apart."""
+    marks = range(0, len(sessions), -(-len(sessions) // 6))
     axes.set_xticks(marks, [f"{sessions[mark]:%Y-%m-%d}" for mark in marks])
-
-
-def _by_date(axes: Axes) -> None:
-    """Few and short dates along the x axis."""
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
 
 
 def label(axes: Axes, text: str, x: float, y: float, colour: Any) -> None:

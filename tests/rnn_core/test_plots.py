@@ -188,3 +188,14 @@ def test_nothing_is_explained_twice_or_for_figures_that_are_not_drawn(run: tuple
     assert asked == []
     plots.figures(*run[:2], explained, FEATURES, "TEST")
     assert asked == ["once"]
+
+
+@pytest.mark.parametrize(("folds", "marked"), [(1, 1), (6, 6), (7, 4), (10, 5), (40, 6)])
+def test_dates_are_few_and_as_far_from_each_other(folds: int, marked: int) -> None:
+    table = pd.DataFrame({"first": pd.bdate_range("2018-01-03", periods=folds, freq="63B")})
+    figure = plots.accuracy_by_fold(table.assign(accuracy=0.5, low=0.4, high=0.6, majority=0.5), "T")
+    ticks = figure.axes[0].get_xticks()
+    assert len(ticks) == marked
+    assert len(set(np.diff(ticks))) <= 1
+    dates = [text.get_text() for text in figure.axes[0].get_xticklabels()]
+    assert dates == [f"{table['first'][int(tick)]:%Y-%m-%d}" for tick in ticks]
