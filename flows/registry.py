@@ -35,11 +35,11 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow, of a thing, and of an alias, that it has not
 LOADING = Lock()
 SERVED_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "threadpoolctl")
-SERVED = {  # what the served model imports of the package; it computes in NumPy
-    *("__init__.py", "arrays.py", "config.py", "errors.py", "folds.py", "interchange.py", "layers.py", "losses.py"),
-    *("network.py", "optim.py", "problems.py", "settings.py", "training.py"),
-    *("engines", "kernel.py", "numpy_engine.py", "unrolled.py"),
-}
+SERVED = (  # the files of the package that the served model imports: it computes in NumPy
+    {"__init__.py", "arrays.py", "config.py", "errors.py", "folds.py", "interchange.py", "layers.py", "losses.py"}
+    | {"network.py", "optim.py", "problems.py", "settings.py", "training.py"}
+    | {"engines", "kernel.py", "numpy_engine.py", "unrolled.py"}
+)
 
 
 def register(run_id: str, config: Retrain, prices: Prices, fit: Fit) -> int | None:

@@ -215,7 +215,7 @@ def log(
                 path = Path(folder, name)
                 path.parent.mkdir(exist_ok=True)
                 path.write_bytes(content.encode() if isinstance(content, str) else content)
-            get_artifact_repository(_info(run_id).artifact_uri).log_artifacts(folder)
+            get_artifact_repository(_info(run_id).artifact_uri, uri()).log_artifacts(folder)
 
 
 def data_tags(prices: Prices) -> dict[str, str]:

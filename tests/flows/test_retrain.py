@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import mlflow
 import numpy as np
 import pandas as pd
@@ -29,6 +30,7 @@ from rnn_core.engines import kernel
 from rnn_core.errors import PricesUnavailable
 from rnn_core.exchanges import sessions
 from tests.flows.conftest import AAPL, TINY
+from tests.processes import end, free_port, isolated, start, wait_for
 from tests.yahoo_server import EMPTY, SERVER_ERROR, TOO_MANY_REQUESTS, sample_frame, yahoo_server
 
 NOW = datetime(2021, 6, 2, 22, tzinfo=UTC)
@@ -240,3 +242,42 @@ def test_everything_a_user_can_set_is_described() -> None:
     ]
     assert not undescribed
     assert json.dumps(Retrain.model_json_schema())
+
+
+def test_it_records_everything_at_a_tracking_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over HTTP, with files that only the server knows the place of; the second run reads the champion's calls back."""
+    port, home = str(free_port()), tmp_path / "server"
+    home.mkdir()
+    command = ("mlflow", "server", "--host", "127.0.0.1", "--port", port, "--workers", "1")
+    places = ("--backend-store-uri", f"sqlite:///{home}/mlflow.db", "--artifacts-destination", str(home / "files"))
+    address = f"http://127.0.0.1:{port}"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    try:
+        start(*command, *places, environment=isolated(home), cwd=home, log=home / "server.log")
+        wait_for(lambda: healthy(address), "the MLflow server")
+        first = retrain(ticker="AAPL", source=File(path=AAPL), **TINY)
+        second = retrain(ticker="AAPL", source=File(path=AAPL), **TINY | {"training": Training(epochs=3, seeds=2)})
+        assert first.version == 1
+        assert second.version == 2
+        assert second.judgement is not None
+        assert second.judgement.figures["days"] > 0
+        run = MlflowClient().get_run(first.run_id)
+        assert run.info.artifact_uri.startswith("mlflow-artifacts:")
+        assert artifact(run, "config.json").read_text() == artifact_of(home, first.run_id, "config.json").read_text()
+        assert artifact_of(home, first.run_id, "figures/folds.png").stat().st_size > 0
+    finally:
+        end(home)
+
+
+def healthy(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/health").is_success
+    except httpx.TransportError:
+        return False
+
+
+def artifact_of(home: Path, run_id: str, path: str) -> Path:
+    """Where a tracking server in `home` keeps a run's file."""
+    [found] = home.glob(f"files/*/{run_id}/artifacts/{path}")
+    return found
