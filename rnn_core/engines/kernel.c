@@ -233,17 +233,18 @@ FN void NAME(tanhs)(const void *x, void *y, int64_t count)
         AT((REAL *)y + k) = NAME(tanh)(AT((REAL *)x + k));
 }
 
-/* -- products: C = A·B or C = S + A·B, where C, S and B have rows of vectors and A any two strides */
+/* -- products: C = A·B or C += A·B, where C and B have rows of vectors and A any two strides */
 
 typedef struct {
     REAL *c;
-    const REAL *start, *a, *b, *y; /* S or NULL; y is the tanh that the gradient in C goes back through */
-    int64_t c_row, a_row, a_inner, b_row, y_row, rows, inner, width;
+    const REAL *a, *b, *y; /* y is the tanh that the gradient in C goes back through */
+    int64_t c_row, a_row, a_inner, b_row, y_row, rows, inner, width, add;
+    int64_t steps, c_step, a_step, y_step; /* so many products one after the other: C of one may be A of the next */
 } NAME(Product);
 
 INLINE vec NAME(begin)(const NAME(Product) * of, int64_t row, int64_t column)
 {
-    return of->start ? AT(of->start + row * of->c_row + column) : (vec){0};
+    return of->add ? AT(of->c + row * of->c_row + column) : (vec){0};
 }
 
 INLINE void NAME(end)(const NAME(Product) * of, int ending, int64_t row, int64_t column, vec sum)
@@ -281,63 +282,78 @@ INLINE void NAME(tile)(const NAME(Product) * of, int ending, int64_t row, int64_
             NAME(end)(of, ending, row + i, column + v * LANES, sum[i][v]);
 }
 
-/* The same for one row, in four sums, as additions into one would wait for each other. */
+/* The same for one row, in several sums, as additions into one would wait for each other. */
 INLINE void NAME(strip)(const NAME(Product) * of, int ending, int64_t row, int64_t column, const int vectors)
 {
+    const int parts = vectors == 1 ? 4 : 2;
     vec sum[4][4];
     const REAL *a = of->a + row * of->a_row, *b = of->b + column;
 #pragma GCC unroll 4
-    for (int part = 0; part < 4; part++)
+    for (int part = 0; part < parts; part++)
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++)
             sum[part][v] = part == 0 ? NAME(begin)(of, row, column + v * LANES) : (vec){0};
     int64_t k = 0;
-    for (; k + 4 <= of->inner; k += 4, a += 4 * of->a_inner, b += 4 * of->b_row)
+    for (; k + parts <= of->inner; k += parts)
 #pragma GCC unroll 4
-        for (int part = 0; part < 4; part++)
+        for (int part = 0; part < parts; part++, a += of->a_inner, b += of->b_row)
 #pragma GCC unroll 4
             for (int v = 0; v < vectors; v++)
-                sum[part][v] += a[part * of->a_inner] * AT(b + part * of->b_row + v * LANES);
+                sum[part][v] += a[0] * AT(b + v * LANES);
     for (; k < of->inner; k++, a += of->a_inner, b += of->b_row)
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++)
             sum[0][v] += a[0] * AT(b + v * LANES);
 #pragma GCC unroll 4
-    for (int v = 0; v < vectors; v++)
-        NAME(end)(of, ending, row, column + v * LANES, (sum[0][v] + sum[1][v]) + (sum[2][v] + sum[3][v]));
+    for (int v = 0; v < vectors; v++) {
+        vec both = sum[0][v] + sum[1][v];
+        if (parts == 4)
+            both += sum[2][v] + sum[3][v];
+        NAME(end)(of, ending, row, column + v * LANES, both);
+    }
 }
 
-INLINE void NAME(products)(const NAME(Product) * of, int ending)
+INLINE void NAME(products)(const NAME(Product) * all, int ending)
 {
-    int64_t column = 0; /* the loop outside: a panel of B stays in cache for all rows */
-    if (of->rows == 1)
-        for (; column + 4 * LANES <= of->width; column += 4 * LANES)
-            NAME(strip)(of, ending, 0, column, 4);
-    for (; column + 2 * LANES <= of->width; column += 2 * LANES) {
-        int64_t row = 0;
-        for (; row + 4 <= of->rows; row += 4)
-            NAME(tile)(of, ending, row, column, 4, 2);
-        for (; row < of->rows; row++)
-            NAME(strip)(of, ending, row, column, 2);
-    }
-    if (column < of->width) {
-        int64_t row = 0;
-        for (; row + 8 <= of->rows; row += 8)
-            NAME(tile)(of, ending, row, column, 8, 1);
-        for (; row < of->rows; row++)
-            NAME(strip)(of, ending, row, column, 1);
+    for (int64_t step = 0; step < all->steps; step++) {
+        NAME(Product) of = *all;
+        of.c += step * of.c_step;
+        of.a += step * of.a_step;
+        if (ending == TANH_BACK)
+            of.y += step * of.y_step;
+        int64_t column = 0; /* the loop outside: a panel of B stays in cache for all rows */
+        if (of.rows == 1)
+            for (; column + 4 * LANES <= of.width; column += 4 * LANES)
+                NAME(strip)(&of, ending, 0, column, 4);
+        for (; column + 2 * LANES <= of.width; column += 2 * LANES) {
+            int64_t row = 0;
+            for (; row + 4 <= of.rows; row += 4)
+                NAME(tile)(&of, ending, row, column, 4, 2);
+            for (; row < of.rows; row++)
+                NAME(strip)(&of, ending, row, column, 2);
+        }
+        if (column < of.width) {
+            int64_t row = 0;
+            for (; row + 8 <= of.rows; row += 8)
+                NAME(tile)(&of, ending, row, column, 8, 1);
+            for (; row < of.rows; row++)
+                NAME(strip)(&of, ending, row, column, 1);
+        }
     }
 }
 
-FN void NAME(product)(NAME(Product) of) { NAME(products)(&of, AS_IT_IS); }
+FN void NAME(product)(NAME(Product) of)
+{
+    of.steps = 1;
+    NAME(products)(&of, AS_IT_IS);
+}
 
 /* -- the network */
 
-/* The rows' inputs, standardised as the model sees them, to the hidden states of all steps and the logits. */
-FN void NAME(forward)(const Task *task, const Work *w, int64_t model, const int64_t *rows, int64_t n)
+/* The hidden states before the first step, and the inputs of the rows, standardised as the model sees them. */
+FN void NAME(read)(const Task *task, const Work *w, int64_t model, const int64_t *rows, int64_t n)
 {
-    const int64_t T = task->seq_len, I = task->input_size, H = task->hidden_size, O = task->output_size;
-    const int64_t HP = w->hidden, row = w->row;
+    const int64_t T = task->seq_len, I = task->input_size, HP = w->hidden, row = w->row;
     const REAL *center = (const REAL *)task->center + model * I, *scale = (const REAL *)task->scale + model * I;
     for (int64_t i = 0; i < n; i++)
         for (int64_t u = 0; u < HP; u += LANES) {
@@ -345,29 +361,45 @@ FN void NAME(forward)(const Task *task, const Work *w, int64_t model, const int6
             if (task->cell == LSTM)
                 AT(w->c + i * HP + u) = (vec){0};
         }
-    for (int64_t t = 0; t < T; t++) {
+    for (int64_t k = 0; k < I; k++) {
+        const REAL mean = center[k], shrink = 1 / scale[k];
+        for (int64_t i = 0; i < n; i++) {
+            const REAL *x = (const REAL *)task->x + rows[i] * T * I + k;
+            REAL *read = w->reads + i * row + w->inputs + k;
+            for (int64_t t = 0; t < T; t++, read += n * row)
+                *read = (x[t * I] - mean) * shrink;
+        }
+    }
+}
+
+/* What `read` has left, to the hidden states of all steps. */
+FN void NAME(forward_rnn)(const Task *task, const Work *w, int64_t n)
+{
+    const int64_t step = n * w->row;
+    NAME(products)(&(NAME(Product)){.c = w->reads + step + w->front, .a = w->reads + w->inputs - w->ones,
+                                    .b = w->params, .c_row = w->row, .a_row = w->row, .a_inner = 1,
+                                    .b_row = w->width, .rows = n,
+                                    .inner = 2 * w->ones + task->input_size + task->hidden_size, .width = w->width,
+                                    .steps = task->seq_len, .c_step = step, .a_step = step},
+                   TANH);
+}
+
+FN void NAME(forward_gated)(const Task *task, const Work *w, int64_t n)
+{
+    const int64_t I = task->input_size, H = task->hidden_size, HP = w->hidden, row = w->row;
+    for (int64_t t = 0; t < task->seq_len; t++) {
         REAL *reads = w->reads + t * n * row, *after = reads + n * row + w->front;
         REAL *gates = w->gates + t * n * w->blocks;
-        for (int64_t k = 0; k < I; k++) {
-            const REAL mean = center[k], shrink = 1 / scale[k];
-            for (int64_t i = 0; i < n; i++)
-                reads[i * row + w->inputs + k] = (((const REAL *)task->x)[(rows[i] * T + t) * I + k] - mean) * shrink;
-        }
         NAME(Product) sums = {.c = gates, .a = reads + w->inputs - w->ones, .b = w->params, .c_row = w->blocks,
                               .a_row = row, .a_inner = 1, .b_row = w->width, .rows = n, .inner = 2 * w->ones + I + H,
                               .width = w->width};
-        if (task->cell == RNN) {
-            sums.c = after;
-            sums.c_row = row;
-            NAME(products)(&sums, TANH);
-            continue;
-        }
         if (task->cell == GRU) { /* of the inputs and of the hidden states by themselves */
             sums.inner = w->ones + I;
             NAME(product)(sums);
             for (int64_t i = 0; i < n; i++)
                 memset(gates + i * w->blocks + w->width, 0, HP * sizeof(REAL));
-            sums.start = sums.c = gates + HP;
+            sums.add = 1;
+            sums.c = gates + HP;
             sums.a = reads + w->front - w->ones;
             sums.b = w->params + w->w_hh;
             sums.inner = w->ones + H;
@@ -397,8 +429,16 @@ FN void NAME(forward)(const Task *task, const Work *w, int64_t model, const int6
                 }
             }
     }
+}
+
+/* The rows to their logits. */
+FN void NAME(forward)(const Task *task, const Work *w, int64_t model, const int64_t *rows, int64_t n)
+{
+    const int64_t T = task->seq_len, O = task->output_size, HP = w->hidden;
+    NAME(read)(task, w, model, rows, n);
+    (task->cell == RNN ? NAME(forward_rnn) : NAME(forward_gated))(task, w, n);
     for (int64_t i = 0; i < (T - w->from) * n; i++) {
-        const REAL *h = w->reads + ((w->from + 1) * n + i) * row + w->front;
+        const REAL *h = w->reads + ((w->from + 1) * n + i) * w->row + w->front;
         for (int64_t o = 0; o < O; o++) {
             vec sum = {0};
             for (int64_t u = 0; u < HP; u += LANES)
@@ -408,28 +448,38 @@ FN void NAME(forward)(const Task *task, const Work *w, int64_t model, const int6
     }
 }
 
-/* From the logits' gradients to those of the parameters, which are set, or added to those of the pieces before. */
-FN void NAME(backward)(const Task *task, const Work *w, int64_t n, int add)
+/* From the logits' gradients to those of the sums that tanh was taken of. */
+FN void NAME(backward_rnn)(const Task *task, const Work *w, int64_t n)
 {
-    const int64_t T = task->seq_len, I = task->input_size, H = task->hidden_size, O = task->output_size;
+    const int64_t T = task->seq_len, O = task->output_size, HP = w->hidden, step = n * HP, last = (T - 1) * step;
+    NAME(product)((NAME(Product)){.c = w->gates + w->from * step, .a = w->logits, .b = w->params + w->head, .c_row = HP,
+                                  .a_row = O, .a_inner = 1, .b_row = HP, .rows = (T - w->from) * n, .inner = O,
+                                  .width = HP});
+    NAME(Product) sums = {.c = w->gates + last, .b = w->back, .y = w->reads + T * n * w->row + w->front, .c_row = HP,
+                          .a_row = HP, .a_inner = 1, .b_row = HP, .y_row = w->row, .rows = n, .width = HP, .add = 1,
+                          .steps = 1, .c_step = -step, .a_step = -step, .y_step = -n * w->row};
+    NAME(products)(&sums, TANH_BACK);
+    sums.a = sums.c;
+    sums.c -= step;
+    sums.y -= n * w->row;
+    sums.add = task->every_step;
+    sums.inner = task->hidden_size;
+    sums.steps = T - 1;
+    NAME(products)(&sums, TANH_BACK);
+}
+
+FN void NAME(backward_gated)(const Task *task, const Work *w, int64_t n)
+{
+    const int64_t T = task->seq_len, H = task->hidden_size, O = task->output_size;
     const int64_t HP = w->hidden, G = w->width / HP, row = w->row;
     for (int64_t k = 0; k < n * HP; k += LANES)
         AT(w->dh + k) = AT(w->dc + k) = (vec){0};
     for (int64_t t = T - 1; t >= 0; t--) {
-        REAL *gates = w->gates + t * n * w->blocks, *before = w->reads + t * n * row + w->front, *h = before + n * row;
-        if (t >= w->from) {
-            const REAL *d_logits = w->logits + (t - w->from) * n * O;
-            NAME(product)((NAME(Product)){.c = w->dh, .start = task->cell == RNN ? NULL : w->dh, .a = d_logits,
-                                          .b = w->params + w->head, .c_row = HP, .a_row = O, .a_inner = 1, .b_row = HP,
-                                          .rows = n, .inner = O, .width = HP});
-        }
-        if (task->cell == RNN) { /* from the sums of the step after straight to those of this one */
-            NAME(products)(&(NAME(Product)){.c = gates, .start = t < w->from ? NULL : w->dh, .a = gates + n * HP,
-                                            .b = w->back, .y = h, .c_row = HP, .a_row = HP, .a_inner = 1, .b_row = HP,
-                                            .y_row = row, .rows = n, .inner = t < T - 1 ? H : 0, .width = HP},
-                           TANH_BACK);
-            continue;
-        }
+        REAL *gates = w->gates + t * n * w->blocks, *before = w->reads + t * n * row + w->front;
+        if (t >= w->from)
+            NAME(product)((NAME(Product)){.c = w->dh, .a = w->logits + (t - w->from) * n * O, .b = w->params + w->head,
+                                          .c_row = HP, .a_row = O, .a_inner = 1, .b_row = HP, .rows = n, .inner = O,
+                                          .width = HP, .add = 1});
         for (int64_t i = 0; i < n; i++, gates += w->blocks, before += row)
             for (int64_t u = 0; u < HP; u += LANES) {
                 vec *dh = &AT(w->dh + i * HP + u);
@@ -456,27 +506,34 @@ FN void NAME(backward)(const Task *task, const Work *w, int64_t n, int add)
             }
         gates = w->gates + t * n * w->blocks + w->blocks - w->width;
         for (int64_t gate = 0; t > 0 && gate < G; gate++) /* what a GRU's dh holds already goes straight there */
-            NAME(product)((NAME(Product)){.c = w->dh, .start = gate > 0 || task->cell == GRU ? w->dh : NULL,
-                                          .a = gates + gate * HP, .b = w->back + gate * H * HP, .c_row = HP,
+            NAME(product)((NAME(Product)){.c = w->dh, .a = gates + gate * HP, .b = w->back + gate * H * HP, .c_row = HP,
                                           .a_row = w->blocks, .a_inner = 1, .b_row = HP, .rows = n, .inner = H,
-                                          .width = HP});
+                                          .width = HP, .add = gate > 0 || task->cell == GRU});
     }
-    NAME(Product) weights = {.c = w->grads, .start = add ? w->grads : NULL, .a = w->reads + w->inputs - w->ones,
-                             .b = w->gates, .c_row = w->width, .a_row = 1, .a_inner = row, .b_row = w->blocks,
-                             .rows = 2 * w->ones + I + H, .inner = T * n, .width = w->width};
+}
+
+/* From the logits' gradients to those of the parameters, which are set, or added to those of the pieces before. */
+FN void NAME(backward)(const Task *task, const Work *w, int64_t n, int add)
+{
+    const int64_t T = task->seq_len, I = task->input_size, H = task->hidden_size, O = task->output_size;
+    const int64_t HP = w->hidden, row = w->row;
+    (task->cell == RNN ? NAME(backward_rnn) : NAME(backward_gated))(task, w, n);
+    NAME(Product) weights = {.c = w->grads, .a = w->reads + w->inputs - w->ones, .b = w->gates, .c_row = w->width,
+                             .a_row = 1, .a_inner = row, .b_row = w->blocks, .rows = 2 * w->ones + I + H,
+                             .inner = T * n, .width = w->width, .add = add};
     if (task->cell == GRU) {
         weights.rows = w->ones + I;
         NAME(product)(weights);
         weights.c = w->grads + w->w_hh;
-        weights.start = add ? weights.c : NULL;
         weights.a = w->reads + w->front - w->ones;
         weights.b = w->gates + HP;
         weights.rows = w->ones + H;
     }
     NAME(product)(weights);
-    NAME(product)((NAME(Product)){.c = w->grads + w->head, .start = add ? w->grads + w->head : NULL, .a = w->logits,
+    NAME(product)((NAME(Product)){.c = w->grads + w->head, .a = w->logits,
                                   .b = w->reads + (w->from + 1) * n * row + w->front, .c_row = HP, .a_row = 1,
-                                  .a_inner = O, .b_row = row, .rows = O, .inner = (T - w->from) * n, .width = HP});
+                                  .a_inner = O, .b_row = row, .rows = O, .inner = (T - w->from) * n, .width = HP,
+                                  .add = add});
     for (int64_t o = 0; o < O; o++) {
         REAL sum = add ? w->grads[w->head_bias + o] : 0;
         for (int64_t i = 0; i < (T - w->from) * n; i++)
@@ -553,58 +610,75 @@ FN double NAME(score)(const Task *task, const Work *w, const int64_t *rows, int6
 
 /* -- the update */
 
-/* One step of the rule; whether the gradient and the step are finite. If not, the parameters stay as they were. */
-FN int NAME(update)(const Task *task, const Work *w, int64_t model, double rate)
+/* A rule's constants at one update. */
+typedef struct {
+    REAL clip_value, shrink, length, momentum, beta2, fresh1, fresh2, scale, eps, added, shrunk;
+} NAME(Rule);
+
+/* The parameters after one step go where the gradient stood; whether that and the step are finite. */
+INLINE int NAME(step)(const Work *w, const NAME(Rule) * rule, const int adam, const int plain)
 {
-    REAL *const params = w->params, *const grads = w->grads, *const first = w->first, *const second = w->second;
-    const int64_t size = w->size;
-    const int adam = task->optimiser != SGD;
-    const vec bound = NAME(all)(task->clip_value);
-    REAL shrink = 1;
-    if (task->clip_norm < INFINITY) {
-        vec square = {0};
-        for (int64_t k = 0; k < size; k += LANES) {
-            const vec g = NAME(clip)(AT(grads + k), bound);
-            square += g * g;
-        }
-        shrink = (REAL)task->clip_norm / (sqrt(NAME(sum)(square)) + (REAL)1e-6);
-        shrink = shrink > 1 ? 1 : shrink;
-    }
-    const double count = adam ? task->step[model] += 1 : 0;
-    const REAL momentum = task->momentum, beta2 = task->beta2, fresh1 = 1 - task->beta1, fresh2 = 1 - task->beta2;
-    const REAL eps = task->eps, added = task->optimiser == ADAMW ? 0 : task->weight_decay;
-    const REAL shrunk = task->optimiser == ADAMW ? rate * task->weight_decay : 0;
-    const REAL length = adam ? rate / (1 - pow(task->beta1, count)) : rate;
-    const REAL scale = adam ? sqrt(1 - pow(task->beta2, count)) : 1;
+    const vec bound = NAME(all)(rule->clip_value);
     bits flaws = {0}; /* a value times zero is a zero, of either sign, if it is finite */
-    for (int64_t k = 0; k < size; k += LANES) {
-        flaws |= (bits)(AT(grads + k) * 0);
-        vec g = NAME(clip)(AT(grads + k), bound) * shrink, step;
-        if (added != 0)
-            g += added * AT(params + k);
-        if (adam) {
-            const vec mean = AT(first + k) + fresh1 * (g - AT(first + k));
-            const vec square = AT(second + k) * beta2 + fresh2 * (g * g);
-            step = length * (mean / (NAME(root)(square) / scale + eps));
-            AT(first + k) = mean;
-            AT(second + k) = square;
-        } else if (momentum != 0) {
-            const vec velocity = AT(first + k) * momentum + g;
-            step = length * velocity;
-            AT(first + k) = velocity;
-        } else
-            step = length * g;
-        if (shrunk != 0)
-            step += shrunk * AT(params + k);
-        AT(grads + k) = step;
-        flaws |= (bits)(step * 0);
+    for (int64_t k = 0; k < w->size; k += LANES) {
+        const vec given = AT(w->grads + k), old = AT(w->params + k), clipped = NAME(clip)(given, bound);
+        vec step;
+        if (plain)
+            step = rule->length * clipped;
+        else {
+            const vec g = clipped * rule->shrink + rule->added * old;
+            if (adam) {
+                const vec mean = AT(w->first + k) + rule->fresh1 * (g - AT(w->first + k));
+                const vec square = AT(w->second + k) * rule->beta2 + rule->fresh2 * (g * g);
+                step = rule->length * (mean / (NAME(root)(square) / rule->scale + rule->eps));
+                AT(w->first + k) = mean;
+                AT(w->second + k) = square;
+            } else {
+                const vec velocity = AT(w->first + k) * rule->momentum + g;
+                step = rule->length * velocity;
+                AT(w->first + k) = velocity;
+            }
+            step += rule->shrunk * old;
+        }
+        flaws |= (bits)(given * 0) | (bits)(step * 0);
+        AT(w->grads + k) = old - step;
     }
     for (int lane = 0; lane < LANES; lane++)
         if (flaws[lane] << 1)
             return 0;
-    for (int64_t k = 0; k < size; k += LANES)
-        AT(params + k) -= AT(grads + k);
     return 1;
+}
+
+/* One step of the rule; whether the gradient and the step are finite. If not, the parameters stay as they were. */
+FN int NAME(update)(const Task *task, Work *w, int64_t model, double rate)
+{
+    const int adam = task->optimiser != SGD, adamw = task->optimiser == ADAMW, clipped = task->clip_norm < INFINITY;
+    const double count = adam ? task->step[model] += 1 : 0;
+    NAME(Rule) rule = {.clip_value = task->clip_value, .shrink = 1, .momentum = task->momentum, .beta2 = task->beta2,
+                       .fresh1 = 1 - task->beta1, .fresh2 = 1 - task->beta2, .eps = task->eps,
+                       .length = adam ? rate / (1 - pow(task->beta1, count)) : rate,
+                       .scale = adam ? sqrt(1 - pow(task->beta2, count)) : 1,
+                       .added = adamw ? 0 : task->weight_decay, .shrunk = adamw ? rate * task->weight_decay : 0};
+    if (clipped) {
+        const vec bound = NAME(all)(rule.clip_value);
+        vec square = {0};
+        for (int64_t k = 0; k < w->size; k += LANES) {
+            const vec g = NAME(clip)(AT(w->grads + k), bound);
+            square += g * g;
+        }
+        rule.shrink = (REAL)task->clip_norm / (sqrt(NAME(sum)(square)) + (REAL)1e-6);
+        rule.shrink = rule.shrink > 1 ? 1 : rule.shrink;
+    }
+    const int plain = !adam && !clipped && task->momentum == 0 && task->weight_decay == 0;
+    const int finite = adam    ? NAME(step)(w, &rule, 1, 0)
+                       : plain ? NAME(step)(w, &rule, 0, 1)
+                               : NAME(step)(w, &rule, 0, 0);
+    if (finite) {
+        REAL *const before = w->params;
+        w->params = w->grads;
+        w->grads = before;
+    }
+    return finite;
 }
 
 /* -- a model, an epoch, a call */
@@ -716,7 +790,7 @@ FN int64_t NAME(present)(const Task *task, const Work *w, const int64_t *batch)
 }
 
 /* One epoch of a model over its `rows` (steps, batch), `updates` after the first; returns its mean loss. */
-FN double NAME(epoch)(const Task *task, const Work *w, int64_t model, const int64_t *rows, double rate, int64_t updates)
+FN double NAME(epoch)(const Task *task, Work *w, int64_t model, const int64_t *rows, double rate, int64_t updates)
 {
     double total = 0, count = 0;
     for (int64_t step = 0; step < task->steps && task->frozen[model] < 0; step++) {
