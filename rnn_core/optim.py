@@ -108,6 +108,6 @@ def _not_finite(values: Flat) -> list[int]:
 
 
 def _column(values: Array, like: Flat) -> Flat:
-    """`values` (M,) in double precision as a column (M, 1) of the kind and type of `like`."""
-    column = values[:, None]
+    """`values` (M,) in double precision as a column (M, 1), or alone, of the kind and type of `like`."""
+    column = values.reshape(-1, 1) if len(values) > 1 else values.reshape(())  # which begins in half of the time
     return column.astype(like.dtype, copy=False) if isinstance(like, np.ndarray) else like.new_tensor(column)

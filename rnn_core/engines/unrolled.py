@@ -76,8 +76,8 @@ def unrolled(model: Model, flat: Array, blocks: dict[str, tuple[int, ...]], shap
     if steps < seq_len:
         dh, handed = dh * seq_len, dh[0]
     back = weights["recurrent"][..., bias : bias + hidden].swapaxes(-1, -2)
-    h = reads[..., 1 : 1 + hidden, :]
-    arrays = _Arrays(weights, d_weights, reads[..., :-1, 1 - bias :, :], h, dh, handed, np.empty(back.shape, dtype))
+    parts = reads[..., :-1, 1 - bias :, :], reads[..., 1 : 1 + hidden, :]
+    arrays = _Arrays(weights, d_weights, reads, *parts, dh, handed, np.empty(back.shape, dtype))
     run, run_back = _CELLS[model.cell](arrays)
 
     head, read = weights["head"], reads[..., -steps:, : 1 + hidden, :]
@@ -86,13 +86,12 @@ def unrolled(model: Model, flat: Array, blocks: dict[str, tuple[int, ...]], shap
         read, logits, d_logits, d_hidden = (each[..., 0, :, :] for each in (read, logits, d_logits, d_hidden))
     else:
         head = head[..., None, :, :]
-    logits_of, head_back = _product(head), head[..., 1:].swapaxes(-1, -2)
-    back_from_head = _products_of(head_back)
+    logits_of, back_from_head = _product(head), _product_of_turned(head[..., 1:].swapaxes(-1, -2))
 
     def backward(dlogits: Array) -> Array:
         d_outside[...] = dlogits
         sum_head_products()
-        back_from_head(head_back, d_logits, d_hidden)
+        back_from_head(d_logits, d_hidden)
         arrays.back[...] = back
         run_back()
         return grads
@@ -109,13 +108,14 @@ def unrolled(model: Model, flat: Array, blocks: dict[str, tuple[int, ...]], shap
 class _Arrays(NamedTuple):
     """What a cell works in, with or without M.
 
-    `reads` (M, T, ·, N) and the hidden states `h` (M, T + 1, H, N), which are a part of it; of each step the gradient
+    `reads` (M, T, ·, N) and the hidden states `h` (M, T + 1, H, N), both parts of `room`; of each step the gradient
     `dh` (M, H, N) of its state, and `handed` (M, H, N), what a step adds to that of the one before, unless it is the
     same array. `back` (M, H, G·H) takes the gradient of the sums to that of the state before.
     """
 
     weights: Params
     grads: Params
+    room: Array
     reads: Array
     h: Array
     dh: list[Array]
@@ -134,16 +134,17 @@ def _product(weight: Array) -> Callable[[Array, Array], object]:
     return weight.dot if weight.ndim == 2 else partial(matmul, weight)
 
 
-def _products_of(columns: Array) -> np.ufunc:
-    """What writes the products of `columns` (…, A, B) with (…, B, C): where B is 1 they need no sums, and less time."""
-    return multiply if columns.shape[-1] == 1 else matmul
+def _product_of_turned(columns: Array) -> Callable[[Array, Array], object]:
+    """The same of a transposed array, for which `np.dot` has other bits than `np.matmul`, unless B is 1."""
+    if columns.shape[-1] > 1:
+        return partial(matmul, columns)
+    return columns.dot if columns.ndim == 2 else partial(multiply, columns)
 
 
 def _sum_of_products(a: Array, b: Array, out: Array) -> Pass:
     """What writes Σ_t a_t b_tᵀ (M, A, B), of a (M, T, A, N) and b (M, T, B, N), into `out`."""
     if a.shape[-1] == 1:
-        columns, rows = a[..., 0].swapaxes(-1, -2), b[..., 0]
-        return partial(_products_of(columns), columns, rows, out)
+        return partial(_product_of_turned(a[..., 0].swapaxes(-1, -2)), b[..., 0], out)
     if a.shape[-1] < b.shape[-2]:  # the terms of the sum would take more room than the factors side by side
         return lambda: matmul(_side_by_side(a), _side_by_side(b).swapaxes(-1, -2), out)
     turned = b.swapaxes(-1, -2)
@@ -157,10 +158,10 @@ def _side_by_side(steps: Array) -> Array:
 
 def _rnn(arrays: _Arrays) -> tuple[Pass, Pass]:
     """h_t = tanh(a_t), a_t = W_ih x_t + b_ih + W_hh h_{t−1} + b_hh (Elman 1990)."""
-    weights, grads, reads, states, dhs, handed, back = arrays
-    h = states[..., 1:, :, :]
+    weights, grads, room, reads, states, dhs, handed, back = arrays
+    h, squares = states[..., 1:, :, :], np.empty_like(room)
     sums_of, back_from = _product(weights["recurrent"]), _product(back)
-    da = np.empty(h.shape, h.dtype)
+    da = squares[..., 1:, 1 : 1 + h.shape[-2], :]
     one = np.ones((), h.dtype)
     sum_products = _sum_of_products(da, reads, grads["recurrent"])
     ahead = _steps(reads, h)
@@ -173,8 +174,8 @@ def _rnn(arrays: _Arrays) -> tuple[Pass, Pass]:
             tanh(state, state)
 
     def backward() -> None:
-        square(h, da)
-        subtract(one, da, da)
+        square(room, squares)  # more than h, but all of a piece: that has begun in a third of the time
+        subtract(one, squares, squares)
         multiply(das[-1], dhs[-1], das[-1])
         for d_after, d, dh in returning:
             back_from(d_after, handed)
@@ -188,7 +189,7 @@ def _rnn(arrays: _Arrays) -> tuple[Pass, Pass]:
 
 def _gru(arrays: _Arrays) -> tuple[Pass, Pass]:
     """h_t = (1 − z_t) ∘ n_t + z_t ∘ h_{t−1}, as `rnn_core.layers` says (Cho et al. 2014)."""
-    weights, grads, reads, states, dhs, handed, back = arrays
+    weights, grads, _, reads, states, dhs, handed, back = arrays
     hidden, width = states.shape[-2], weights["recurrent"].shape[-1]
     before, h = states[..., :-1, :, :], states[..., 1:, :, :]
     own_reads, inputs = reads[..., :width, :], reads[..., width:, :]
@@ -252,7 +253,7 @@ def _gru(arrays: _Arrays) -> tuple[Pass, Pass]:
 
 def _lstm(arrays: _Arrays) -> tuple[Pass, Pass]:
     """c_t = f_t ∘ c_{t−1} + i_t ∘ g_t and h_t = o_t ∘ tanh(c_t), as `rnn_core.layers` says (Gers et al. 2000)."""
-    weights, grads, reads, states, dhs, handed, back = arrays
+    weights, grads, _, reads, states, dhs, handed, back = arrays
     hidden, h = states.shape[-2], states[..., 1:, :, :]
     cells = np.zeros((*states.shape[:-2], 5 * hidden, h.shape[-1]), h.dtype)  # o, i, f, g, and c before the step
     c, cells = cells[..., 1:, 4 * hidden :, :], cells[..., :-1, :, :]
