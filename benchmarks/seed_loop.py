@@ -18,7 +18,7 @@ from rnn_core.folds import Folds
 from rnn_core.studies import direction
 from rnn_core.studies.lesson import Variant
 
-EPOCHS = 10  # of a round
+EPOCHS = 40  # of a round
 
 
 def lesson() -> Variant:

@@ -99,7 +99,7 @@ def sine(name: str, model: Model, training: dict[str, Any]) -> Variant:
 
 def main() -> list[str]:
     compiled = partial(torch_loop, compiled=True)
-    single = direction(256, epochs=40, batch_size=1, optimiser="sgd", clip_value=5.0)
+    single = direction(256, epochs=400, batch_size=1, optimiser="sgd", clip_value=5.0)
     batches = {cell: direction(1024, epochs=40, batch_size=32, cell=cell) for cell in ("rnn_tanh", "gru", "lstm")}
     next_value = sine("sine-next-value", Model(hidden_size=32), {"epochs": 20})
     synced = sine("sine-synced", Model(hidden_size=32, readout="steps"), {"epochs": 2})
