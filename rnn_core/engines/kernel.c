@@ -363,12 +363,10 @@ FN void NAME(read)(const Task *task, const Work *w, int64_t model, const int64_t
         }
     for (int64_t k = 0; k < I; k++) {
         const REAL mean = center[k], shrink = 1 / scale[k];
-        for (int64_t i = 0; i < n; i++) {
-            const REAL *x = (const REAL *)task->x + rows[i] * T * I + k;
-            REAL *read = w->reads + i * row + w->inputs + k;
-            for (int64_t t = 0; t < T; t++, read += n * row)
-                *read = (x[t * I] - mean) * shrink;
-        }
+        REAL *read = w->reads + w->inputs + k;
+        for (int64_t t = 0; t < T; t++)
+            for (int64_t i = 0; i < n; i++, read += row)
+                *read = (((const REAL *)task->x)[(rows[i] * T + t) * I + k] - mean) * shrink;
     }
 }
 
