@@ -145,12 +145,14 @@ void kernel_tanh(int64_t instruction_set, int64_t single_precision, const void *
 
 #define vec NAME(vec)
 #define bits NAME(bits)
+#define pair NAME(pair)
 #define Work NAME(Work)
 #define LANES ((int64_t)(BYTES / sizeof(REAL)))
 #define AT(pointer) (*(vec *)(pointer))
 
 typedef REAL vec __attribute__((vector_size(BYTES), may_alias));
 typedef WORD bits __attribute__((vector_size(BYTES), may_alias));
+typedef REAL pair __attribute__((vector_size(2 * sizeof(REAL)), may_alias));
 
 /* What one call works in. A row that a step reads is 1, its inputs, 1 and, on vectors of their own, the hidden states
  * before it: the biases are the weights of the ones, which are left out without biases. A GRU's gates stand as n, r, z,
@@ -294,16 +296,16 @@ INLINE void NAME(strip)(const NAME(Product) * of, int ending, int64_t row, int64
         for (int v = 0; v < vectors; v++)
             sum[part][v] = part == 0 ? NAME(begin)(of, row, column + v * LANES) : (vec){0};
     int64_t k = 0;
-    for (; k + parts <= of->inner; k += parts)
+    for (; k < of->inner % parts; k++, a += of->a_inner, b += of->b_row) /* first: a step waits for the last of its A */
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++)
+            sum[0][v] += a[0] * AT(b + v * LANES);
+    for (; k < of->inner; k += parts)
 #pragma GCC unroll 4
         for (int part = 0; part < parts; part++, a += of->a_inner, b += of->b_row)
 #pragma GCC unroll 4
             for (int v = 0; v < vectors; v++)
                 sum[part][v] += a[0] * AT(b + v * LANES);
-    for (; k < of->inner; k++, a += of->a_inner, b += of->b_row)
-#pragma GCC unroll 4
-        for (int v = 0; v < vectors; v++)
-            sum[0][v] += a[0] * AT(b + v * LANES);
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; v++) {
         vec both = sum[0][v] + sum[1][v];
@@ -617,7 +619,7 @@ typedef struct {
 INLINE int NAME(step)(const Work *w, const NAME(Rule) * rule, const int adam, const int plain)
 {
     const vec bound = NAME(all)(rule->clip_value);
-    bits flaws = {0}; /* a value times zero is a zero, of either sign, if it is finite */
+    vec bad_grads = {0}, bad_steps = {0}; /* a value times zero is zero if it is finite */
     for (int64_t k = 0; k < w->size; k += LANES) {
         const vec given = AT(w->grads + k), old = AT(w->params + k), clipped = NAME(clip)(given, bound);
         vec step;
@@ -638,11 +640,12 @@ INLINE int NAME(step)(const Work *w, const NAME(Rule) * rule, const int adam, co
             }
             step += rule->shrunk * old;
         }
-        flaws |= (bits)(given * 0) | (bits)(step * 0);
+        bad_grads += given * 0;
+        bad_steps += step * 0;
         AT(w->grads + k) = old - step;
     }
     for (int lane = 0; lane < LANES; lane++)
-        if (flaws[lane] << 1)
+        if (bad_grads[lane] != 0 || bad_steps[lane] != 0)
             return 0;
     return 1;
 }
@@ -769,12 +772,21 @@ FN void NAME(store)(const Task *task, const Work *w, void *flat, int64_t model, 
 
 FN void NAME(transpose)(const Task *task, const Work *w)
 {
-    const int64_t H = task->hidden_size, HP = w->hidden;
-    for (int64_t gate = 0; gate < w->width / HP; gate++)
-        for (int64_t u = 0; u < H; u++)
-#pragma GCC unroll 8
-            for (int64_t k = 0; k < H; k++)
-                w->back[(gate * H + u) * HP + k] = w->params[w->w_hh + (w->ones + k) * w->width + gate * HP + u];
+    const int64_t H = task->hidden_size, HP = w->hidden, width = w->width, last = H - 1;
+    for (int64_t gate = 0; gate < width / HP; gate++) {
+        const REAL *from = w->params + w->w_hh + w->ones * width + gate * HP;
+        REAL *to = w->back + gate * H * HP;
+        for (int64_t u = 0; u < last; u += 2)
+            for (int64_t k = 0; k < last; k += 2) { /* four at once, in half as many loads and stores */
+                const pair one = *(pair *)(from + k * width + u), other = *(pair *)(from + (k + 1) * width + u);
+                *(pair *)(to + u * HP + k) = (pair){one[0], other[0]};
+                *(pair *)(to + (u + 1) * HP + k) = (pair){one[1], other[1]};
+            }
+        for (int64_t k = 0; H % 2 == 1 && k < H; k++) {
+            to[last * HP + k] = from[k * width + last];
+            to[k * HP + last] = from[last * width + k];
+        }
+    }
 }
 
 /* The rows that are there, without -1, of a batch; returns their number. */
@@ -859,6 +871,7 @@ FN int NAME(loss)(const Task *task)
 
 #undef vec
 #undef bits
+#undef pair
 #undef Work
 #undef LANES
 #undef AT
