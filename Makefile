@@ -1,10 +1,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable
-INSTALLED := pyproject.toml setup.py requirements.lock rnn_core/engines/kernel.c
+INSTALLED := pyproject.toml setup.py requirements.lock rnn_core/nn/engines/kernel.c
 PYTEST := $(BIN)/python -m pytest --cov --cov-report=
 SIMULATION := tests/e2e/test_simulation.py
-PROVEN := rnn_core/layers.py,rnn_core/losses.py,rnn_core/optim.py,rnn_core/engines/*
+PROVEN := rnn_core/nn/layers.py,rnn_core/nn/losses.py,rnn_core/nn/optim.py,rnn_core/nn/engines/*
 
 .PHONY: run test lint up bench gallery lock clean
 
@@ -15,7 +15,7 @@ test: lint  ## Everything that must pass
 	$(PYTEST) --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore $(SIMULATION) --durations 25
 	$(PYTEST) --cov-append $(SIMULATION)
 	$(BIN)/coverage report
-	! ls rnn_core/engines/*.so >/dev/null 2>&1 || $(BIN)/coverage report --include='$(PROVEN)' --fail-under=100
+	! ls rnn_core/nn/engines/*.so >/dev/null 2>&1 || $(BIN)/coverage report --include='$(PROVEN)' --fail-under=100
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -36,7 +36,7 @@ lock: .venv/installed-dev  ## Write down the versions that are installed now
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
 
 clean:  ## Remove what can be made again; prices and runs stay
-	rm -rf .venv build rnn_core/engines/*.so *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
+	rm -rf .venv build rnn_core/nn/engines/*.so *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/installed: $(INSTALLED)

@@ -3,8 +3,8 @@
 from setuptools import Extension, setup
 
 KERNEL = Extension(
-    "rnn_core.engines._kernel",  # loaded by ctypes, so without Python's headers
-    ["rnn_core/engines/kernel.c"],
+    "rnn_core.nn.engines._kernel",  # loaded by ctypes, so without Python's headers
+    ["rnn_core/nn/engines/kernel.c"],
     libraries=["m"],
     extra_compile_args=["-O3", "-fno-math-errno"],  # square roots that report no errors can be vectors
     optional=True,  # without a C compiler the installation succeeds, and NumPy computes

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from benchmarks import growth, honesty, pipeline, rounds, seed_loop, soak, torch_nn, universe, whole_process
 from benchmarks.figures import draw
-from rnn_core.engines import kernel
+from rnn_core.nn.engines import kernel
 
 BENCHMARKS: dict[str, Callable[[], list[str]]] = {
     "seed-loop": seed_loop.main,

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from benchmarks.rounds import RESULTS
-from rnn_core.plots import BLUE, GREY, ORANGE, canvas, canvases, style
+from rnn_core.reporting.figures import BLUE, GREY, ORANGE, canvas, canvases, style
 
 COMPARED = ("seed-loop", "torch", "universe", "peers")
 COLOURS = {True: BLUE, False: ORANGE}

@@ -23,11 +23,11 @@ import numpy as np
 from scipy.stats import binom
 
 from rnn_core.config import Evaluation, Model, Problem, Training
-from rnn_core.evaluation import evaluate
-from rnn_core.folds import folds
-from rnn_core.problems import windows
-from rnn_core.sources import Prices, random_walk
-from rnn_core.training import fit, out_of_sample
+from rnn_core.data.folds import folds
+from rnn_core.data.loading import Prices, random_walk
+from rnn_core.data.windows import windows
+from rnn_core.evaluation.evaluation import evaluate
+from rnn_core.nn.training import fit, out_of_sample
 
 DAYS, FEWEST_TEST_DAYS = 1800, 1100
 TRAINING = Training(dtype="float32")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rnn_core.arrays import Array
+from rnn_core.nn.arrays import Array
 
 EPSILON = 1e-8  # keeps the logarithm from 0
 

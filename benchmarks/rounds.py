@@ -23,11 +23,11 @@ from unittest.mock import patch
 
 import numpy as np
 
-from rnn_core.arrays import Array
-from rnn_core.engines import kernel
-from rnn_core.network import initial_params
+from rnn_core.nn.arrays import Array
+from rnn_core.nn.engines import kernel
+from rnn_core.nn.network import initial_params
+from rnn_core.nn.training import fit
 from rnn_core.studies.lesson import Variant
-from rnn_core.training import fit
 
 Job: TypeAlias = Callable[..., Any]
 RESULTS = Path(__file__).with_name("results")
@@ -154,7 +154,7 @@ def shortened(variant: Variant, epochs: int) -> Variant:
 
 
 def rnnflow(variant: Variant) -> Job:
-    """Ours: the whole of `rnn_core.training.fit`."""
+    """Ours: the whole of `rnn_core.nn.training.fit`."""
 
     def job() -> Array:
         model, training, order = variant.model, variant.training, variant.order

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rounds import Job, compare, drawn, save
-from rnn_core.arrays import Array
 from rnn_core.config import Model, Study, Training
-from rnn_core.folds import holdout
-from rnn_core.problems import Sequences
+from rnn_core.data.folds import holdout
+from rnn_core.data.windows import Sequences
+from rnn_core.nn.arrays import Array
 from rnn_core.studies import sines
 from rnn_core.studies.lesson import Variant
 

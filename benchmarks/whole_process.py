@@ -19,7 +19,7 @@ from time import perf_counter
 
 from benchmarks.rounds import Row, confined, row, save, with_and_without
 from rnn_core.config import Synthetic
-from rnn_core.sources import load
+from rnn_core.data.loading import load
 
 PEERS = Path(__file__).with_name("peers")
 NAMES = ("neuralforecast", "darts", "skorch", "keras", "jax")

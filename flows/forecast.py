@@ -14,17 +14,18 @@ from prefect.runtime import flow_run as this_run
 from rich.table import Table
 from sqlalchemy import Row
 
-from flows import command_line, registry, tracking
+from flows import command_line, tracking
 from flows.retrain import artifact_key, close_tracked_run, idle, prices_or_fallback
-from flows.tasks import polite
-from flows.tickers import Outcomes, each, run_name
+from flows.steps.tasks import polite
+from flows.steps.tickers import Outcomes, each, run_name
+from flows.tracking import registry
 from rnn_core.config import File, Synthetic, Yahoo
 from rnn_core.config import Forecast as Config
+from rnn_core.data.exchanges import closed_for_the_day, last_closed_session, next_session
+from rnn_core.data.loading import exchange_for
+from rnn_core.data.windows import prices_needed
 from rnn_core.errors import ChampionMissing, ConfigError, DataError
-from rnn_core.exchanges import closed_for_the_day, last_closed_session, next_session
-from rnn_core.ledger import Forecast, Ledger
-from rnn_core.problems import prices_needed
-from rnn_core.sources import exchange_for
+from rnn_core.operations.ledger import Forecast, Ledger
 
 HEAD = ("session", "closes up", "spread", "verdict of the model", "version", "counted")
 

@@ -8,9 +8,10 @@ from prefect import flow, get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectNotFound
 
-from flows import command_line, registry, tracking
+from flows import command_line, tracking
+from flows.tracking import registry
 from rnn_core.config import Prune
-from rnn_core.ledger import Ledger
+from rnn_core.operations.ledger import Ledger
 
 FLOWS = ("retrain", "retrain-universe", "forecast", "score", "study")
 

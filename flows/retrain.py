@@ -14,11 +14,10 @@ from prefect.runtime import flow_run as this_run
 from prefect.states import Completed
 
 from flows import STARTED, command_line, tracking
-from flows.learning import learn, tags
-from flows.summary import Laps, Summary, time_table
-from flows.tasks import build_windows, evaluate_and_plot, fetch_prices, polite, train
-from flows.tickers import announce
-from rnn_core import sources
+from flows.steps.learning import learn, tags
+from flows.steps.summary import Laps, Summary, time_table
+from flows.steps.tasks import build_windows, evaluate_and_plot, fetch_prices, polite, train
+from flows.steps.tickers import announce
 from rnn_core.config import (
     DEFAULT_TICKER,
     Evaluation,
@@ -32,9 +31,10 @@ from rnn_core.config import (
     Yahoo,
     config_hash,
 )
+from rnn_core.data import loading as sources
+from rnn_core.data.exchanges import closed_for_the_day, last_closed_session
+from rnn_core.data.loading import Prices, exchange_for
 from rnn_core.errors import PricesUnavailable
-from rnn_core.exchanges import closed_for_the_day, last_closed_session
-from rnn_core.sources import Prices, exchange_for
 
 
 def close_tracked_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:

@@ -2,11 +2,12 @@
 
 from datetime import datetime
 
-from flows import command_line, registry
-from flows.promotion import catch_up
-from flows.tickers import announce
+from flows import command_line
+from flows.steps.promotion import catch_up
+from flows.steps.tickers import announce
+from flows.tracking import registry
 from rnn_core.config import Rollback
-from rnn_core.ledger import Ledger
+from rnn_core.operations.ledger import Ledger
 
 
 def roll_back(ticker: str, at: datetime) -> int:

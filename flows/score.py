@@ -13,21 +13,23 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as this_run
 from rich.table import Table
 
-from flows import command_line, registry, tracking
+from flows import command_line, tracking
 from flows.retrain import artifact_key, close_tracked_run, idle, prices_or_fallback
-from flows.standing import standing
-from flows.tasks import polite
-from flows.tickers import Outcomes, announce, each, run_name
-from rnn_core import live, pages
+from flows.steps.standing import standing
+from flows.steps.tasks import polite
+from flows.steps.tickers import Outcomes, announce, each, run_name
+from flows.tracking import registry
 from rnn_core.config import File, Retrain, Synthetic, Yahoo
 from rnn_core.config import Score as Config
+from rnn_core.data.exchanges import closed_for_the_day, last_closed_session
+from rnn_core.data.loading import Prices
+from rnn_core.data.windows import features
 from rnn_core.errors import LedgerError, PricesUnavailable
-from rnn_core.exchanges import closed_for_the_day, last_closed_session
-from rnn_core.ledger import Ledger
-from rnn_core.pages import Standing
-from rnn_core.problems import features
-from rnn_core.promotion import Candidate
-from rnn_core.sources import Prices
+from rnn_core.operations import live
+from rnn_core.operations.ledger import Ledger
+from rnn_core.operations.promotion import Candidate
+from rnn_core.reporting import pages
+from rnn_core.reporting.pages import Standing
 
 CLUSTERED = ("volatility", "abs_return")
 VOID_AFTER = 5  # sessions: a price that has not come by then, while later ones have, never will

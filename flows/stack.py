@@ -14,7 +14,7 @@ from urllib.request import ProxyHandler, build_opener
 from rich.console import Console
 
 from flows import tracking
-from flows.tasks import AT_ONCE, YAHOO
+from flows.steps.tasks import AT_ONCE, YAHOO
 from rnn_core.errors import TrackingError
 
 HOST = "127.0.0.1"

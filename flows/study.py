@@ -12,9 +12,9 @@ from rich.table import Table
 
 from flows import command_line, tracking
 from flows.retrain import close_tracked_run, prices_or_fallback
-from flows.tasks import build_sequences, find_and_plot, make_data, polite, train
-from rnn_core import plots
+from flows.steps.tasks import build_sequences, find_and_plot, make_data, polite, train
 from rnn_core.config import DEFAULT_TICKER, File, Study, StudyName, StudyTraining, Synthetic, Yahoo
+from rnn_core.reporting import figures as plots
 from rnn_core.studies.lesson import Finding, Trained, Variant
 
 

@@ -9,11 +9,11 @@ import atexit
 import gc
 from typing import TYPE_CHECKING, Any
 
-from rnn_core.arrays import Array, Params
-from rnn_core.layers import recurrent
+from rnn_core.nn.arrays import Array, Params
+from rnn_core.nn.layers import recurrent
 
 if TYPE_CHECKING:
-    from rnn_core.engines.torch_engine import from_torch_state_dict, to_torch_state_dict
+    from rnn_core.nn.engines.torch_engine import from_torch_state_dict, to_torch_state_dict
 
 __all__ = ["Array", "Params", "from_torch_state_dict", "recurrent", "to_torch_state_dict"]
 
@@ -26,7 +26,7 @@ atexit.register(gc.freeze)
 def __getattr__(name: str) -> Any:
     """The conversions from and to torch, which is imported when they are asked for."""
     if name in {"from_torch_state_dict", "to_torch_state_dict"}:
-        from rnn_core.engines import torch_engine
+        from rnn_core.nn.engines import torch_engine
 
         return getattr(torch_engine, name)
     raise AttributeError(f"module {__name__} has no attribute {name}")

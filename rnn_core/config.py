@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
-from rnn_core import settings
+from rnn_core.nn import settings
 
 Feature = Literal["return", "abs_return", "direction", "volume_change", "volatility"]
 DEFAULT_TICKER = "078935.KS"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rnn_core import exchanges
+from rnn_core.data import exchanges
 
 DEAD_PROXY = "http://127.0.0.1:9"  # the discard port
 

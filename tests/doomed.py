@@ -5,8 +5,8 @@ import signal
 from pathlib import Path
 from typing import Any, NoReturn
 
-from flows import learning
-from flows.summary import Summary
+from flows.steps import learning
+from flows.steps.summary import Summary
 from rnn_core.config import Retrain
 
 DOOMED, UNLUCKY = "DOOMED", "UNLUCKY"

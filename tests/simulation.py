@@ -24,9 +24,9 @@ import yaml
 from prefect import get_client
 from prefect.flow_engine import FlowRunEngine
 
-from flows.tasks import AT_ONCE, YAHOO
+from flows.steps.tasks import AT_ONCE, YAHOO
 from rnn_core.config import Evaluation, Model, Training
-from rnn_core.exchanges import closed_sessions, sessions
+from rnn_core.data.exchanges import closed_sessions, sessions
 from tests.processes import CHECKOUT
 from tests.yahoo_server import UNKNOWN_TICKER, Answer, YahooServer, sample_frame, serving
 

@@ -1,13 +1,13 @@
-"""Ours, by `rnn_core.training` alone, which is handed arrays as the others are."""
+"""Ours, by `rnn_core.nn.training` alone, which is handed arrays as the others are."""
 
 import sys
 
 import numpy as np
 
-from rnn_core.folds import holdout
-from rnn_core.problems import Sequences
-from rnn_core.settings import Model, Training
-from rnn_core.training import fit
+from rnn_core.data.folds import holdout
+from rnn_core.data.windows import Sequences
+from rnn_core.nn.settings import Model, Training
+from rnn_core.nn.training import fit
 
 HIDDEN, STEPS, BATCH, EPOCHS, RATE = 16, 10, 32, 20, 3e-3
 

@@ -17,7 +17,7 @@ def start(config: RetrainUniverse) -> None:
 
 def main(config: RetrainUniverse) -> None:
     """Run the flow in this process and print what came of each ticker."""
-    from flows.tickers import Outcomes
+    from flows.steps.tickers import Outcomes
     from flows.universe.flow import retrain_universe
 
     outcomes = retrain_universe(**{name: getattr(config, name) for name in RetrainUniverse.model_fields})

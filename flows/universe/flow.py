@@ -18,15 +18,14 @@ from prefect.tasks import Task
 from pydantic import ValidationError
 
 from flows import tracking
-from flows.learning import learn_one_of_many, tags
 from flows.retrain import close_tracked_run, idle, prices_or_fallback, proclaim
-from flows.standing import standing
-from flows.summary import Summary
-from flows.tasks import IN_MEMORY, fetch_prices, polite, progress
-from flows.tickers import Outcomes
+from flows.steps.learning import learn_one_of_many, tags
+from flows.steps.standing import standing
+from flows.steps.summary import Summary
+from flows.steps.tasks import IN_MEMORY, fetch_prices, polite, progress
+from flows.steps.tickers import Outcomes
 from flows.universe.processes import Perform, performer, prepare
 from flows.universe.runners import task_runner
-from rnn_core import pages, sources
 from rnn_core.config import (
     Evaluation,
     File,
@@ -40,12 +39,14 @@ from rnn_core.config import (
     Training,
     Yahoo,
 )
+from rnn_core.data import loading as sources
+from rnn_core.data.exchanges import closed_for_the_day
+from rnn_core.data.loading import Prices, exchange_for
+from rnn_core.data.store import stored_tickers
 from rnn_core.errors import ConfigError, ProcessLost
-from rnn_core.exchanges import closed_for_the_day
-from rnn_core.ledger import Ledger
-from rnn_core.pages import Standing
-from rnn_core.sources import Prices, exchange_for
-from rnn_core.store import stored_tickers
+from rnn_core.operations.ledger import Ledger
+from rnn_core.reporting import pages
+from rnn_core.reporting.pages import Standing
 
 
 @flow(

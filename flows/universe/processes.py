@@ -19,11 +19,11 @@ from threading import Thread
 from typing import Any, TypeAlias, TypeVar
 
 from rnn_core.config import Runner
-from rnn_core.engines import usable_cores
 from rnn_core.errors import ProcessLost
+from rnn_core.nn.engines import usable_cores
 
 IMPORTED = (  # what the work is made of, and what that imports as soon as it needs it
-    "flows.learning",
+    "flows.steps.learning",
     "mlflow.store.tracking.sqlalchemy_store",
     "arch.bootstrap",
     "sklearn.linear_model",

@@ -5,8 +5,8 @@ from typing import Any
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from rnn_core.config import Runner
-from rnn_core.engines import usable_cores
 from rnn_core.errors import ConfigError
+from rnn_core.nn.engines import usable_cores
 
 CONNECT_SECONDS = 10  # to a Dask scheduler
 

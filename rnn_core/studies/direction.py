@@ -5,17 +5,28 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from rnn_core.arrays import Array, Params
 from rnn_core.config import Model, Study
+from rnn_core.data.folds import Folds
+from rnn_core.data.loading import Prices
+from rnn_core.data.windows import Sequences
 from rnn_core.errors import DataError
-from rnn_core.folds import Folds
-from rnn_core.metrics import wilson_interval
-from rnn_core.plots import BLUE, COIN_TOSS, GREY, ORANGE, Figure, Figures, Say, canvas, direction_strip, label
-from rnn_core.problems import Sequences
-from rnn_core.significance import ALPHA, pesaran_timmermann
-from rnn_core.sources import Prices
+from rnn_core.evaluation.metrics import wilson_interval
+from rnn_core.evaluation.significance import ALPHA, pesaran_timmermann
+from rnn_core.nn.arrays import Array, Params
+from rnn_core.nn.training import standardised
+from rnn_core.reporting.figures import (
+    BLUE,
+    COIN_TOSS,
+    GREY,
+    ORANGE,
+    Figure,
+    Figures,
+    Say,
+    canvas,
+    direction_strip,
+    label,
+)
 from rnn_core.studies.lesson import Finding, Lesson, Trained, Variant, Variants, sayer, training
-from rnn_core.training import standardised
 
 DAYS, STEPS, HIDDEN, SHARE, EPOCHS = 300, 10, 16, 0.8, 600
 SEED = 42  # of the one RandomState that runs through prices, initial weights and shuffles

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from rnn_core.arrays import Array
 from rnn_core.config import Model, Study
-from rnn_core.folds import holdout
-from rnn_core.metrics import wilson_interval
-from rnn_core.plots import BLUE, GREY, Figure, Say, canvas, label
-from rnn_core.problems import Sequences
+from rnn_core.data.folds import holdout
+from rnn_core.data.windows import Sequences
+from rnn_core.evaluation.metrics import wilson_interval
+from rnn_core.nn.arrays import Array
+from rnn_core.nn.training import predict
+from rnn_core.reporting.figures import BLUE, GREY, Figure, Say, canvas, label
 from rnn_core.studies.lesson import Finding, Lesson, Trained, Variant, Variants, examples, sayer, training
-from rnn_core.training import predict
 
 CLASSES, FEATURES, SHORTEST, LONGEST = 5, 10, 3, 40
 TRAIN, TEST, EPOCHS = 4000, 2000, 20

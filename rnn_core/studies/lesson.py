@@ -4,17 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-from rnn_core.arrays import Array, Params
 from rnn_core.config import Model, Study, Training
-from rnn_core.folds import Folds
-from rnn_core.plots import Figures, Say, english, korean
-from rnn_core.problems import Sequences
-from rnn_core.training import Fit, out_of_sample
+from rnn_core.data.folds import Folds
+from rnn_core.data.windows import Sequences
+from rnn_core.nn.arrays import Array, Params
+from rnn_core.nn.training import Fit, out_of_sample
+from rnn_core.reporting.figures import Figures, Say, english, korean
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One stack of networks that a lesson trains: what `rnn_core.training.fit` takes."""
+    """One stack of networks that a lesson trains: what `rnn_core.nn.training.fit` takes."""
 
     model: Model
     training: Training
@@ -34,7 +34,7 @@ class Trained:
 
     @property
     def logits(self) -> Array:
-        """(M, s, S, O) of the test rows, as `rnn_core.training.out_of_sample` gives them."""
+        """(M, s, S, O) of the test rows, as `rnn_core.nn.training.out_of_sample` gives them."""
         return out_of_sample(self.fit, self.variant.sequences, self.variant.folds)
 
 

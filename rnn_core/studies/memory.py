@@ -5,15 +5,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnn_core.arrays import Array, Params
 from rnn_core.config import Model, Study
+from rnn_core.data.folds import holdout
+from rnn_core.data.windows import Sequences
 from rnn_core.errors import ArrayError
-from rnn_core.folds import holdout
-from rnn_core.layers import recurrent
-from rnn_core.losses import sigmoid
-from rnn_core.network import split
-from rnn_core.plots import BLUE, COIN_TOSS, GREY, ORANGE, RED, Figure, Say, canvas, canvases, label
-from rnn_core.problems import Sequences
+from rnn_core.nn.arrays import Array, Params
+from rnn_core.nn.layers import recurrent
+from rnn_core.nn.losses import sigmoid
+from rnn_core.nn.network import split
+from rnn_core.reporting.figures import BLUE, COIN_TOSS, GREY, ORANGE, RED, Figure, Say, canvas, canvases, label
 from rnn_core.studies.lesson import Finding, Lesson, Trained, Variant, Variants, examples, sayer, training
 
 TRAIN, TEST, STEPS, INPUTS, HIDDEN, EPOCHS = 512, 200, 10, 4, 8, 20
@@ -190,7 +190,7 @@ def compared(name: str, one: Trained, x: Array) -> list[Row]:
     ours = {"output": output[0], "h_n": h_n[0], "c_n": c_n[0]}
     theirs: Params = {}
     if find_spec("torch") is not None:
-        from rnn_core.engines.torch_engine import reference
+        from rnn_core.nn.engines.torch_engine import reference
 
         theirs = reference(model, params, x)
     return [_row(name, array, value, theirs.get(array)) for array, value in ours.items()]

@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnn_core import settings
-from rnn_core.arrays import Array, Params
-from rnn_core.baselines import regression_baselines
 from rnn_core.config import Model, Study, Training
-from rnn_core.folds import Folds, holdout
-from rnn_core.network import initial_params, network
-from rnn_core.plots import BLUE, GREY, ORANGE, RED, Axes, Figure, Say, canvas, canvases, label
-from rnn_core.problems import Sequences
+from rnn_core.data.folds import Folds, holdout
+from rnn_core.data.windows import Sequences
+from rnn_core.evaluation.baselines import regression_baselines
+from rnn_core.nn import settings
+from rnn_core.nn.arrays import Array, Params
+from rnn_core.nn.network import initial_params, network
+from rnn_core.nn.training import Fit
+from rnn_core.reporting.figures import BLUE, GREY, ORANGE, RED, Axes, Figure, Say, canvas, canvases, label
 from rnn_core.studies.lesson import Finding, Lesson, Trained, Variant, Variants, examples, sayer, training
-from rnn_core.training import Fit
 
 WINDOW, SPAN = 50, 4 * np.pi  # values of a window of the next-value lesson, and the radians from first to last
 STEPS = 64  # of a sequence of the other lessons
@@ -257,7 +257,7 @@ def _graph(fit: Fit) -> dict[str, str]:
     """The computation of a few steps in DOT, where torch and torchviz are there to trace it."""
     if find_spec("torch") is None or find_spec("torchviz") is None:
         return {}
-    from rnn_core.engines.torch_engine import graph
+    from rnn_core.nn.engines.torch_engine import graph
 
     return {"graph.dot": graph(fit.model, fit.params, 1, GRAPH_STEPS)}
 

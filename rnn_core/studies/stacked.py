@@ -5,14 +5,14 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from rnn_core.arrays import Array, Params
 from rnn_core.config import Model, Study
-from rnn_core.folds import Folds
-from rnn_core.layers import linear, softmax
-from rnn_core.losses import LOSSES, LossName, brier
-from rnn_core.network import initial_params, network, split
-from rnn_core.plots import BLUE, GREY, ORANGE, PURPLE, RED, Figure, Say, canvas, label
-from rnn_core.problems import Sequences
+from rnn_core.data.folds import Folds
+from rnn_core.data.windows import Sequences
+from rnn_core.nn.arrays import Array, Params
+from rnn_core.nn.layers import linear, softmax
+from rnn_core.nn.losses import LOSSES, LossName, brier
+from rnn_core.nn.network import initial_params, network, split
+from rnn_core.reporting.figures import BLUE, GREY, ORANGE, PURPLE, RED, Figure, Say, canvas, label
 from rnn_core.studies.lesson import Finding, Lesson, Trained, Variant, Variants, sayer, training
 
 X = np.array([[[1, 2, 3, 4], [3, 4, 5, 6], [4, 5, 6, 7]], [[3, 4, 1, 1], [4, 5, 1, 1], [5, 6, 1, 1]]], float)

@@ -4,13 +4,26 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from rnn_core.arrays import Array, Params
 from rnn_core.config import Model, Study
-from rnn_core.folds import holdout
-from rnn_core.layers import State, recurrent
-from rnn_core.network import initial_params, split
-from rnn_core.plots import BLUE, COIN_TOSS, GREY, ORANGE, PURPLE, RED, Axes, Figure, Say, canvas, canvases, label
-from rnn_core.problems import Sequences
+from rnn_core.data.folds import holdout
+from rnn_core.data.windows import Sequences
+from rnn_core.nn.arrays import Array, Params
+from rnn_core.nn.layers import State, recurrent
+from rnn_core.nn.network import initial_params, split
+from rnn_core.reporting.figures import (
+    BLUE,
+    COIN_TOSS,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RED,
+    Axes,
+    Figure,
+    Say,
+    canvas,
+    canvases,
+    label,
+)
 from rnn_core.studies.lesson import Finding, Lesson, Trained, Variant, Variants, examples, sayer, training
 
 HIDDEN, LENGTHS = 16, (10, 50, 100, 200)

@@ -17,7 +17,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from rnn_core.ledger import Ledger
+from rnn_core.operations.ledger import Ledger
 from tests import simulation
 from tests.postgres import running_postgres
 from tests.processes import CHECKOUT, end, free_port, isolated, start, wait_for

@@ -20,17 +20,18 @@ import pytest
 from mlflow import MlflowClient
 from pydantic import BaseModel
 
-from flows import registry
 from flows.forecast import forecast
 from flows.prune import prune
 from flows.retrain import retrain
 from flows.rollback import roll_back
 from flows.score import VOID_AFTER, score, settle
-from rnn_core import config, sources
+from flows.tracking import registry
+from rnn_core import config
 from rnn_core.config import Evaluation, Model, Promotion, Retrain, Synthetic, Training
+from rnn_core.data import loading as sources
 from rnn_core.errors import ChampionMissing, ConfigError, DataError, LedgerError, TrackingError
-from rnn_core.ledger import Ledger
-from rnn_core.promotion import Candidate
+from rnn_core.operations.ledger import Ledger
+from rnn_core.operations.promotion import Candidate
 from tests.flows.conftest import AAPL
 
 WALK = Synthetic(days=700)

@@ -23,12 +23,13 @@ from prefect.states import Cancelled, Cancelling, Crashed
 
 from flows import tracking
 from flows.retrain import retrain
-from flows.summary import Summary
-from rnn_core import config, sources
+from flows.steps.summary import Summary
+from rnn_core import config
 from rnn_core.config import Evaluation, File, Problem, Retrain, Training, Yahoo, config_hash
-from rnn_core.engines import kernel
+from rnn_core.data import loading as sources
+from rnn_core.data.exchanges import sessions
 from rnn_core.errors import PricesUnavailable
-from rnn_core.exchanges import sessions
+from rnn_core.nn.engines import kernel
 from tests.flows.conftest import AAPL, TINY
 from tests.processes import end, free_port, isolated, start, wait_for
 from tests.yahoo_server import EMPTY, SERVER_ERROR, TOO_MANY_REQUESTS, sample_frame, yahoo_server

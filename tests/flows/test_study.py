@@ -15,9 +15,9 @@ from prefect.logging import disable_run_logger
 from flows import command_line, tracking
 from flows import study as study_flow
 from flows.study import Outcome, main, study
-from rnn_core import plots
 from rnn_core.config import File, Study, StudyTraining
 from rnn_core.errors import ConfigError
+from rnn_core.reporting import figures as plots
 from rnn_core.studies import LESSONS
 from tests.flows.conftest import AAPL
 from tests.processes import require_program
@@ -118,7 +118,7 @@ def test_without_a_font_for_korean_it_is_english_and_says_so(monkeypatch: pytest
 
 
 def test_a_lesson_that_fails_leaves_no_run_running(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rnn_core.engines.find_spec", lambda name: None)
+    monkeypatch.setattr("rnn_core.nn.engines.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="torch, which is not installed"):
         study(name="engines-agree", size=0.1, training=QUICK)
     client = MlflowClient()

@@ -31,17 +31,17 @@ from prefect.flows import load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_URL
 
 from flows import command_line
-from flows.tasks import YAHOO
-from flows.tickers import Outcomes
+from flows.steps.tasks import YAHOO
+from flows.steps.tickers import Outcomes
 from flows.universe.__main__ import main
 from flows.universe.flow import listed, retrain_one, retrain_universe
 from flows.universe.processes import IMPORTED, performer, prepare
 from rnn_core.config import Evaluation, Model, Promotion, Retrain, RetrainUniverse, Runner, Synthetic, Training, Yahoo
-from rnn_core.engines import thread_count
+from rnn_core.data.exchanges import sessions
+from rnn_core.data.loading import load
 from rnn_core.errors import RnnflowError, TrackingError
-from rnn_core.exchanges import sessions
-from rnn_core.ledger import Ledger
-from rnn_core.sources import load
+from rnn_core.nn.engines import thread_count
+from rnn_core.operations.ledger import Ledger
 from tests.doomed import DOOMED, UNLUCKY, learn_or_die
 from tests.processes import CHECKOUT, end, free_port, isolated, processes, start, wait_for
 from tests.yahoo_server import UNKNOWN_TICKER, Answer, YahooServer, sample_frame, serving
@@ -271,7 +271,9 @@ def test_the_server_is_told_of_tickers_and_not_of_the_steps_of_each(on_threads: 
         assert ended() == wanted, "these prices need no asking"
 
 
-@pytest.mark.parametrize("dies_at", ["flows.learning.fit", "flows.tracking.describe"])  # then it is champion already
+@pytest.mark.parametrize(
+    "dies_at", ["flows.steps.learning.fit", "flows.tracking.describe"]
+)  # then it is champion already
 def test_the_ticker_of_a_worker_that_dies_is_done_once_by_another(cluster: Cluster, dies_at: str) -> None:
     tickers = tuple(f"{dies_at.rpartition('.')[2].upper()}{number}" for number in range(6))
     cluster.add_worker(dies_at=dies_at)

@@ -4,10 +4,10 @@ import warnings
 from io import BytesIO
 from time import perf_counter
 
-from rnn_core import plots
 from rnn_core.config import Study
+from rnn_core.nn.training import fit
+from rnn_core.reporting import figures as plots
 from rnn_core.studies.lesson import Finding, Lesson, Trained
-from rnn_core.training import fit
 
 
 def run(lesson: Lesson, study: Study) -> tuple[Finding, dict[str, Trained]]:

@@ -5,8 +5,8 @@ import pytest
 from steps import run
 
 from rnn_core.config import Model, Study
-from rnn_core.layers import recurrent
-from rnn_core.network import initial_params, split
+from rnn_core.nn.layers import recurrent
+from rnn_core.nn.network import initial_params, split
 from rnn_core.studies.lesson import Finding, Trained
 from rnn_core.studies.vanishing import HIDDEN, LENGTHS, LESSON, RADII, jacobian_product, reach
 

@@ -1,0 +1,111 @@
+"""What is learned of one ticker, recorded in its MLflow run.
+
+Nothing here knows Prefect: the processes of a universe have no use for it, and are forked from one that imports this.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from threading import Lock
+from typing import TypeAlias
+
+from flows import tracking
+from flows.steps.promotion import promote
+from flows.steps.summary import Laps, Summary, summarise
+from flows.tracking import registry
+from rnn_core.config import Evaluation as EvaluationConfig
+from rnn_core.config import Problem, Retrain, config_hash
+from rnn_core.data.exchanges import last_closed_session
+from rnn_core.data.folds import Folds, folds, test_period
+from rnn_core.data.loading import Prices, exchange_for
+from rnn_core.data.windows import Windows, windows
+from rnn_core.evaluation.evaluation import Evaluation, evaluate
+from rnn_core.evaluation.explain import explain
+from rnn_core.nn.training import Fit, call, fit, out_of_sample
+from rnn_core.reporting import figures as plots
+from rnn_core.reporting.report import report
+
+FIGURES = ("folds.png",)  # of each ticker of a universe: all eight take longer than its training
+DRAWING = Lock()  # Matplotlib has one set of settings for all threads
+Judged: TypeAlias = tuple[Evaluation, dict[str, bytes]]
+Steps: TypeAlias = tuple[Callable[..., tuple[Windows, Folds]], Callable[..., Fit], Callable[..., Judged]]
+"""What is called as `build_windows`, `fit` and `evaluate_and_plot` are."""
+
+
+def tags(config: Retrain) -> dict[str, str]:
+    """What the run of a ticker is tagged with before it starts: enough to know later what was done already."""
+    session = last_closed_session(exchange_for(config.source, config.ticker), config.time)
+    return {
+        "ticker": config.ticker,
+        "engine": config.training.engine,
+        "config_hash": config_hash(config),
+        "session": f"{session:%Y-%m-%d}",
+    }
+
+
+def build_windows(problem: Problem, evaluation: EvaluationConfig, prices: Prices) -> tuple[Windows, Folds]:
+    """Return windows with direction labels, and the walk-forward folds over them."""
+    built = windows(problem, prices)
+    return built, folds(evaluation, built)
+
+
+def evaluate_and_plot(
+    fit: Fit,
+    windows: Windows,
+    folds: Folds,
+    settings: EvaluationConfig,
+    trials: int,
+    title: str,
+    laps: Laps,
+    only: Sequence[str] | None = None,
+) -> Judged:
+    """Score and judge the out-of-sample calls of every fold, and draw the figures, or `only` those named, as PNG.
+
+    A lap of `laps` ends in between.
+    """
+    logits = out_of_sample(fit, windows, folds)
+    evaluation = evaluate(windows, folds, logits, settings, shrinkage=fit.training.shrinkage, trials=trials)
+    laps.end("evaluate")
+    explained = partial(explain, fit, windows, folds.test.repeat(fit.training.seeds, axis=0))
+    with DRAWING:
+        figures = plots.figures(fit, evaluation, explained, windows.features, title, only)
+        return evaluation, plots.rendered(figures)
+
+
+def learn(
+    config: Retrain,
+    prices: Prices,
+    run_id: str,
+    laps: Laps,
+    steps: Steps | None = None,
+    only: Sequence[str] | None = None,
+) -> Summary:
+    """Windows, training, evaluation, registration and promotion of one ticker, all recorded in the run.
+
+    `steps` are the first three if Prefect is to know of them, and `only` names the figures to draw.
+    """
+    build, teach, judge = steps or (build_windows, fit, evaluate_and_plot)
+    windows, folds = build(config.problem, config.evaluation, prices)
+    laps.end("windows")
+    fitted = teach(config.model, config.training, windows, folds)
+    laps.end("train")
+    trials = tracking.trials(config, prices.source, *test_period(windows, folds))
+    result, images = judge(fitted, windows, folds, config.evaluation, trials, config.ticker, laps, only)
+    laps.end("plot")
+    forecast = call(fitted.live, windows.x[[windows.live]])
+    version = registry.register(run_id, config, prices, fitted)
+    laps.end("register")
+    tracking.log_training(run_id, fitted, result, images, report(config, prices, result, images), version)
+    laps.end("record")
+    judgement = promote(config, prices, fitted.live, forecast, version, run_id) if version else None
+    laps.end("promote")
+    links = tracking.page(run_id), tracking.address(run_id)
+    summary = summarise(prices, fitted, result, forecast, laps.seconds, version, judgement, run_id, *links)
+    tracking.describe(run_id, summary.markdown(), laps.seconds, judgement)
+    return summary
+
+
+def learn_one_of_many(config: Retrain, prices: Prices, parent: str, flow_run_id: str) -> Summary:
+    """`learn` in a run of its own, a child of the run `parent` of a universe."""
+    child = tags(config) | tracking.data_tags(prices) | {"mlflow.parentRunId": parent}
+    with tracking.run("retrain-universe", config.ticker, config, child, flow_run_id) as run_id:
+        return learn(config, prices, run_id, Laps(), only=FIGURES)

@@ -1,0 +1,52 @@
+"""Where a ticker stands today: its champion, what that promised, and the live record."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+
+from flows import tracking
+from flows.tracking import registry
+from rnn_core.data.exchanges import last_closed_session, sessions
+from rnn_core.operations.ledger import Ledger
+from rnn_core.operations.live import Alarm, live_record
+from rnn_core.reporting.pages import Promise, Standing
+
+PROMISED = ("test/accuracy", "test/accuracy_low", "test/accuracy_high", "test/log_loss")
+
+
+def standing(
+    ledger: Ledger,
+    ticker: str,
+    now: datetime,
+    *,
+    exchange: str,
+    last_price: date,
+    data_source: str,
+    alarms: Sequence[Alarm] = (),
+) -> Standing:
+    """Where the ticker stands at `now`, as the ledger and the registry have it; `last_price` is its last session."""
+    champion = registry.champion(ticker)
+    forecasts = ledger.forecasts(ticker)
+    settled = forecasts[forecasts["counted"] & forecasts["up"].notna()]
+    scores = champion.scores if champion else {}
+    return Standing(
+        ticker=ticker,
+        exchange=exchange,
+        as_of=now,
+        champion=champion,
+        promoted_at=ledger.promoted_at(ticker, champion.version) if champion else None,
+        pvalue=scores.get("significance/pt_pvalue_adjusted"),
+        promise=Promise(*(scores[name] for name in PROMISED)) if champion else None,
+        record=live_record(settled),
+        forecasts=forecasts,
+        alarms=tuple(alarms),
+        last_price=last_price,
+        missing=missing(exchange, last_price, now),
+        data_source=data_source,
+        page=tracking.page(champion.run_id) if champion else "",
+    )
+
+
+def missing(exchange: str, last_price: date, now: datetime) -> int:
+    """How many sessions have closed since the last one with a price."""
+    closed = sessions(exchange, last_price, last_closed_session(exchange, now).date())
+    return int((closed.date > last_price).sum())

@@ -1,0 +1,159 @@
+"""What trains a stack of models: one interface, two engines.
+
+An engine holds the parameters and the optimiser state of M models and knows rows by number. It is told which rows
+each model sees, in which order, and keeps no schedule of its own, so both engines see the same batches.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from typing import Protocol
+
+import numpy as np
+
+from rnn_core.errors import ConfigError
+from rnn_core.nn.arrays import Array, Params
+from rnn_core.nn.losses import LossName
+from rnn_core.nn.optim import Rule
+from rnn_core.nn.settings import Model, Training
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The N windows that a stack reads, x (N, T, I), and how each model standardises them.
+
+    `center` and `scale` are (M, I); a model sees (x − center) / scale. `lengths` (N,) are the valid steps of each
+    window, all of them if None.
+    """
+
+    x: Array
+    center: Array
+    scale: Array
+    lengths: Array | None = None
+
+    def of(self, models: Array) -> "Inputs":
+        """The same windows as `models` (m,) of the stack see them."""
+        return replace(self, center=self.center[models], scale=self.scale[models])
+
+    def batch(self, models: Array, rows: Array) -> tuple[Array, Array | None]:
+        """`rows` (m, B) as `models` (m,) see them, (m, B, T, I), and their lengths (m, B).
+
+        Row −1 is padding and may hold anything. More axes may stand before m.
+        """
+        x = (self.x[rows] - self.center[models, None, None]) / self.scale[models, None, None]
+        return x, None if self.lengths is None else self.lengths[rows]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the N windows should yield at S steps, y (N, S, O); which are scored, mask (N, S); and by what loss."""
+
+    y: Array
+    mask: Array
+    loss: LossName = "binary_cross_entropy"
+    class_weights: Array | None = None
+
+    def batch(self, rows: Array) -> tuple[Array, Array]:
+        """Targets (m, B, S, O) and mask (m, B, S) of `rows` (m, B). Row −1 is padding and is never scored."""
+        return self.y[rows], self.mask[rows] & (rows >= 0)[..., None]
+
+
+class Engine(Protocol):
+    """A stack of M models in training."""
+
+    @property
+    def params(self) -> Params:
+        """A copy of the present parameters, {name: (M, …)}."""
+        ...
+
+    @property
+    def frozen(self) -> Array:
+        """(M,) the update at which a model's gradient or step turned non-finite, −1 for those that have not.
+
+        A frozen model stays at its last finite parameters and takes no further update.
+        """
+        ...
+
+    @property
+    def kernel(self) -> bool:
+        """Whether the compiled kernel computes."""
+        ...
+
+    def train(self, rows: Array, rate: Array) -> Array:
+        """Update for E epochs on batches of `rows` (M, E, steps, B), −1 padded, at the learning `rate` (M, E).
+
+        Returns the mean training losses (M, E). A model without rows in a step takes no update there; without any row
+        in an epoch its loss is NaN.
+        """
+        ...
+
+    def loss(self, rows: Array) -> Array:
+        """Mean loss of each model (M,) over `rows` (M, v) without dropout or learning; NaN without a row."""
+        ...
+
+    @property
+    def state(self) -> dict[str, Array]:
+        """A copy of everything that training changes, as NumPy arrays, for a checkpoint."""
+        ...
+
+    @state.setter
+    def state(self, state: dict[str, Array]) -> None: ...
+
+
+def mean_loss(losses: Array, scored: Array) -> Array:
+    """The mean (m,) of the `losses` (steps, m) of batches, each by the elements it `scored` (steps, m); NaN if none.
+
+    The sum runs step by step, so steps that score nothing change no bit of it.
+    """
+    total = np.cumsum(np.where(scored > 0, losses, 0) * scored, axis=0)[-1]
+    count = scored.sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def usable_cores() -> int:
+    """The cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def thread_count() -> int:
+    """How many threads an engine takes: what OMP_NUM_THREADS says, as BLAS, torch and Dask do, else one a core."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if asked.isdecimal() and int(asked):
+        return int(asked)
+    return usable_cores()
+
+
+def rule_of(training: Training) -> Rule:
+    """The update rule that the configuration asks for."""
+    return Rule(
+        name=training.optimiser,
+        momentum=training.momentum,
+        weight_decay=training.weight_decay,
+        clip_norm=training.clip_norm,
+        clip_value=training.clip_value,
+    )
+
+
+def start(
+    model: Model,
+    training: Training,
+    inputs: Inputs,
+    targets: Targets,
+    params: Params,
+    rngs: Sequence[np.random.Generator],
+) -> Engine:
+    """The engine that `training.engine` names, holding `params`; `rngs` draw the dropout, one a model.
+
+    Raises:
+        ConfigError: the torch engine is asked for and torch is not installed.
+    """
+    if training.engine == "torch":
+        if find_spec("torch") is None:
+            raise ConfigError("training.engine is torch, which is not installed; pip install torch, or use numpy")
+        from rnn_core.nn.engines.torch_engine import TorchEngine
+
+        return TorchEngine(model, training, inputs, targets, params, rngs)
+    from rnn_core.nn.engines.numpy_engine import NumpyEngine
+
+    return NumpyEngine(model, training, inputs, targets, params, rngs)

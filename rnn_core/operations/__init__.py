@@ -1,0 +1,1 @@
+"""Who is champion, what was forecast, and what came true."""

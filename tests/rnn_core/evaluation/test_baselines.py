@@ -1,0 +1,195 @@
+"""Baselines through the folds: against plain loops, and blind to what came later."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+
+from rnn_core.errors import ArrayError
+from rnn_core.evaluation.baselines import Baselines, direction_baselines, regression_baselines
+
+quick = settings(derandomize=True, deadline=None, max_examples=15)
+NAMES = ("majority", "persistence", "reversal", "logistic")
+DAYS, STEPS = 160, 4
+
+
+def series(seed: int, persistence: float = 0.0) -> dict[str, np.ndarray]:
+    """Windows of the last returns, labels and returns; some days do not move at all, the last has no label."""
+    rng = np.random.default_rng(seed)
+    returns = rng.normal(size=DAYS + STEPS)
+    for day in range(1, len(returns)):
+        if rng.random() < abs(persistence):
+            returns[day] = abs(returns[day]) * np.sign(returns[day - 1] * persistence)
+    returns[rng.random(len(returns)) < 0.05] = 0
+    x = np.stack([returns[end - STEPS : end] for end in range(STEPS + 1, DAYS + STEPS + 1)])[..., None]
+    own = returns[STEPS:]
+    y = np.append(own[1:] > 0, np.nan).astype(float)
+    return {"x": x, "y": np.where(np.arange(DAYS) < DAYS - 1, y, np.nan), "returns": own}
+
+
+def walk(train_days: int = 60, test_days: int = 25, expanding: bool = False) -> dict[str, np.ndarray]:
+    """Folds with a gap between training and test rows, as validation and purging leave it; the last is live."""
+    starts = [*range(train_days + 10, DAYS - 1, test_days), DAYS - 1]
+    train = np.full((len(starts), starts[-1]), -1)
+    test = np.full((len(starts), test_days), -1)
+    for fold, start in enumerate(starts):
+        rows = np.arange(0 if expanding else start - 10 - train_days, start - 10)
+        train[fold, : len(rows)] = rows
+        rows = np.arange(start, min(start + test_days, DAYS - 1))
+        test[fold, : len(rows)] = rows
+    return {"train": train, "test": test}
+
+
+def by_fold(folds: dict[str, np.ndarray]) -> list[tuple[list[int], list[int]]]:
+    pairs = zip(folds["train"], folds["test"], strict=True)
+    return [([int(row) for row in train if row >= 0], [int(row) for row in test if row >= 0]) for train, test in pairs]
+
+
+def assert_same_bits(one: Baselines, other: Baselines, count: int | None = None) -> None:
+    for part in ("probability", "called"):
+        for name in NAMES:
+            np.testing.assert_array_equal(getattr(one, part)[name][:count], getattr(other, part)[name][:count], name)
+
+
+@quick
+@given(st.integers(0, 1000), st.sampled_from([-0.4, 0.0, 0.4]), st.booleans())
+def test_each_rule_is_what_a_plain_loop_over_its_folds_says(seed: int, persistence: float, expanding: bool) -> None:
+    data, folds = series(seed, persistence), walk(expanding=expanding)
+    found = direction_baselines(**data, **folds)
+    y, returns, day = data["y"], data["returns"], 0
+    for train, test in by_fold(folds):
+        base = sum(y[row] for row in train) / len(train)
+        kept = sum((returns[row] > 0) == (y[row] == 1) for row in train) / len(train)
+        for row in test:
+            up = returns[row] > 0
+            right = {"persistence": max(kept, 0.5), "reversal": max(1 - kept, 0.5)}
+            assert found.probability["majority"][day] == pytest.approx(base)
+            assert found.probability["persistence"][day] == pytest.approx(
+                right["persistence"] if up else 1 - right["persistence"]
+            )
+            assert found.probability["reversal"][day] == pytest.approx(
+                1 - right["reversal"] if up else right["reversal"]
+            )
+            calls = [found.called[name][day] for name in ("majority", "persistence", "reversal")]
+            assert calls == [base >= 0.5, up, not up]
+            day += 1
+    assert all(len(found.probability[name]) == len(found.called[name]) == day for name in NAMES)
+
+
+def test_the_logistic_regression_is_scikit_learns_on_the_training_rows_standardised() -> None:
+    data, folds = series(1, 0.4), walk()
+    data["x"] = data["x"] * [[1.0], [100.0], [0.01], [1.0]] + [[0.0], [50.0], [0.0], [-3.0]]
+    found = direction_baselines(**data, **folds).probability["logistic"]
+    expected = []
+    for train, test in by_fold(folds)[:-1]:
+        flat = data["x"][..., 0]
+        center, scale = flat[train].mean(axis=0), flat[train].std(axis=0)
+        model = LogisticRegression(C=1.0).fit((flat[train] - center) / scale, data["y"][train])
+        expected += list(model.predict_proba((flat[test] - center) / scale)[:, 1])
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("persistence", "winner", "loser"), [(0.5, "persistence", "reversal"), (-0.5, "reversal", "")])
+def test_what_was_planted_is_found_by_the_rule_that_looks_for_it(persistence: float, winner: str, loser: str) -> None:
+    data, folds = series(3, persistence), walk()
+    found = direction_baselines(**data, **folds)
+    up = data["y"][folds["test"][folds["test"] >= 0]]
+    losses = {name: log_loss(up, found.probability[name]) for name in NAMES}
+    assert losses[winner] < losses["majority"] - 0.03
+    assert losses["logistic"] < losses["majority"] - 0.03
+    assert losses[loser or "persistence"] == pytest.approx(np.log(2)), "a rule that is wrong is worth nothing"
+    assert (found.called[winner] == up).mean() > 0.6
+
+
+@quick
+@given(st.integers(0, 1000), st.integers(75, DAYS - 2))
+def test_nothing_that_comes_after_a_day_changes_a_bit_of_what_was_forecast_on_it(seed: int, day: int) -> None:
+    data, folds = series(seed), walk()
+    changed = {name: value.copy() for name, value in data.items()}
+    rng = np.random.default_rng(seed + 1)
+    changed["x"][day + 1 :] = rng.normal(size=changed["x"][day + 1 :].shape) * 10
+    changed["returns"][day + 1 :] *= -3
+    changed["y"][day:-1] = 1 - changed["y"][day:-1]  # the label of a day is known one session later
+    past = int((folds["test"][folds["test"] >= 0] <= day).sum())
+    assert past > 0
+    assert_same_bits(direction_baselines(**data, **folds), direction_baselines(**changed, **folds), past)
+
+
+def test_a_row_has_the_same_bits_whatever_is_forecast_beside_it() -> None:
+    data, folds = series(4), walk()
+    data["x"] = np.random.default_rng(4).normal(size=(DAYS, 10, 3))
+    whole = direction_baselines(**data, **folds)
+    first = folds["test"][0].copy()
+    for count in range(1, len(first)):
+        folds["test"][0] = np.where(np.arange(len(first)) < count, first, -1)
+        assert_same_bits(direction_baselines(**data, **folds), whole, count)
+
+
+@pytest.mark.parametrize("outcome", [0.0, 1.0])
+def test_training_rows_of_one_class_forecast_it_without_being_certain(outcome: float) -> None:
+    data, folds = series(5), walk()
+    train = folds["train"][0][folds["train"][0] >= 0]
+    data["y"][train] = outcome
+    found = direction_baselines(**data, **folds)
+    laplace = (60 * outcome + 1) / 62
+    for name in ("majority", "logistic"):
+        np.testing.assert_allclose(found.probability[name][:25], laplace)
+        np.testing.assert_array_equal(found.called[name][:25], outcome)
+    for name in NAMES:
+        assert ((found.probability[name] > 0) & (found.probability[name] < 1)).all()
+
+
+def test_a_rule_that_never_failed_is_not_certain_either() -> None:
+    data, folds = series(6), walk()
+    train = folds["train"][0][folds["train"][0] >= 0]
+    data["y"][train] = data["returns"][train] > 0
+    found = direction_baselines(**data, **folds).probability
+    assert set(np.round(found["persistence"][:25], 12)) == {np.round(1 / 62, 12), np.round(61 / 62, 12)}
+    np.testing.assert_array_equal(found["reversal"][:25], 0.5)
+
+
+def test_as_many_ups_as_downs_are_called_up() -> None:
+    data, folds = series(7), walk()
+    train = folds["train"][0][folds["train"][0] >= 0]
+    data["y"][train] = np.arange(60) % 2
+    found = direction_baselines(**data, **folds)
+    assert set(found.probability["majority"][:25]) == {0.5}
+    assert set(found.called["majority"][:25]) == {1}
+
+
+def test_a_feature_that_stands_still_is_no_trouble() -> None:
+    data, folds = series(8), walk()
+    with_constant = data | {"x": np.concatenate([data["x"], np.full_like(data["x"], 7.0)], axis=-1)}
+    one, other = direction_baselines(**data, **folds), direction_baselines(**with_constant, **folds)
+    np.testing.assert_allclose(one.probability["logistic"], other.probability["logistic"], atol=1e-4)
+
+
+def test_rows_without_a_label_and_folds_without_rows_are_refused() -> None:
+    data, folds = series(9), walk()
+    unlabelled = {**folds, "train": folds["train"].copy()}
+    unlabelled["train"][0, 0] = DAYS - 1
+    with pytest.raises(ArrayError, match="row of y is NaN"):
+        direction_baselines(**data, **unlabelled)
+    empty = {**folds, "train": folds["train"].copy()}
+    empty["train"][0] = -1
+    with pytest.raises(ArrayError, match="fold without rows"):
+        direction_baselines(**data, **empty)
+    with pytest.raises(ArrayError, match="fold without rows"):
+        regression_baselines(data["returns"], data["y"], **empty)
+
+
+def test_a_number_is_forecast_as_the_last_one_and_the_mean_of_the_training_rows() -> None:
+    data, folds = series(10), walk(expanding=True)
+    target: Any = np.append(data["returns"][1:], np.nan)
+    found = regression_baselines(data["returns"], target, **folds)
+    expected: dict[str, list[float]] = {"last_value": [], "training_mean": []}
+    for train, test in by_fold(folds):
+        expected["last_value"] += [data["returns"][row] for row in test]
+        expected["training_mean"] += [sum(target[row] for row in train) / len(train) for _ in test]
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-12)

@@ -1,0 +1,147 @@
+"""The calls of all folds, scored once, beside the baselines, and judged."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rnn_core.config import Evaluation as Settings
+from rnn_core.data.folds import Folds, folds
+from rnn_core.data.windows import Windows
+from rnn_core.errors import ConfigError
+from rnn_core.evaluation.evaluation import Evaluation, evaluate
+
+DAYS, SEEDS, SHRINKAGE = 120, 3, 0.25
+SETTINGS = Settings(train_days=40, valid_days=10, test_days=12)
+
+
+@pytest.fixture(scope="module")
+def built() -> Windows:
+    rng = np.random.default_rng(2)
+    returns = rng.normal(0, 0.01, DAYS)
+    next_returns = np.append(returns[1:], np.nan)
+    known = np.isfinite(next_returns)
+    y = np.where(known, next_returns > 0, np.nan)[:, None, None]
+    dates = pd.bdate_range("2020-01-01", periods=DAYS)
+    series = {"dates": dates, "returns": returns, "next_returns": next_returns, "features": ("return",)}
+    return Windows(returns[:, None, None], y, known[:, None], **series)
+
+
+@pytest.fixture(scope="module")
+def walk(built: Windows) -> Folds:
+    return folds(SETTINGS, built)
+
+
+@pytest.fixture(scope="module")
+def logits(walk: Folds) -> np.ndarray:
+    drawn = np.random.default_rng(3).normal(size=(len(walk) * SEEDS, walk.test.shape[1], 1, 1))
+    return np.where((walk.test.repeat(SEEDS, axis=0) >= 0)[..., None, None], drawn, np.nan)
+
+
+@pytest.fixture(scope="module")
+def found(built: Windows, walk: Folds, logits: np.ndarray) -> Evaluation:
+    return evaluate(built, walk, logits, SETTINGS, shrinkage=SHRINKAGE, trials=4)
+
+
+def test_every_test_day_is_called_once_with_the_ensembles_mean_drawn_to_the_base_rate(
+    found: Evaluation, built: Windows, walk: Folds, logits: np.ndarray
+) -> None:
+    assert found.calls.index.equals(built.dates[52:-1])
+    for fold in range(len(walk) - 1):
+        each = 1 / (1 + np.exp(-logits[fold * SEEDS : (fold + 1) * SEEDS, :, 0, 0]))
+        base = (built.returns[walk.train[fold] + 1] > 0).mean()
+        mine = found.calls[found.calls["fold"] == fold]
+        served = (1 - SHRINKAGE) * each.mean(axis=0) + SHRINKAGE * base
+        np.testing.assert_allclose(mine["probability"], served[: len(mine)], rtol=1e-12)
+        np.testing.assert_allclose(mine["spread"], each.std(axis=0)[: len(mine)], rtol=1e-12)
+
+
+def test_what_happened_is_the_next_return(found: Evaluation, built: Windows) -> None:
+    np.testing.assert_array_equal(found.calls["next_return"], built.returns[53:])
+    np.testing.assert_array_equal(found.calls["up"], built.returns[53:] > 0)
+
+
+def test_baselines_are_called_from_what_their_fold_knew(found: Evaluation, built: Windows, walk: Folds) -> None:
+    for fold, rows in enumerate(walk.train[:-1]):
+        base = (built.returns[rows + 1] > 0).mean()
+        mine = found.calls[found.calls["fold"] == fold]
+        assert set(mine["majority"]) == {int(base >= 0.5)}
+        np.testing.assert_allclose(mine["p_majority"], base)
+    np.testing.assert_array_equal(found.calls["reversal"], built.returns[52:-1] <= 0)
+    np.testing.assert_array_equal(found.calls["persistence"], built.returns[52:-1] > 0)
+    for name in ("majority", "reversal", "persistence", "logistic"):
+        hit = found.calls[name] == found.calls["up"]
+        assert found.scores[f"baseline/{name}_accuracy"] == pytest.approx(hit.mean())
+        p = np.where(found.calls["up"] == 1, found.calls[f"p_{name}"], 1 - found.calls[f"p_{name}"])
+        assert found.scores[f"baseline/{name}_log_loss"] == pytest.approx(-np.log(p).mean())
+
+
+def test_the_confusion_and_the_folds_add_up_to_the_accuracy(found: Evaluation) -> None:
+    accuracy = found.scores["test/accuracy"]
+    assert found.scores["test/accuracy_low"] < accuracy < found.scores["test/accuracy_high"]
+    assert found.scores["test/up_called_down"] == found.confusion[1, 0]
+    assert np.trace(found.confusion) / found.confusion.sum() == pytest.approx(accuracy)
+    assert found.confusion[1].sum() == found.calls["up"].sum()
+    assert found.folds["hits"].sum() / found.folds["days"].sum() == pytest.approx(accuracy)
+    assert found.folds["days"].tolist() == [12] * 5 + [7]
+    assert found.folds["first"].iloc[0] == found.calls.index[0]
+    assert found.folds["last"].iloc[-1] == found.calls.index[-1]
+
+
+def test_each_seed_is_scored_by_itself(found: Evaluation, walk: Folds, logits: np.ndarray) -> None:
+    called = [logits[seed::SEEDS, :, 0, 0][walk.test >= 0] > 0 for seed in range(SEEDS)]
+    np.testing.assert_allclose(found.seeds, [(mine == (found.calls["up"] == 1)).mean() for mine in called])
+
+
+def test_the_verdict_is_of_the_served_probability_and_of_all_trials(found: Evaluation) -> None:
+    assert found.verdict.tag == "inconclusive"
+    assert found.scores["significance/days"] == len(found.calls) == 67
+    assert found.scores["significance/trials"] == 4
+    p = found.scores["significance/pt_pvalue"]
+    assert found.scores["significance/pt_pvalue_adjusted"] == pytest.approx(1 - (1 - p) ** 4)
+
+
+def test_the_backtest_holds_what_was_called_one_day_later_and_pays_for_it(found: Evaluation) -> None:
+    result = found.backtests["long_short"].strategy
+    side = np.sign(found.calls["probability"].to_numpy() - 0.5)
+    np.testing.assert_array_equal(result.weight[1:], side[:-1])
+    assert result.weight[0] == 0
+    assert found.scores["backtest/long_short_total_return"] == pytest.approx(result.equity[-1] - 1)
+    assert found.scores["backtest/total_return"] == pytest.approx(found.backtests["long_flat"].strategy.equity[-1] - 1)
+
+
+def test_an_oracle_has_skill_and_constant_calls_have_none_and_no_metric_is_nan(
+    built: Windows, walk: Folds, logits: np.ndarray
+) -> None:
+    rows = walk.test.repeat(SEEDS, axis=0)
+    knowing = np.where(built.y[rows, 0] > 0.5, 3.0, -3.0)[..., None]
+    always = np.ones_like(knowing)
+    oracle = evaluate(built, walk, knowing, SETTINGS, shrinkage=0.5)
+    constant = evaluate(built, walk, always, SETTINGS, shrinkage=0.5)
+    assert oracle.verdict.tag == "skill"
+    assert oracle.scores["test/accuracy"] == 1
+    assert constant.verdict.tag == "inconclusive"
+    assert "significance/pt_pvalue" not in constant.scores
+    assert "does not vary" in constant.undefined["significance/pt_pvalue"]
+    for evaluation in (oracle, constant):
+        assert all(np.isfinite(value) for value in evaluation.scores.values())
+
+
+def test_a_test_period_with_one_class_is_scored_as_far_as_it_can_be(walk: Folds, logits: np.ndarray) -> None:
+    returns = np.full(DAYS, 0.01)
+    returns[:50:2] = -0.01
+    next_returns = np.append(returns[1:], np.nan)
+    y = np.where(np.isfinite(next_returns), next_returns > 0, np.nan)[:, None, None]
+    dates = pd.bdate_range("2020-01-01", periods=DAYS)
+    series = {"dates": dates, "returns": returns, "next_returns": next_returns, "features": ("return",)}
+    rising = Windows(returns[:, None, None], y, np.isfinite(y[..., 0]), **series)
+    found = evaluate(rising, walk, logits, SETTINGS, shrinkage=0.5)
+    assert found.calls["up"].all()
+    assert "test/auc" not in found.scores
+    assert found.verdict.tag == "inconclusive"
+    assert all(np.isfinite(value) for value in found.scores.values())
+
+
+def test_trading_at_the_open_needs_opens(built: Windows, walk: Folds, logits: np.ndarray) -> None:
+    at_open = SETTINGS.model_copy(update={"trade": "next_open"})
+    with pytest.raises(ConfigError, match=r"evaluation\.trade is next_open and opening prices are missing"):
+        evaluate(built, walk, logits, at_open, shrinkage=0.5)

@@ -1,0 +1,447 @@
+"""Tests and intervals against exact distributions, definitions, simulations and published numbers."""
+
+from math import comb, log, sqrt
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy.stats import binom, chi2_contingency, hypergeom, kstest, norm, pearsonr, t, ttest_1samp
+
+from rnn_core.errors import ArrayError, ConfigError
+from rnn_core.evaluation.significance import (
+    adjust,
+    anatolyev_gerko,
+    benjamini_hochberg,
+    bootstrap_mean,
+    days_needed,
+    deflated_sharpe,
+    diebold_mariano,
+    excess_hits,
+    holm,
+    pesaran_timmermann,
+    probabilistic_sharpe,
+    sharpe_error,
+    verdict,
+)
+
+quick = settings(derandomize=True, deadline=None, max_examples=50)
+counts = st.integers(0, 60)
+shares = st.lists(st.floats(0, 1), min_size=1, max_size=30).map(np.array)
+
+
+def series_of(up_up: int, up_down: int, down_up: int, down_down: int) -> tuple[np.ndarray, np.ndarray]:
+    """What happened and what was called, with these counts."""
+    happened = np.repeat([1, 1, 0, 0], [up_up, up_down, down_up, down_down])
+    return happened, np.repeat([1, 0, 1, 0], [up_up, up_down, down_up, down_down])
+
+
+def autoregressive(rng: np.random.Generator, count: int, coefficient: float) -> np.ndarray:
+    values, shocks = np.zeros(count), rng.normal(size=count)
+    for day in range(1, count):
+        values[day] = coefficient * values[day - 1] + shocks[day]
+    return values
+
+
+class TestPesaranTimmermann:
+    @quick
+    @given(st.tuples(counts, counts, counts, counts))
+    def test_its_square_is_the_chi_square_of_the_table_and_its_sign_that_of_the_excess_hits(
+        self, cells: tuple[int, int, int, int]
+    ) -> None:
+        up, called = series_of(*cells)
+        table = np.array(cells).reshape(2, 2)
+        found = pesaran_timmermann(up, called)
+        if 0 in table.sum(axis=0) or 0 in table.sum(axis=1):
+            assert found is None
+            return
+        assert found is not None
+        expected = chi2_contingency(table, correction=False).statistic
+        assert found.statistic**2 == pytest.approx(expected, rel=1e-9, abs=1e-9)
+        excess = np.linalg.det(table)
+        assume(abs(excess) > 0.5)
+        assert np.sign(found.statistic) == np.sign(excess)
+        assert found.pvalue == pytest.approx(norm.sf(found.statistic))
+
+    def test_its_p_value_is_that_of_all_permutations_of_the_calls(self) -> None:
+        """Given both margins, independent calls hit as a hypergeometric variable; ties count half."""
+        rng = np.random.default_rng(0)
+        for _ in range(200):
+            up, called = rng.random(600) < 0.54, rng.random(600) < 0.6
+            found = pesaran_timmermann(up, called)
+            both = hypergeom(600, up.sum(), called.sum())
+            exact = both.sf((up & called).sum()) + both.pmf((up & called).sum()) / 2
+            assert found is not None
+            assert found.pvalue == pytest.approx(exact, abs=0.004)
+
+    def test_without_skill_it_finds_as_often_as_it_says(self) -> None:
+        rng = np.random.default_rng(1)
+        pvalues = np.array([self.random_calls(rng) for _ in range(2000)])
+        for level in (0.05, 0.2, 0.5, 0.8):
+            assert (pvalues <= level).mean() == pytest.approx(level, abs=4 * sqrt(level * (1 - level) / 2000))
+
+    def random_calls(self, rng: np.random.Generator) -> float:
+        """A drifting market and a forecaster who mostly says up."""
+        found = pesaran_timmermann(rng.random(500) < 0.55, rng.random(500) < 0.7)
+        assert found is not None
+        return found.pvalue
+
+    def test_calls_that_are_always_right_or_always_wrong_are_the_extremes(self) -> None:
+        up = np.arange(100) % 3 == 0
+        right, wrong = pesaran_timmermann(up, up), pesaran_timmermann(up, ~up)
+        assert right is not None
+        assert wrong is not None
+        assert right.statistic == pytest.approx(10)
+        assert wrong.statistic == pytest.approx(-10)
+        assert wrong.pvalue > 1 - 1e-12
+
+    def test_it_is_undefined_where_nothing_can_be_told_apart(self) -> None:
+        up = np.array([0, 1, 1, 0])
+        assert pesaran_timmermann(up, np.ones(4)) is None
+        assert pesaran_timmermann(np.zeros(4), up) is None
+        assert pesaran_timmermann(np.array([]), np.array([])) is None
+
+
+class TestAnatolyevGerko:
+    def test_it_is_what_its_definition_says(self) -> None:
+        rng = np.random.default_rng(2)
+        returns, called = rng.standard_t(4, size=300) / 100 + 0.001, (rng.random(300) < 0.6).astype(int)
+        earned = sides = drift = spread = 0.0
+        for value, call in zip(returns, called, strict=True):
+            side = 1 if call else -1
+            earned, sides, drift = earned + side * value / 300, sides + side / 300, drift + value / 300
+        for value in returns:
+            spread += (value - drift) ** 2
+        share = (1 + sides) / 2
+        expected = (earned - sides * drift) / sqrt(4 / 300**2 * share * (1 - share) * spread)
+        found = anatolyev_gerko(returns, called)
+        assert found is not None
+        assert found.statistic == pytest.approx(expected, rel=1e-12)
+        assert found.statistic == pytest.approx(sqrt(300) * pearsonr(returns, called).statistic, rel=1e-9)
+        assert found.pvalue == pytest.approx(norm.sf(expected))
+
+    def test_its_p_value_is_that_of_many_permutations_of_the_calls(self) -> None:
+        rng = np.random.default_rng(3)
+        returns = rng.standard_t(5, size=400) / 100 + 0.002
+        called = (returns + rng.normal(size=400) / 4 > 0).astype(int)
+        found = anatolyev_gerko(returns, called)
+        shuffled = rng.permuted(np.tile(called, (20_000, 1)), axis=1) @ returns
+        assert found is not None
+        assert 0.02 < found.pvalue < 0.3, "the example should be neither hopeless nor plain"
+        assert found.pvalue == pytest.approx((shuffled >= called @ returns).mean(), abs=0.01)
+
+    def test_without_skill_it_finds_as_often_as_it_says(self) -> None:
+        rng = np.random.default_rng(4)
+        pvalues = []
+        for _ in range(2000):
+            volatility = np.exp(autoregressive_cheap(rng, 300) / 3)
+            found = anatolyev_gerko(0.001 + volatility * rng.normal(size=300) / 100, rng.random(300) < 0.7)
+            assert found is not None
+            pvalues.append(found.pvalue)
+        for level in (0.05, 0.5):
+            share = (np.array(pvalues) <= level).mean()
+            assert share == pytest.approx(level, abs=4 * sqrt(level * (1 - level) / 2000))
+
+    def test_it_is_undefined_for_constant_calls_and_prices_that_stand_still(self) -> None:
+        returns = np.array([0.01, -0.02, 0.03, 0.01])
+        assert anatolyev_gerko(returns, np.ones(4)) is None
+        assert anatolyev_gerko(np.full(4, 0.01), np.array([0, 1, 0, 1])) is None
+
+
+def autoregressive_cheap(rng: np.random.Generator, count: int) -> np.ndarray:
+    """A slow series: the moving sum of 20 shocks."""
+    return np.convolve(rng.normal(size=count + 19), np.ones(20) / sqrt(20), mode="valid")
+
+
+class TestDieboldMariano:
+    @quick
+    @given(st.integers(0, 1000), st.integers(5, 300))
+    def test_one_day_ahead_it_is_students_test_of_the_difference(self, seed: int, count: int) -> None:
+        """The correction for h = 1 turns the variance over n into the one over n − 1."""
+        rng = np.random.default_rng(seed)
+        a, b = rng.gamma(2, size=(2, count))
+        found, expected = diebold_mariano(a, b), ttest_1samp(a - b, 0)
+        assert found is not None
+        assert found.statistic == pytest.approx(expected.statistic, rel=1e-9)
+        assert found.pvalue == pytest.approx(expected.pvalue, rel=1e-8)
+
+    def test_several_days_ahead_it_is_what_its_definition_says(self) -> None:
+        rng = np.random.default_rng(5)
+        count, horizon = 250, 3
+        a, b = rng.gamma(2, size=(2, count))
+        a, b = np.convolve(a, np.ones(3) / 3, mode="same"), np.convolve(b, np.ones(3) / 3, mode="same")
+        d = a - b
+        centred = d - d.mean()
+        variance = centred @ centred / count
+        for lag in (1, 2):
+            variance += 2 * (1 - lag / horizon) * (centred[lag:] @ centred[:-lag]) / count
+        factor = (count + 1 - 2 * horizon + horizon * (horizon - 1) / count) / count
+        expected = sqrt(factor) * d.mean() / sqrt(variance / count)
+        found = diebold_mariano(a, b, horizon)
+        assert found is not None
+        assert found.statistic == pytest.approx(expected, rel=1e-9)
+        assert found.pvalue == pytest.approx(2 * t.sf(abs(expected), count - 1), rel=1e-9)
+
+    def test_a_negative_statistic_says_that_the_first_is_better(self) -> None:
+        rng = np.random.default_rng(6)
+        loss = rng.gamma(2, size=200)
+        worse = loss + 0.2 + rng.normal(size=200) / 10
+        found, turned = diebold_mariano(loss, worse), diebold_mariano(worse, loss)
+        assert found is not None
+        assert turned is not None
+        assert found.statistic < -5
+        assert turned.statistic == pytest.approx(-found.statistic)
+        assert turned.pvalue == pytest.approx(found.pvalue)
+
+    def test_it_is_undefined_where_the_difference_does_not_vary(self) -> None:
+        loss = np.random.default_rng(7).gamma(2, size=50)
+        assert diebold_mariano(loss, loss) is None
+        assert diebold_mariano(loss + 0.1, loss) is None
+        rounded = np.where(np.arange(50) % 3 == 0, np.nextafter(loss, 9), loss)
+        assert np.ptp(rounded - loss) > 0
+        assert diebold_mariano(rounded, loss) is None, "rounding is no variance"
+        assert diebold_mariano(loss[:1], loss[1:2]) is None
+        assert diebold_mariano(loss[:0], loss[:0]) is None
+
+
+class TestBootstrapMean:
+    @pytest.mark.parametrize(("coefficient", "widening"), [(0.0, 1.0), (0.6, 2.0)])
+    def test_the_interval_is_as_wide_as_dependence_makes_it(self, coefficient: float, widening: float) -> None:
+        """The variance of a mean of an AR(1) is (1 + a) / (1 − a) times that of independent values."""
+        widths = []
+        for seed in range(5):
+            values = autoregressive(np.random.default_rng(seed), 2000, coefficient)
+            found = bootstrap_mean(values, seed=seed)
+            assert found is not None
+            assert found.low < values.mean() == found.mean < found.high
+            widths.append((found.high - found.low) / (2 * 1.96 * values.std() / sqrt(2000)))
+        assert np.mean(widths) == pytest.approx(widening, rel=0.12)
+
+    def test_the_p_value_is_one_sided_and_that_of_the_normal_distribution_for_independent_values(self) -> None:
+        values = np.random.default_rng(8).normal(size=800)
+        values += 1.3 / sqrt(800) - values.mean()
+        above, below = bootstrap_mean(values, reps=5000), bootstrap_mean(-values, reps=5000)
+        assert above is not None
+        assert below is not None
+        assert above.pvalue == pytest.approx(norm.sf(1.3 / values.std()), abs=0.02)
+        assert below.pvalue == pytest.approx(1 - above.pvalue, abs=0.02)
+
+    def test_the_interval_is_archs_own_and_agrees_with_the_p_value(self) -> None:
+        from arch.bootstrap import StationaryBootstrap
+
+        values = autoregressive(np.random.default_rng(9), 300, 0.4) + 0.2
+        found = bootstrap_mean(values, seed=4, confidence=0.9)
+        assert found is not None
+        assert found.block > 1
+        oracle = StationaryBootstrap(found.block, values, seed=np.random.default_rng(4))
+        low, high = oracle.conf_int(lambda x: np.atleast_1d(x.mean()), 1000, method="basic", size=0.9)[:, 0]
+        assert (found.low, found.high) == pytest.approx((low, high))
+        assert (found.low > 0) == (found.pvalue < 0.05)
+
+    def test_the_same_seed_gives_the_same_bits(self) -> None:
+        values = np.random.default_rng(10).normal(size=100)
+        assert bootstrap_mean(values, seed=1) == bootstrap_mean(values, seed=1) != bootstrap_mean(values, seed=2)
+
+    def test_the_hits_beyond_chance_average_to_what_pesaran_and_timmermann_test(self) -> None:
+        rng = np.random.default_rng(11)
+        up = (rng.random(700) < 0.55).astype(int)
+        called = np.where(rng.random(700) < 0.05, up, rng.random(700) < 0.6).astype(int)
+        independent = up.mean() * called.mean() + (1 - up.mean()) * (1 - called.mean())
+        assert excess_hits(up, called).mean() == pytest.approx((up == called).mean() - independent)
+        test, check = pesaran_timmermann(up, called), bootstrap_mean(excess_hits(up, called), reps=3000)
+        assert test is not None
+        assert check is not None
+        assert 1e-4 < test.pvalue < 0.2, "the example should be neither hopeless nor plain"
+        assert check.pvalue == pytest.approx(test.pvalue, abs=0.012)
+
+    @pytest.mark.parametrize("values", [np.zeros(0), np.zeros(50), np.full(50, 0.1), np.arange(9.0)])
+    def test_it_is_undefined_for_few_or_constant_values(self, values: np.ndarray) -> None:
+        assert bootstrap_mean(values) is None
+
+    @quick
+    @given(st.lists(st.integers(-1, 1), min_size=10, max_size=40))
+    def test_it_is_never_nan(self, values: list[int]) -> None:
+        found = bootstrap_mean(np.array(values, dtype=float), reps=20)
+        if found is None:
+            assert len(set(values)) == 1
+        else:
+            assert np.isfinite([found.mean, found.low, found.high, found.pvalue]).all()
+            assert found.block >= 1
+
+
+class TestDaysNeeded:
+    def test_they_are_the_published_ones(self) -> None:
+        """616 days for 55 %, 3,862 for 52 %."""
+        assert days_needed(0.55) == 616
+        assert days_needed(0.52) == 3862
+
+    @pytest.mark.parametrize(("accuracy", "null"), [(0.52, 0.5), (0.55, 0.5), (0.6, 0.5), (0.58, 0.54)])
+    def test_the_exact_binomial_test_has_about_the_power_asked_for(self, accuracy: float, null: float) -> None:
+        days = days_needed(accuracy, null=null)
+        assert days is not None
+        fewest_hits = binom.isf(0.05, days, null) + 1
+        assert binom.sf(fewest_hits - 1, days, accuracy) == pytest.approx(0.8, abs=0.03)
+
+    @quick
+    @given(st.floats(0.501, 1.0), st.floats(0.6, 0.99))
+    def test_more_power_and_smaller_gaps_take_more_days(self, accuracy: float, power: float) -> None:
+        days, stricter = days_needed(accuracy, power=power), days_needed(accuracy, power=power, alpha=0.01)
+        assert days is not None
+        assert stricter is not None
+        assert 0 < days < stricter
+        assert days <= (days_needed(0.5 + (accuracy - 0.5) / 2, power=power) or 0)
+
+    @pytest.mark.parametrize("accuracy", [0.5, 0.4, float("nan"), 1.01])
+    def test_no_number_of_days_shows_what_is_not_above_chance(self, accuracy: float) -> None:
+        assert days_needed(accuracy) is None
+
+
+class TestMultiplicity:
+    @quick
+    @given(st.floats(0, 1), st.integers(1, 12))
+    def test_adjusting_is_the_chance_that_one_of_the_trials_is_as_small(self, pvalue: float, trials: int) -> None:
+        summed = sum(comb(trials, k) * pvalue**k * (1 - pvalue) ** (trials - k) for k in range(1, trials + 1))
+        assert adjust(pvalue, trials) == pytest.approx(summed, rel=1e-9)
+
+    def test_small_p_values_keep_their_digits(self) -> None:
+        assert adjust(1e-20, 50) == pytest.approx(5e-19)
+
+    def test_the_best_of_many_without_skill_is_uniform_once_adjusted(self) -> None:
+        best = np.random.default_rng(12).random((3000, 20)).min(axis=1)
+        assert kstest([adjust(p, 20) for p in best], "uniform").pvalue > 0.01
+
+    def test_no_trial_at_all_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match="trials 0: at least 1"):
+            adjust(0.5, 0)
+
+    @settings(quick, max_examples=12)  # statsmodels collects garbage at each call
+    @given(shares)
+    def test_a_family_is_adjusted_as_holm_says(self, pvalues: np.ndarray) -> None:
+        expected, running = np.empty(len(pvalues)), 0.0
+        for rank, ticker in enumerate(np.argsort(pvalues, kind="stable")):
+            running = max(running, min(1.0, (len(pvalues) - rank) * pvalues[ticker]))
+            expected[ticker] = running
+        np.testing.assert_allclose(holm(pvalues), expected, rtol=1e-12)
+
+    @quick
+    @given(shares)
+    def test_a_universe_is_adjusted_as_benjamini_and_hochberg_say(self, pvalues: np.ndarray) -> None:
+        expected, running = np.empty(len(pvalues)), 1.0
+        for rank, ticker in reversed(list(enumerate(np.argsort(pvalues, kind="stable"), start=1))):
+            running = min(running, len(pvalues) / rank * pvalues[ticker])
+            expected[ticker] = running
+        np.testing.assert_allclose(benjamini_hochberg(pvalues), expected, rtol=1e-12)
+
+    @pytest.mark.parametrize("adjusted", [holm, benjamini_hochberg])
+    def test_a_universe_may_be_empty_but_not_undefined(self, adjusted: object) -> None:
+        assert callable(adjusted)
+        assert len(adjusted(np.array([]))) == 0
+        for wrong in (np.nan, -0.1, 1.1):
+            with pytest.raises(ArrayError, match="from 0 to 1"):
+                adjusted(np.array([0.1, wrong]))
+
+
+class TestSharpe:
+    def test_the_deflated_ratio_is_that_of_the_papers_example(self) -> None:
+        """Bailey and López de Prado (2014): 2.5 a year, five years of 250 days, 100 trials of variance ½ a year."""
+        daily, variance = 2.5 / sqrt(250), 0.5 / 250
+        assert deflated_sharpe(daily, 1250, 100, -3, 10, variance) == pytest.approx(0.9004, abs=5e-5)
+        assert deflated_sharpe(daily, 1250, 46, -3, 10, variance) == pytest.approx(0.9505, abs=5e-5)
+        assert deflated_sharpe(daily, 1250, 88, 0, 3, variance) == pytest.approx(0.9505, abs=5e-5)
+
+    @pytest.mark.parametrize("trials", [2, 10, 200])
+    def test_the_benchmark_is_what_the_best_of_that_many_shows_by_chance(self, trials: int) -> None:
+        """At the benchmark the probability is ½; the formula is a limit, so a few trials miss it by some hundredths."""
+        days = 1000
+        best = np.random.default_rng(13).normal(size=(20_000, trials)).max(axis=1).mean() / sqrt(days - 1)
+        assert deflated_sharpe(best, days, trials) == pytest.approx(0.5, abs=0.06)
+
+    def test_one_trial_is_not_deflated_and_more_trials_deflate_more(self) -> None:
+        assert deflated_sharpe(0.05, 800, 1, -0.5, 6) == probabilistic_sharpe(0.05, 800, -0.5, 6)
+        falling = [deflated_sharpe(0.05, 800, trials, -0.5, 6) or 0 for trials in (1, 2, 5, 50)]
+        assert falling == sorted(falling, reverse=True)
+        assert len(set(falling)) == 4
+
+    @pytest.mark.parametrize("shape", [0.0, 1.0], ids=["normal", "skewed"])
+    def test_the_error_of_the_ratio_is_the_spread_of_its_estimates(self, shape: float) -> None:
+        rng, days = np.random.default_rng(14), 1000
+        shocks = rng.normal(size=(5000, days)) if shape == 0 else rng.exponential(size=(5000, days)) - 1
+        returns = shocks + 0.5
+        estimates = returns.mean(axis=1) / returns.std(axis=1)
+        skew, kurtosis = (0.0, 3.0) if shape == 0 else (2.0, 9.0)
+        assert sharpe_error(0.5, days, skew, kurtosis) == pytest.approx(estimates.std(), rel=0.04)
+        calibrated = [probabilistic_sharpe(ratio, days, skew, kurtosis, 0.5) for ratio in estimates]
+        assert np.mean(np.array(calibrated) > 0.95) == pytest.approx(0.05, abs=0.02)
+
+    def test_it_is_undefined_without_days_or_without_error(self) -> None:
+        assert probabilistic_sharpe(0.1, 1) is None
+        assert probabilistic_sharpe(1.0, 100, skew=2.0, kurtosis=5.0) is None
+        assert probabilistic_sharpe(2 / 1.9, 100, skew=1.9, kurtosis=1 + 1.9**2) is None, "rounded to below 0"
+        assert deflated_sharpe(0.1, 1, 3) is None
+        with pytest.raises(ConfigError, match="trials 0"):
+            deflated_sharpe(0.1, 100, 0)
+        with pytest.raises(ConfigError, match="variance -1"):
+            deflated_sharpe(0.1, 100, 2, variance=-1)
+
+
+LOSSES = {"majority": 0.692, "reversal": 0.695}
+
+
+class TestVerdict:
+    @pytest.mark.parametrize(
+        ("pvalue", "trials", "days", "log_loss", "tag"),
+        [
+            (0.05, 1, 1200, 0.690, "skill"),
+            (0.0501, 1, 1200, 0.690, "no evidence of skill"),
+            (0.02, 3, 1200, 0.690, "no evidence of skill"),
+            (0.01, 5, 1200, 0.690, "skill"),
+            (0.001, 1, 1200, 0.692, "no evidence of skill"),
+            (0.001, 1, 1200, 0.6925, "no evidence of skill"),
+            (None, 1, 1200, 0.690, "no evidence of skill"),
+            (0.001, 1, 1200, float("nan"), "no evidence of skill"),
+            (0.3, 1, 616, 0.690, "no evidence of skill"),
+            (0.3, 1, 615, 0.690, "inconclusive"),
+            (None, 1, 615, 0.690, "inconclusive"),
+            (0.001, 1, 615, 0.690, "skill"),
+        ],
+    )
+    def test_it_is_by_the_rule(self, pvalue: float | None, trials: int, days: int, log_loss: float, tag: str) -> None:
+        assert verdict(pvalue, trials, days, log_loss, LOSSES).tag == tag
+
+    def test_a_coin_must_be_beaten_too(self) -> None:
+        """After a drift that has turned, the training base rate is worse than a coin."""
+        assert verdict(0.001, 1, 1200, 0.6932, {"majority": 0.70}).tag == "no evidence of skill"
+        assert verdict(0.001, 1, 1200, log(2), {"majority": 0.70}).tag == "no evidence of skill"
+        assert verdict(0.001, 1, 1200, 0.6931, {"majority": 0.70}).tag == "skill"
+
+    def test_skill_that_a_baseline_has_too_is_said_to_be_so(self) -> None:
+        found = verdict(0.001, 1, 1200, 0.68, {"majority": 0.692, "reversal": 0.67, "logistic": 0.675})
+        assert found.tag == "skill"
+        assert found.lowest == "reversal"
+        assert "but the baseline reversal has a lower log loss, 0.6700" in str(found)
+        own = verdict(0.001, 1, 1200, 0.66, {"majority": 0.692, "reversal": 0.67})
+        assert own.lowest == "network"
+        assert "but" not in own.reason
+        assert "but" not in verdict(0.5, 1, 1200, 0.694, LOSSES).reason, "nothing was found that others could share"
+
+    def test_what_it_was_judged_by_stands_beside_it_without_what_is_undefined(self) -> None:
+        assert verdict(0.02, 3, 1200, 0.690, LOSSES).inputs == {
+            "days": 1200,
+            "days_needed": 616,
+            "trials": 3,
+            "pt_pvalue": 0.02,
+            "pt_pvalue_adjusted": pytest.approx(1 - 0.98**3),
+            "log_loss": 0.690,
+            "log_loss_majority": 0.692,
+        }
+        undefined = verdict(None, 1, 100, float("inf"), LOSSES)
+        assert undefined.inputs.keys() == {"days", "days_needed", "trials", "log_loss_majority"}
+        assert undefined.lowest == "majority"
+        assert verdict(None, 1, 100, float("nan"), LOSSES).lowest == "majority"
+        assert str(undefined).startswith("inconclusive: 100 test days, 616 needed; direction p undefined")
+
+    def test_it_needs_the_base_rate_and_a_trial(self) -> None:
+        with pytest.raises(ConfigError, match="baselines reversal: majority"):
+            verdict(0.1, 1, 1000, 0.69, {"reversal": 0.69})
+        with pytest.raises(ConfigError, match="trials 0"):
+            verdict(0.1, 0, 1000, 0.69, LOSSES)

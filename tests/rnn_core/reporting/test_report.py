@@ -1,0 +1,101 @@
+"""The page of a run: whole by itself, saying the verdict first, and readable on a desk and on a telephone."""
+
+import html
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from rnn_core.config import Evaluation as Settings
+from rnn_core.config import Model, Retrain, Synthetic, Training
+from rnn_core.data.folds import folds
+from rnn_core.data.loading import Prices, load
+from rnn_core.data.windows import windows
+from rnn_core.evaluation.evaluation import Evaluation, evaluate
+from rnn_core.evaluation.explain import explain
+from rnn_core.nn.training import fit, predict
+from rnn_core.reporting import figures as plots
+from rnn_core.reporting.report import report
+from tests.browser import open_page
+
+CONFIG = Retrain(
+    ticker="TEST",
+    source=Synthetic(days=400),
+    model=Model(hidden_size=4),
+    training=Training(epochs=2, seeds=2),
+    evaluation=Settings(train_days=100, valid_days=30, test_days=60),
+)
+MEASURE = """<iframe id=page style="width:{width}px;height:2000px;border:0" srcdoc="{page}"></iframe><script>
+const frame = document.getElementById('page');
+frame.onload = () => {{
+  const page = frame.contentDocument, cells = [...page.querySelectorAll('td, th, p, figcaption')];
+  const filled = cells.filter(cell => cell.textContent.trim());
+  const result = {{
+    overflow: page.documentElement.scrollWidth - {width},
+    narrowest: Math.min(...filled.map(cell => cell.getBoundingClientRect().width)),
+    smallest: Math.min(...filled.map(cell => parseFloat(getComputedStyle(cell).fontSize))),
+    tallest: Math.max(...[...page.querySelectorAll('tr')].map(row => row.getBoundingClientRect().height)),
+    broken: [...page.images].filter(image => !image.naturalWidth).length,
+    images: page.images.length,
+  }};
+  document.body.dataset.result = JSON.stringify(result);
+}};
+</script>"""
+
+
+def assert_readable(page: str, folder: Path, width: int, images: int) -> None:
+    """The page as Chromium lays it out `width` pixels wide: nothing sticks out, is broken, tiny or squeezed."""
+    (folder / "page.html").write_text(MEASURE.format(width=width, page=html.escape(page)), encoding="utf-8")
+    elements, console = open_page(f"file://{folder}/page.html", folder)
+    found = re.search(r'data-result="([^"]*)"', elements)
+    assert found, "the page did not load"
+    measured = json.loads(html.unescape(found[1]))
+    assert console == ""
+    assert measured["overflow"] <= 0
+    assert measured["broken"] == 0
+    assert measured["images"] == images
+    assert measured["smallest"] >= 14
+    assert measured["narrowest"] >= 40
+    assert measured["tallest"] <= 130, "a column is squeezed to a few letters a line"
+
+
+@pytest.fixture(scope="module")
+def run() -> tuple[str, Evaluation, Prices]:
+    prices = load(CONFIG.source, CONFIG.ticker, datetime(2024, 6, 1, tzinfo=UTC))
+    built = windows(CONFIG.problem, prices)
+    walk = folds(CONFIG.evaluation, built)
+    fitted = fit(CONFIG.model, CONFIG.training, built, walk)
+    rows = walk.test.repeat(2, axis=0)
+    found = evaluate(built, walk, predict(fitted, built.x, rows), CONFIG.evaluation, shrinkage=0.5)
+    figures = plots.figures(fitted, found, lambda: explain(fitted, built, rows), built.features, CONFIG.ticker)
+    return report(CONFIG, prices, found, plots.rendered(figures)), found, prices
+
+
+def test_the_verdict_is_the_first_thing_it_says(run: tuple[str, Evaluation, Prices]) -> None:
+    page, found, _ = run
+    body = page[page.index("<body>") :]
+    assert body.index(found.verdict.tag) < body.index("<table>")
+    assert html.escape(found.verdict.reason) in body
+
+
+def test_it_holds_every_score_the_provenance_and_the_exact_configuration(run: tuple[str, Evaluation, Prices]) -> None:
+    page, found, prices = run
+    assert all(name in page for name in (*found.scores, *found.undefined))
+    assert prices.sha256 in page
+    config = html.unescape(page[page.index("<pre>") + 5 : page.index("</pre>")])
+    assert Retrain.model_validate_json(config) == CONFIG
+
+
+def test_nothing_is_loaded_from_outside(run: tuple[str, Evaluation, Prices]) -> None:
+    page, _, _ = run
+    assert not re.findall(r"""(?:src|href)=["'](?!data:)""", page)
+    assert "url(" not in page
+    assert "<script" not in page
+    assert "http" not in page
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_browser_shows_it_whole_and_readable(run: tuple[str, Evaluation, Prices], tmp_path: Path, width: int) -> None:
+    assert_readable(run[0], tmp_path, width, images=8)
