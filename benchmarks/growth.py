@@ -16,8 +16,7 @@ import numpy as np
 
 from benchmarks.rounds import Job, process, save, with_and_without
 from rnn_core.config import Model, Training
-from rnn_core.data.folds import holdout
-from rnn_core.data.windows import Sequences
+from rnn_core.nn.sequences import Sequences, holdout
 from rnn_core.nn.training import fit
 
 DEFAULTS = {"windows": 512, "steps": 10, "models": 1, "batch": 32}

@@ -13,8 +13,8 @@ import numpy as np
 from benchmarks import per_sample_loop
 from benchmarks.rounds import SAME, Job, compare, rnnflow, save
 from rnn_core.config import Study
-from rnn_core.data.folds import Folds
 from rnn_core.nn.arrays import Array
+from rnn_core.nn.sequences import Folds
 from rnn_core.studies import direction
 from rnn_core.studies.lesson import Variant
 

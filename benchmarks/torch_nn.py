@@ -13,9 +13,8 @@ import numpy as np
 
 from benchmarks.rounds import Job, compare, drawn, save
 from rnn_core.config import Model, Study, Training
-from rnn_core.data.folds import holdout
-from rnn_core.data.windows import Sequences
 from rnn_core.nn.arrays import Array
+from rnn_core.nn.sequences import Sequences, holdout
 from rnn_core.studies import sines
 from rnn_core.studies.lesson import Variant
 

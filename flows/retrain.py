@@ -31,7 +31,7 @@ from rnn_core.config import (
     Yahoo,
     config_hash,
 )
-from rnn_core.data import loading as sources
+from rnn_core.data import loading
 from rnn_core.data.exchanges import closed_for_the_day, last_closed_session
 from rnn_core.data.loading import Prices, exchange_for
 from rnn_core.errors import PricesUnavailable
@@ -138,7 +138,7 @@ def prices_or_fallback(
     except PricesUnavailable as reason:
         if not isinstance(source, Yahoo):
             raise
-        prices = sources.fall_back(source, ticker, now, reason)
+        prices = loading.fall_back(source, ticker, now, reason)
     for warning in prices.warnings:
         get_run_logger().warning(warning)
     return prices

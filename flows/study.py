@@ -14,7 +14,7 @@ from flows import command_line, tracking
 from flows.retrain import close_tracked_run, prices_or_fallback
 from flows.steps.tasks import build_sequences, find_and_plot, make_data, polite, train
 from rnn_core.config import DEFAULT_TICKER, File, Study, StudyName, StudyTraining, Synthetic, Yahoo
-from rnn_core.reporting import figures as plots
+from rnn_core.reporting import figures
 from rnn_core.studies.lesson import Finding, Trained, Variant
 
 
@@ -107,7 +107,7 @@ def study(
 
 def _legible(config: Study) -> Study:
     """The configuration, in English if there is no font to write Korean with."""
-    if config.language == "ko" and plots.hangul_font() is None:
+    if config.language == "ko" and figures.hangul_font() is None:
         get_run_logger().warning("no font with Hangul is found, so this is in English; install koreanize-matplotlib")
         return config.model_copy(update={"language": "en"})
     return config

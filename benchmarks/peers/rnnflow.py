@@ -4,8 +4,7 @@ import sys
 
 import numpy as np
 
-from rnn_core.data.folds import holdout
-from rnn_core.data.windows import Sequences
+from rnn_core.nn.sequences import Sequences, holdout
 from rnn_core.nn.settings import Model, Training
 from rnn_core.nn.training import fit
 

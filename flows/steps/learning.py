@@ -15,13 +15,14 @@ from flows.tracking import registry
 from rnn_core.config import Evaluation as EvaluationConfig
 from rnn_core.config import Problem, Retrain, config_hash
 from rnn_core.data.exchanges import last_closed_session
-from rnn_core.data.folds import Folds, folds, test_period
+from rnn_core.data.folds import folds, test_period
 from rnn_core.data.loading import Prices, exchange_for
 from rnn_core.data.windows import Windows, windows
 from rnn_core.evaluation.evaluation import Evaluation, evaluate
 from rnn_core.evaluation.explain import explain
+from rnn_core.nn.sequences import Folds
 from rnn_core.nn.training import Fit, call, fit, out_of_sample
-from rnn_core.reporting import figures as plots
+from rnn_core.reporting import figures
 from rnn_core.reporting.report import report
 
 FIGURES = ("folds.png",)  # of each ticker of a universe: all eight take longer than its training
@@ -67,8 +68,8 @@ def evaluate_and_plot(
     laps.end("evaluate")
     explained = partial(explain, fit, windows, folds.test.repeat(fit.training.seeds, axis=0))
     with DRAWING:
-        figures = plots.figures(fit, evaluation, explained, windows.features, title, only)
-        return evaluation, plots.rendered(figures)
+        drawn = figures.figures(fit, evaluation, explained, windows.features, title, only)
+        return evaluation, figures.rendered(drawn)
 
 
 def learn(

@@ -18,14 +18,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from flows.steps import learning
 from rnn_core.config import File, Model, Study, Synthetic, Training, Yahoo
-from rnn_core.data import loading as sources
-from rnn_core.data.folds import Folds
+from rnn_core.data import loading
 from rnn_core.data.loading import Prices
-from rnn_core.data.windows import Sequences
 from rnn_core.errors import PricesUnavailable
 from rnn_core.nn.arrays import Array, Params
+from rnn_core.nn.sequences import Folds, Sequences
 from rnn_core.nn.training import Fit, fit
-from rnn_core.reporting import figures as plots
+from rnn_core.reporting import figures
 from rnn_core.studies import LESSONS
 from rnn_core.studies.lesson import Finding, Trained, Variants
 
@@ -48,7 +47,7 @@ def _may_help_to_ask_again(task: Task[..., Any], run: TaskRun, state: State[Any]
 )
 def fetch_prices(source: Yahoo | File | Synthetic, ticker: str, now: datetime) -> Prices:
     """Prices of `ticker` as they were known at `now`; asked for again when the source is busy or failing."""
-    return sources.load(source, ticker, now)
+    return loading.load(source, ticker, now)
 
 
 def polite(source: Yahoo | File | Synthetic | None) -> AbstractContextManager[None]:
@@ -101,7 +100,7 @@ def build_sequences(study: Study, data: Any) -> Variants:
 @task(name="evaluate and plot", **IN_MEMORY)
 def find_and_plot(study: Study, data: Any, trained: dict[str, Trained]) -> Finding:
     """What a lesson found, in figures and sentences."""
-    with plots.style():
+    with figures.style():
         return LESSONS[study.name].finding(study, data, trained)
 
 

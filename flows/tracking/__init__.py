@@ -34,10 +34,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from rnn_core.config import Retrain, config_hash, flatten
 from rnn_core.data.loading import Prices
-from rnn_core.data.windows import Sequences
 from rnn_core.errors import TrackingError
 from rnn_core.evaluation.evaluation import Evaluation
 from rnn_core.nn.arrays import Array
+from rnn_core.nn.sequences import Sequences
 from rnn_core.nn.training import Fit
 from rnn_core.operations.promotion import Judgement
 from rnn_core.reporting.figures import rendered

@@ -25,7 +25,7 @@ from rnn_core.data.loading import Prices
 from rnn_core.data.windows import prices_needed
 from rnn_core.errors import ChampionMissing
 from rnn_core.evaluation.metrics import log_losses
-from rnn_core.nn import checkpoints as interchange
+from rnn_core.nn import checkpoints
 from rnn_core.nn.training import Fit
 from rnn_core.operations.promotion import Candidate
 
@@ -35,7 +35,7 @@ ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow, of a 
 LOADING = Lock()
 SERVED_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "threadpoolctl")
 SERVED = (  # the files of the package that the served model imports: it computes in NumPy
-    {"__init__.py", "arrays.py", "config.py", "errors.py", "folds.py", "checkpoints.py", "layers.py", "losses.py"}
+    {"__init__.py", "arrays.py", "config.py", "errors.py", "sequences.py", "checkpoints.py", "layers.py", "losses.py"}
     | {"network.py", "optim.py", "windows.py", "settings.py", "training.py"}
     | {"nn", "data", "engines", "kernel.py", "numpy_engine.py", "unrolled.py"}
 )
@@ -53,7 +53,7 @@ def register(run_id: str, config: Retrain, prices: Prices, fit: Fit) -> int | No
     )
     with tempfile.TemporaryDirectory() as folder:
         arrays, problem, code = (Path(folder, name) for name in ("arrays.npz", "problem.json", rnn_core.__name__))
-        interchange.save(fit.live, arrays)
+        checkpoints.save(fit.live, arrays)
         problem.write_text(config.problem.model_dump_json(), encoding="utf-8")
         shutil.copytree(Path(rnn_core.__file__).parent, code, ignore=lambda _, names: set(names) - SERVED)
         mlflow.pyfunc.save_model(

@@ -11,7 +11,7 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from rnn_core.config import Problem
 from rnn_core.data.windows import inputs, prices_needed
 from rnn_core.errors import DataError
-from rnn_core.nn import checkpoints as interchange
+from rnn_core.nn import checkpoints
 from rnn_core.nn.training import call
 
 OUTPUTS = ("probability_up", "spread")
@@ -27,7 +27,7 @@ class DirectionModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the arrays and the problem that were logged with the model."""
-        self.fit = interchange.load(Path(context.artifacts["arrays"]))
+        self.fit = checkpoints.load(Path(context.artifacts["arrays"]))
         self.problem = Problem.model_validate_json(Path(context.artifacts["problem"]).read_text(encoding="utf-8"))
 
     def predict(

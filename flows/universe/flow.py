@@ -39,7 +39,7 @@ from rnn_core.config import (
     Training,
     Yahoo,
 )
-from rnn_core.data import loading as sources
+from rnn_core.data import loading
 from rnn_core.data.exchanges import closed_for_the_day
 from rnn_core.data.loading import Prices, exchange_for
 from rnn_core.data.store import stored_tickers
@@ -103,7 +103,7 @@ def retrain_universe(
         scheduled=scheduled,
         now=now or datetime.now(UTC),
     )
-    if config.scheduled and not (config.tickers or config.file or stored_tickers(sources.STORE)):
+    if config.scheduled and not (config.tickers or config.file or stored_tickers(loading.STORE)):
         return idle("no prices are stored yet")
     known = Outcomes[Retrain]()
     for ticker in listed(config):
@@ -144,9 +144,9 @@ def listed(config: RetrainUniverse) -> list[str]:
     if config.tickers:
         return list(config.tickers)
     if config.file is None:
-        stored = stored_tickers(sources.STORE)
+        stored = stored_tickers(loading.STORE)
         if not stored:
-            raise ConfigError(f"no prices are stored in {sources.STORE}; name tickers, or a file of them")
+            raise ConfigError(f"no prices are stored in {loading.STORE}; name tickers, or a file of them")
         return stored
     try:
         lines = config.file.read_text(encoding="utf-8-sig").splitlines()
@@ -232,7 +232,7 @@ def _retraining(
 
 def _fetched(source: Yahoo | File | Synthetic, ticker: str, now: datetime) -> Prices:
     """Prices of one ticker. To ask Yahoo is a task, which may be tried again; of others the server hears nothing."""
-    return sources.load_without_asking(source, ticker, now) or fetch_prices(source, ticker, now)
+    return loading.load_without_asking(source, ticker, now) or fetch_prices(source, ticker, now)
 
 
 def _stands(future: PrefectFuture[str], prices: Prices, now: datetime, ledger: Ledger) -> Standing:

@@ -9,7 +9,6 @@ session after its row. An embargo widens the gap before the test block. See Lóp
 Machine Learning (2018), chapter 7.
 """
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 from rnn_core.data.windows import Windows
 from rnn_core.errors import DataError
 from rnn_core.nn.arrays import Array
+from rnn_core.nn.sequences import Folds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,34 +26,10 @@ if TYPE_CHECKING:
 LABEL_REACH = 1  # sessions from a row to the one that tells its label
 
 
-@dataclass(frozen=True)
-class Folds:
-    """Row numbers of K folds, oldest first, padded at the end with −1.
-
-    Attributes:
-        train: (K, n) rows that fit parameters and scaler.
-        valid: (K, v) rows that stop the training early.
-        test: (K, s) rows predicted out of sample; none in the last fold.
-    """
-
-    train: Array
-    valid: Array
-    test: Array
-
-    def __len__(self) -> int:
-        return len(self.train)
-
-
 def test_period(windows: Windows, folds: Folds) -> "tuple[pd.Timestamp, pd.Timestamp]":
     """The first and the last day that are forecast out of sample."""
     tested = windows.dates[folds.test[folds.test >= 0]]
     return tested[0], tested[-1]
-
-
-def holdout(train: int, valid: int, test: int) -> Folds:
-    """One fold of the first `train` rows, the next `valid` and the next `test`, where time has no say."""
-    rows = np.arange(train + valid + test)[None]
-    return Folds(rows[:, :train], rows[:, train : train + valid], rows[:, train + valid :])
 
 
 def folds(evaluation: "Evaluation", windows: Windows) -> Folds:

@@ -8,37 +8,13 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from rnn_core.errors import DataError
 from rnn_core.nn.arrays import Array
-from rnn_core.nn.losses import LossName
+from rnn_core.nn.sequences import Sequences
 
 if TYPE_CHECKING:  # a served model has inputs, but no sources; and arrays are trained on without pandas
     import pandas as pd
 
     from rnn_core.config import Feature, Problem
     from rnn_core.data.loading import Prices
-
-
-@dataclass(frozen=True)
-class Sequences:
-    """N sequences of up to T steps, and what a network should make of them at S steps: at all of them, or at the last.
-
-    Attributes:
-        x: (N, T, I) inputs.
-        y: (N, S, O) targets.
-        mask: (N, S) whether the step is scored.
-        lengths: (N,) valid steps of each sequence, all of them if None.
-        loss: what a network is trained to lower.
-        raw: inputs are taken as they are, else standardised by the training rows.
-    """
-
-    x: Array
-    y: Array
-    mask: Array
-    lengths: Array | None = None
-    loss: LossName = "binary_cross_entropy"
-    raw: bool = False
-
-    def __len__(self) -> int:
-        return len(self.x)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,6 @@ import pandas as pd
 from sklearn.metrics import confusion_matrix
 
 from rnn_core.config import Evaluation as Settings
-from rnn_core.data.folds import Folds
 from rnn_core.data.windows import Windows
 from rnn_core.errors import ConfigError
 from rnn_core.evaluation import backtest, significance
@@ -16,6 +15,7 @@ from rnn_core.evaluation.baselines import Baselines, direction_baselines
 from rnn_core.evaluation.metrics import calibration, log_losses, scores, wilson_interval, with_interval
 from rnn_core.evaluation.significance import Verdict
 from rnn_core.nn.arrays import Array
+from rnn_core.nn.sequences import Folds
 from rnn_core.nn.training import base_rates, ensemble
 
 STYLES: tuple[backtest.Style, ...] = ("long_flat", "long_short")

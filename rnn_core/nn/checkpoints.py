@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from rnn_core.config import Model, Training
 from rnn_core.errors import DataError
 from rnn_core.nn.arrays import Array
+from rnn_core.nn.settings import Model, Training
 from rnn_core.nn.training import Checkpoint, Fit
 
 FORMAT = 1
@@ -50,8 +50,14 @@ def load(path: Path) -> Fit:
             frozen=arrays["frozen"],
             base_rate=arrays["base_rate"],
             model=Model(**header["model"]),
-            training=Training(**header["training"]),
+            training=_training(header["training"]),
         )
+
+
+def _training(fields: dict[str, Any]) -> Training:
+    """The settings from JSON, which knows lists and no tuples."""
+    weights = fields["class_weights"]
+    return Training(**fields | {"class_weights": None if weights is None else tuple(weights)})
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:

@@ -7,14 +7,13 @@ from zlib import crc32
 
 import numpy as np
 
-from rnn_core.data.folds import Folds
-from rnn_core.data.windows import Sequences
 from rnn_core.errors import TrainingError
 from rnn_core.nn import engines
 from rnn_core.nn.arrays import Array, Params
 from rnn_core.nn.engines import Inputs, Targets, numpy_engine
 from rnn_core.nn.losses import sigmoid
 from rnn_core.nn.network import initial_params
+from rnn_core.nn.sequences import Folds, Sequences
 from rnn_core.nn.settings import Model, Training
 
 AHEAD = 2**18  # rows of the epochs that are trained in one call, where nothing is asked for in between

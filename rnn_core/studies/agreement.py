@@ -3,10 +3,10 @@
 import numpy as np
 
 from rnn_core.config import Model, Problem, Study
-from rnn_core.data.folds import holdout
 from rnn_core.data.loading import Prices, random_walk
 from rnn_core.data.windows import windows
 from rnn_core.nn.arrays import Array
+from rnn_core.nn.sequences import holdout
 from rnn_core.reporting.figures import BLUE, GREY, ORANGE, RED, Figure, Say, canvases
 from rnn_core.studies.lesson import Finding, Lesson, Trained, Variant, Variants, examples, sayer, training
 

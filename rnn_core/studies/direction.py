@@ -6,13 +6,12 @@ import numpy as np
 import pandas as pd
 
 from rnn_core.config import Model, Study
-from rnn_core.data.folds import Folds
 from rnn_core.data.loading import Prices
-from rnn_core.data.windows import Sequences
 from rnn_core.errors import DataError
 from rnn_core.evaluation.metrics import wilson_interval
 from rnn_core.evaluation.significance import ALPHA, pesaran_timmermann
 from rnn_core.nn.arrays import Array, Params
+from rnn_core.nn.sequences import Folds, Sequences
 from rnn_core.nn.training import standardised
 from rnn_core.reporting.figures import (
     BLUE,

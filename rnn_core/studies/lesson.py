@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from rnn_core.config import Model, Study, Training
-from rnn_core.data.folds import Folds
-from rnn_core.data.windows import Sequences
 from rnn_core.nn.arrays import Array, Params
+from rnn_core.nn.sequences import Folds, Sequences
 from rnn_core.nn.training import Fit, out_of_sample
 from rnn_core.reporting.figures import Figures, Say, english, korean
 

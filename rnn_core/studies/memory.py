@@ -6,13 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnn_core.config import Model, Study
-from rnn_core.data.folds import holdout
-from rnn_core.data.windows import Sequences
 from rnn_core.errors import ArrayError
 from rnn_core.nn.arrays import Array, Params
 from rnn_core.nn.layers import recurrent
 from rnn_core.nn.losses import sigmoid
 from rnn_core.nn.network import split
+from rnn_core.nn.sequences import Sequences, holdout
 from rnn_core.reporting.figures import BLUE, COIN_TOSS, GREY, ORANGE, RED, Figure, Say, canvas, canvases, label
 from rnn_core.studies.lesson import Finding, Lesson, Trained, Variant, Variants, examples, sayer, training
 

@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnn_core.config import Model, Study, Training
-from rnn_core.data.folds import Folds, holdout
-from rnn_core.data.windows import Sequences
 from rnn_core.evaluation.baselines import regression_baselines
 from rnn_core.nn import settings
 from rnn_core.nn.arrays import Array, Params
 from rnn_core.nn.network import initial_params, network
+from rnn_core.nn.sequences import Folds, Sequences, holdout
 from rnn_core.nn.training import Fit
 from rnn_core.reporting.figures import BLUE, GREY, ORANGE, RED, Axes, Figure, Say, canvas, canvases, label
 from rnn_core.studies.lesson import Finding, Lesson, Trained, Variant, Variants, examples, sayer, training

@@ -6,12 +6,11 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from rnn_core.config import Model, Study
-from rnn_core.data.folds import Folds
-from rnn_core.data.windows import Sequences
 from rnn_core.nn.arrays import Array, Params
 from rnn_core.nn.layers import linear, softmax
 from rnn_core.nn.losses import LOSSES, LossName, brier
 from rnn_core.nn.network import initial_params, network, split
+from rnn_core.nn.sequences import Folds, Sequences
 from rnn_core.reporting.figures import BLUE, GREY, ORANGE, PURPLE, RED, Figure, Say, canvas, label
 from rnn_core.studies.lesson import Finding, Lesson, Trained, Variant, Variants, sayer, training
 

@@ -5,11 +5,10 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from rnn_core.config import Model, Study
-from rnn_core.data.folds import holdout
-from rnn_core.data.windows import Sequences
 from rnn_core.nn.arrays import Array, Params
 from rnn_core.nn.layers import State, recurrent
 from rnn_core.nn.network import initial_params, split
+from rnn_core.nn.sequences import Sequences, holdout
 from rnn_core.reporting.figures import (
     BLUE,
     COIN_TOSS,

@@ -28,7 +28,7 @@ from flows.score import VOID_AFTER, score, settle
 from flows.tracking import registry
 from rnn_core import config
 from rnn_core.config import Evaluation, Model, Promotion, Retrain, Synthetic, Training
-from rnn_core.data import loading as sources
+from rnn_core.data import loading
 from rnn_core.errors import ChampionMissing, ConfigError, DataError, LedgerError, TrackingError
 from rnn_core.operations.ledger import Ledger
 from rnn_core.operations.promotion import Candidate
@@ -107,7 +107,7 @@ def test_the_forecast_is_the_champions_own_word_and_in_the_ledger(
     rows = ledger.forecasts(lived)
     assert list(rows["session"]) == [date(2021, 6, 3), date(2021, 6, 4), date(2021, 6, 7)]
     row = rows.iloc[-1]
-    prices = sources.load(WALK, lived, FRIDAY)
+    prices = loading.load(WALK, lived, FRIDAY)
     model = mlflow.pyfunc.load_model(f"models:/direction-{lived}@champion")
     said = model.predict(prices.frame[["close"]].tail(30)).iloc[0]
     assert (row["probability"], row["spread"]) == (said["probability_up"], said["spread"])
@@ -130,7 +130,7 @@ def test_asked_twice_it_is_the_same_row(lived: str, ledger: Ledger) -> None:
 def test_what_was_said_is_settled_as_the_prices_say(lived: str, store: MlflowClient, ledger: Ledger) -> None:
     [standing] = score(ticker=lived, now=FRIDAY).values()
     rows = ledger.forecasts(lived)
-    close = sources.load(WALK, lived, FRIDAY).frame["close"]
+    close = loading.load(WALK, lived, FRIDAY).frame["close"]
     returns = np.log(close / close.shift())
     for row in rows.iloc[:2].itertuples():
         assert row.next_return == pytest.approx(returns[pd.Timestamp(row.session)], rel=1e-12)
@@ -304,7 +304,7 @@ def test_a_session_that_never_gets_a_price_is_void(ledger: Ledger) -> None:
     retrain(ticker="VOID", now=WEDNESDAY, **SMALL)
     forecast(ticker="VOID", now=WEDNESDAY)
     [row] = ledger.forecasts("VOID").itertuples()
-    later = sources.load(WALK, "VOID", WEDNESDAY + timedelta(days=20))
+    later = loading.load(WALK, "VOID", WEDNESDAY + timedelta(days=20))
     without = later.frame.drop(pd.Timestamp(row.session))
     position = int((without.index < pd.Timestamp(row.session)).sum())
     for known, settled in ((VOID_AFTER - 1, False), (VOID_AFTER, True)):

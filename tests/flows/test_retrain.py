@@ -26,7 +26,7 @@ from flows.retrain import retrain
 from flows.steps.summary import Summary
 from rnn_core import config
 from rnn_core.config import Evaluation, File, Problem, Retrain, Training, Yahoo, config_hash
-from rnn_core.data import loading as sources
+from rnn_core.data import loading
 from rnn_core.data.exchanges import sessions
 from rnn_core.errors import PricesUnavailable
 from rnn_core.nn.engines import kernel
@@ -74,7 +74,7 @@ def test_a_run_is_recorded_with_its_parameters_metrics_and_tags(run: Run) -> Non
         "ticker": "AAPL",
         "data.source": "file",
         "data.column": "Adj Close",
-        "data.sha256": sources.load(File(path=AAPL), "AAPL", datetime.now(UTC)).sha256,
+        "data.sha256": loading.load(File(path=AAPL), "AAPL", datetime.now(UTC)).sha256,
         "engine": "numpy",
         "engine.used": "numpy, compiled kernel" if kernel.available() else "numpy",
         "version": version("rnnflow"),

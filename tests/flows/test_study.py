@@ -17,7 +17,7 @@ from flows import study as study_flow
 from flows.study import Outcome, main, study
 from rnn_core.config import File, Study, StudyTraining
 from rnn_core.errors import ConfigError
-from rnn_core.reporting import figures as plots
+from rnn_core.reporting import figures
 from rnn_core.studies import LESSONS
 from tests.flows.conftest import AAPL
 from tests.processes import require_program
@@ -107,7 +107,7 @@ def test_a_graph_is_drawn_where_graphviz_is_installed(monkeypatch: pytest.Monkey
 
 
 def test_without_a_font_for_korean_it_is_english_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plots, "hangul_font", lambda: None)
+    monkeypatch.setattr(figures, "hangul_font", lambda: None)
     korean = Study(language="ko")
     said: list[str] = []
     monkeypatch.setattr(study_flow, "get_run_logger", lambda: type("Logger", (), {"warning": said.append}))

@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from flows.retrain import retrain
 from flows.steps.summary import Summary
 from rnn_core.config import File, Problem
-from rnn_core.data import loading as sources
+from rnn_core.data import loading
 from tests.flows.conftest import AAPL, TINY
 
 PROBLEM = Problem(features=("return", "volume_change", "volatility"))
@@ -41,7 +41,7 @@ def model_uri(summary: Summary) -> str:
 
 @pytest.fixture(scope="module")
 def prices() -> pd.DataFrame:
-    return sources.load(File(path=AAPL), "078935.KS", datetime.now(UTC)).frame[["close", "volume"]]
+    return loading.load(File(path=AAPL), "078935.KS", datetime.now(UTC)).frame[["close", "volume"]]
 
 
 def test_it_predicts_the_runs_own_forecast_bit_for_bit(summary: Summary, model_uri: str, prices: pd.DataFrame) -> None:

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from purgedcv import WalkForwardSplit
 
 from rnn_core.config import Evaluation
-from rnn_core.data.folds import Folds, folds
+from rnn_core.data.folds import folds
 from rnn_core.data.windows import Windows
 from rnn_core.errors import DataError
+from rnn_core.nn.sequences import Folds
 
 
 def rows_only(labelled: int) -> Windows:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from rnn_core.config import Evaluation, Feature, Model, Problem, Synthetic, Training
-from rnn_core.data import windows as problems
+from rnn_core.data import windows as windows_module
 from rnn_core.data.folds import folds
 from rnn_core.data.loading import Prices, load
 from rnn_core.data.windows import windows
@@ -75,7 +75,7 @@ def test_no_bit_that_was_known_on_a_day_depends_on_a_later_price(
 
 
 def test_a_feature_that_looks_ahead_is_caught(prices: Prices, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = problems._feature
+    honest = windows_module._feature
 
     def leaking(name: Feature, problem: Problem, frame: pd.DataFrame) -> Array:
         values = honest(name, problem, frame)
@@ -84,7 +84,7 @@ def test_a_feature_that_looks_ahead_is_caught(prices: Prices, monkeypatch: pytes
             values[0] = np.nan
         return values
 
-    monkeypatch.setattr(problems, "_feature", leaking)
+    monkeypatch.setattr(windows_module, "_feature", leaking)
     day = prices.frame.index[int(len(prices.frame) * 0.72)]
     features: tuple[Feature, ...] = ("return", "abs_return")
     before, after = known_on(day, prices, features), known_on(day, altered_after(prices, day), features)

@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 
 from rnn_core.config import Evaluation as Settings
-from rnn_core.data.folds import Folds, folds
+from rnn_core.data.folds import folds
 from rnn_core.data.windows import Windows
 from rnn_core.errors import ConfigError
 from rnn_core.evaluation.evaluation import Evaluation, evaluate
+from rnn_core.nn.sequences import Folds
 
 DAYS, SEEDS, SHRINKAGE = 120, 3, 0.25
 SETTINGS = Settings(train_days=40, valid_days=10, test_days=12)

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from rnn_core.config import Model, Training
-from rnn_core.data.folds import holdout
-from rnn_core.data.windows import Sequences
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.layers import GATES
+from rnn_core.nn.sequences import Sequences, holdout
 from rnn_core.nn.settings import Cell
 from rnn_core.nn.training import Fit, fit, predict
 

@@ -15,15 +15,16 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 
 from rnn_core.config import Evaluation, Model, Problem, Synthetic, Training
-from rnn_core.data.folds import Folds, folds, holdout
+from rnn_core.data.folds import folds
 from rnn_core.data.loading import Prices, load
-from rnn_core.data.windows import Sequences, Windows, windows
+from rnn_core.data.windows import Windows, windows
 from rnn_core.errors import TrainingError
 from rnn_core.evaluation.evaluation import evaluate
-from rnn_core.nn import checkpoints as interchange
+from rnn_core.nn import checkpoints
 from rnn_core.nn import training as training_module
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.engines import kernel
+from rnn_core.nn.sequences import Folds, Sequences, holdout
 from rnn_core.nn.training import Checkpoint, Fit, Schedule, call, ensemble, fit, out_of_sample, predict
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
@@ -300,7 +301,7 @@ def test_a_training_that_is_resumed_ends_with_the_bits_of_one_that_never_stopped
     built = sequences("last", "mean_squared_error")
 
     def keep(checkpoint: Checkpoint) -> None:
-        interchange.save_checkpoint(checkpoint, tmp_path / f"{checkpoint.epoch}.npz")
+        checkpoints.save_checkpoint(checkpoint, tmp_path / f"{checkpoint.epoch}.npz")
 
     whole = fit(model, training, built, holdout(24, 16, 0), on_checkpoint=keep)
     epochs = len(whole.losses[0])
@@ -309,7 +310,7 @@ def test_a_training_that_is_resumed_ends_with_the_bits_of_one_that_never_stopped
         assert len(set(np.isfinite(whole.valid_loss).sum(axis=1))) > 1, "some stop before others"
     for epoch in range(1, epochs + 1):
         heard: list[int] = []
-        checkpoint = interchange.load_checkpoint(tmp_path / f"{epoch}.npz")
+        checkpoint = checkpoints.load_checkpoint(tmp_path / f"{epoch}.npz")
         other = fit(
             model,
             training,
@@ -410,8 +411,8 @@ def test_training_on_arrays_imports_neither_pandas_nor_scipy_nor_a_validator() -
     program = """
 import sys
 import numpy as np
-from rnn_core.data.folds import holdout
-from rnn_core.data.windows import Sequences
+from rnn_core.nn.sequences import holdout
+from rnn_core.nn.sequences import Sequences
 from rnn_core.nn.settings import Model, Training
 from rnn_core.nn.training import fit
 

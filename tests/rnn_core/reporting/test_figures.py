@@ -20,7 +20,7 @@ from rnn_core.evaluation.evaluation import Evaluation, evaluate
 from rnn_core.evaluation.explain import Explanation, explain
 from rnn_core.nn.training import Fit, fit, predict
 from rnn_core.operations.live import live_record
-from rnn_core.reporting import figures as plots
+from rnn_core.reporting import figures
 
 FEATURES = ("return", "direction")
 NAMES = {f"{name}.png" for name in ("loss", "directions", "reliability", "folds")}
@@ -54,9 +54,9 @@ def drawn(figure: Figure) -> np.ndarray:
 
 def test_a_run_has_its_figures_of_a_size_that_fits_a_page(run: tuple[Fit, Evaluation, Explanation]) -> None:
     fitted, found, explanation = run
-    figures = plots.figures(fitted, found, lambda: explanation, FEATURES, "TEST")
-    assert figures.keys() == NAMES
-    for figure in figures.values():
+    by_name = figures.figures(fitted, found, lambda: explanation, FEATURES, "TEST")
+    assert by_name.keys() == NAMES
+    for figure in by_name.values():
         pixels = drawn(figure)
         assert pixels.shape[1] == 960
         assert (pixels[..., :3].std(axis=(0, 1)) > 10).all(), "an empty figure"
@@ -67,7 +67,7 @@ def test_a_run_has_its_figures_of_a_size_that_fits_a_page(run: tuple[Fit, Evalua
 def test_every_feature_has_room_for_its_name(run: tuple[Fit, Evaluation, Explanation]) -> None:
     features = get_args(Feature)
     sensitivity = np.repeat(run[2].sensitivity[..., :1], len(features), axis=-1)
-    pixels = drawn(plots.input_sensitivity(replace(run[2], sensitivity=sensitivity), features, "TEST"))
+    pixels = drawn(figures.input_sensitivity(replace(run[2], sensitivity=sensitivity), features, "TEST"))
     assert (pixels[:, [0, -1]] == 255).all()
 
 
@@ -79,7 +79,7 @@ def test_the_live_accuracy_ends_where_the_record_stands() -> None:
     settled["promised_accuracy"] = settled["promised_low"] = np.linspace(0.5, 0.6, 40)
     settled["promised_high"] = settled["promised_low"] + 0.1
     record = live_record(settled)
-    figure = plots.live_accuracy(settled, "TEST")
+    figure = figures.live_accuracy(settled, "TEST")
     axes = figure.axes[0]
     assert record is not None
     assert axes.lines[0].get_ydata()[-1] == record.accuracy
@@ -92,14 +92,14 @@ def test_the_live_accuracy_ends_where_the_record_stands() -> None:
 def test_a_single_live_day_can_be_seen() -> None:
     day = {"session": [date(2024, 1, 2)], "probability": [0.6], "up": pd.array([True], dtype="boolean")}
     promised = {"promised_low": [np.nan], "promised_high": [np.nan]}
-    figure = plots.live_accuracy(pd.DataFrame(day | promised), "TEST")
+    figure = figures.live_accuracy(pd.DataFrame(day | promised), "TEST")
     assert figure.axes[0].lines[0].get_marker() == "o"
     assert "2024-01-02" in [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
     assert drawn(figure).shape[1] == 960
 
 
 def test_the_loss_curves_carry_the_coin_toss_and_their_names(run: tuple[Fit, Evaluation, Explanation]) -> None:
-    figure = plots.loss_curves(run[0], "TEST")
+    figure = figures.loss_curves(run[0], "TEST")
     assert all(word in texts(figure) for word in ("TEST", "training", "validation", "ln 2", "epoch", "nats"))
     lines = figure.axes[0].lines
     np.testing.assert_array_equal(lines[0].get_ydata(), run[0].losses[0])
@@ -109,12 +109,12 @@ def test_the_loss_curves_carry_the_coin_toss_and_their_names(run: tuple[Fit, Eva
 
 def test_a_single_epoch_can_be_seen(run: tuple[Fit, Evaluation, Explanation]) -> None:
     one = replace(run[0], train_loss=run[0].train_loss[:, :1], valid_loss=run[0].valid_loss[:, :1])
-    assert plots.loss_curves(one, "TEST").axes[0].lines[0].get_marker() == "o"
+    assert figures.loss_curves(one, "TEST").axes[0].lines[0].get_marker() == "o"
 
 
 def test_the_strip_tells_hits_from_misses_without_colour(run: tuple[Fit, Evaluation, Explanation]) -> None:
     calls = run[1].calls
-    figure = plots.direction_strip(calls, "TEST", days=30)
+    figure = figures.direction_strip(calls, "TEST", days=30)
     last = calls.tail(30)
     hits = int(((last["probability"] > 0.5) == last["up"]).sum())
     assert f"filled: hit ({hits})" in texts(figure)
@@ -128,19 +128,19 @@ def test_the_strip_tells_hits_from_misses_without_colour(run: tuple[Fit, Evaluat
 
 def test_the_reliability_curve_counts_its_days(run: tuple[Fit, Evaluation, Explanation]) -> None:
     calls = run[1].calls
-    counts = [int(text.get_text()) for text in plots.reliability_curve(calls, "T").axes[0].texts[:-1]]
+    counts = [int(text.get_text()) for text in figures.reliability_curve(calls, "T").axes[0].texts[:-1]]
     assert sum(counts) == len(calls)
 
 
 def test_accuracy_by_fold_stands_beside_the_majority(run: tuple[Fit, Evaluation, Explanation]) -> None:
-    figure = plots.accuracy_by_fold(run[1].folds, "TEST")
+    figure = figures.accuracy_by_fold(run[1].folds, "TEST")
     legend = figure.axes[0].get_legend()
     assert legend is not None
     assert {text.get_text() for text in legend.get_texts()} == {"network", "majority class"}
 
 
 def test_the_equity_curves_end_where_the_backtest_does(run: tuple[Fit, Evaluation, Explanation]) -> None:
-    figure = plots.equity(run[1], "TEST")
+    figure = figures.equity(run[1], "TEST")
     ends = [line.get_ydata()[-1] for line in figure.axes[0].lines]
     backtests = run[1].backtests
     accounts = (backtests["long_flat"].strategy, backtests["long_short"].strategy, backtests["long_flat"].buy_and_hold)
@@ -149,7 +149,7 @@ def test_the_equity_curves_end_where_the_backtest_does(run: tuple[Fit, Evaluatio
 
 def test_the_reach_is_drawn_fold_by_fold_with_the_call_at_the_right(run: tuple[Fit, Evaluation, Explanation]) -> None:
     _, found, explanation = run
-    figure = plots.gradient_reach(explanation, 2, "TEST")
+    figure = figures.gradient_reach(explanation, 2, "TEST")
     axes = figure.axes[0]
     assert axes.xaxis_inverted()
     drawn = axes.collections[0].get_array()
@@ -159,7 +159,7 @@ def test_the_reach_is_drawn_fold_by_fold_with_the_call_at_the_right(run: tuple[F
 
 def test_labels_stand_clear_of_the_ticks_and_within_the_figure(run: tuple[Fit, Evaluation, Explanation]) -> None:
     fitted, found, explanation = run
-    for name, figure in plots.figures(fitted, found, lambda: explanation, FEATURES, "TEST").items():
+    for name, figure in figures.figures(fitted, found, lambda: explanation, FEATURES, "TEST").items():
         drawn(figure)
         axes = figure.axes[0]
         for axis in (axes.xaxis, axes.yaxis):
@@ -174,7 +174,7 @@ def test_a_bidirectional_net_has_no_reach(run: tuple[Fit, Evaluation, Explanatio
     fitted, found, explanation = run
     both = replace(fitted, model=replace(fitted.model, bidirectional=True))
     without = replace(explanation, reach=None)
-    assert plots.figures(both, found, lambda: without, FEATURES, "TEST").keys() == NAMES - {"gradient.png"}
+    assert figures.figures(both, found, lambda: without, FEATURES, "TEST").keys() == NAMES - {"gradient.png"}
 
 
 def test_nothing_is_explained_twice_or_for_figures_that_are_not_drawn(run: tuple[Fit, Evaluation, Explanation]) -> None:
@@ -184,16 +184,16 @@ def test_nothing_is_explained_twice_or_for_figures_that_are_not_drawn(run: tuple
         asked.append("once")
         return run[2]
 
-    assert plots.figures(*run[:2], explained, FEATURES, "TEST", ["folds.png"]).keys() == {"folds.png"}
+    assert figures.figures(*run[:2], explained, FEATURES, "TEST", ["folds.png"]).keys() == {"folds.png"}
     assert asked == []
-    plots.figures(*run[:2], explained, FEATURES, "TEST")
+    figures.figures(*run[:2], explained, FEATURES, "TEST")
     assert asked == ["once"]
 
 
 @pytest.mark.parametrize(("folds", "marked"), [(1, 1), (6, 6), (7, 4), (10, 5), (40, 6)])
 def test_dates_are_few_and_as_far_from_each_other(folds: int, marked: int) -> None:
     table = pd.DataFrame({"first": pd.bdate_range("2018-01-03", periods=folds, freq="63B")})
-    figure = plots.accuracy_by_fold(table.assign(accuracy=0.5, low=0.4, high=0.6, majority=0.5), "T")
+    figure = figures.accuracy_by_fold(table.assign(accuracy=0.5, low=0.4, high=0.6, majority=0.5), "T")
     ticks = figure.axes[0].get_xticks()
     assert len(ticks) == marked
     assert len(set(np.diff(ticks))) <= 1

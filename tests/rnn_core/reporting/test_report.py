@@ -16,7 +16,7 @@ from rnn_core.data.windows import windows
 from rnn_core.evaluation.evaluation import Evaluation, evaluate
 from rnn_core.evaluation.explain import explain
 from rnn_core.nn.training import fit, predict
-from rnn_core.reporting import figures as plots
+from rnn_core.reporting import figures
 from rnn_core.reporting.report import report
 from tests.browser import open_page
 
@@ -69,8 +69,8 @@ def run() -> tuple[str, Evaluation, Prices]:
     fitted = fit(CONFIG.model, CONFIG.training, built, walk)
     rows = walk.test.repeat(2, axis=0)
     found = evaluate(built, walk, predict(fitted, built.x, rows), CONFIG.evaluation, shrinkage=0.5)
-    figures = plots.figures(fitted, found, lambda: explain(fitted, built, rows), built.features, CONFIG.ticker)
-    return report(CONFIG, prices, found, plots.rendered(figures)), found, prices
+    drawn = figures.figures(fitted, found, lambda: explain(fitted, built, rows), built.features, CONFIG.ticker)
+    return report(CONFIG, prices, found, figures.rendered(drawn)), found, prices
 
 
 def test_the_verdict_is_the_first_thing_it_says(run: tuple[str, Evaluation, Prices]) -> None:

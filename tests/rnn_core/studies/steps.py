@@ -6,7 +6,7 @@ from time import perf_counter
 
 from rnn_core.config import Study
 from rnn_core.nn.training import fit
-from rnn_core.reporting import figures as plots
+from rnn_core.reporting import figures
 from rnn_core.studies.lesson import Finding, Lesson, Trained
 
 
@@ -17,7 +17,7 @@ def run(lesson: Lesson, study: Study) -> tuple[Finding, dict[str, Trained]]:
         before = perf_counter()
         fitted = fit(v.model, v.training, v.sequences, v.folds, params0=v.params0, order=v.order)
         trained[name] = Trained(v, fitted, perf_counter() - before)
-    with plots.style():
+    with figures.style():
         finding = lesson.finding(study, data, trained)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
