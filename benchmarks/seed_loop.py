@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks import per_sample_loop
 from benchmarks.rounds import SAME, Job, compare, rnnflow, save
-from rnn_core.config import Study
+from rnn_core.commands import Study
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.sequences import Folds
 from rnn_core.studies import direction

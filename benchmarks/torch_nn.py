@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rounds import Job, compare, drawn, save
-from rnn_core.config import Model, Study, Training
+from rnn_core.commands import Study
+from rnn_core.config import Model, Training
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.sequences import Sequences, holdout
 from rnn_core.studies import sines

@@ -19,12 +19,14 @@ from flows.retrain import artifact_key, close_tracked_run, idle, prices_or_fallb
 from flows.steps.tasks import polite
 from flows.steps.tickers import Outcomes, each, run_name
 from flows.tracking import registry
-from rnn_core.config import File, Synthetic, Yahoo
-from rnn_core.config import Forecast as Config
+from rnn_core.commands import Forecast as Config
+from rnn_core.config import Source, Yahoo
 from rnn_core.data.exchanges import closed_for_the_day, last_closed_session, next_session
 from rnn_core.data.loading import exchange_for
+from rnn_core.data.prices import is_synthetic
 from rnn_core.data.windows import prices_needed
 from rnn_core.errors import ChampionMissing, ConfigError, DataError
+from rnn_core.evaluation import names
 from rnn_core.operations.ledger import Forecast, Ledger
 
 HEAD = ("session", "closes up", "spread", "verdict of the model", "version", "counted")
@@ -38,7 +40,7 @@ HEAD = ("session", "closes up", "spread", "verdict of the model", "version", "co
 )
 def forecast(
     ticker: str | None = None,
-    source: Yahoo | File | Synthetic | None = None,
+    source: Source | None = None,
     session: date | None = None,
     scheduled: bool = False,
     now: datetime | None = None,
@@ -102,7 +104,7 @@ def forecast_ticker(config: Config, ledger: Ledger, ticker: str) -> Row[Any]:
             f"prices of {ticker} end on {last:%Y-%m-%d} and {closed:%Y-%m-%d} has closed since: "
             f"nothing can be said of {session:%Y-%m-%d}; wait for them, or see whether it is still traded"
         )
-    if prices.source.startswith("synthetic") != champion.data_source.startswith("synthetic"):
+    if is_synthetic(prices.source) != is_synthetic(champion.data_source):
         raise DataError(f"prices are {prices.source}; the champion of {ticker} has learned from {champion.data_source}")
     frame = prices.frame.tail(prices_needed(trained.problem))
     probability, spread = registry.call(ticker, champion.version, frame)
@@ -120,10 +122,10 @@ def forecast_ticker(config: Config, ledger: Ledger, ticker: str) -> Row[Any]:
             verdict=champion.verdict,
             data_source=prices.source,
             data_sha256=prices.sha256,
-            promised_accuracy=champion.scores.get("test/accuracy"),
-            promised_low=champion.scores.get("test/accuracy_low"),
-            promised_high=champion.scores.get("test/accuracy_high"),
-            promised_log_loss=champion.scores.get("test/log_loss"),
+            promised_accuracy=champion.scores.get(names.ACCURACY),
+            promised_low=champion.scores.get(names.ACCURACY_LOW),
+            promised_high=champion.scores.get(names.ACCURACY_HIGH),
+            promised_log_loss=champion.scores.get(names.LOG_LOSS),
             made_at=config.time,
         )
     )

@@ -10,7 +10,7 @@ from prefect.exceptions import ObjectNotFound
 
 from flows import command_line, tracking
 from flows.tracking import registry
-from rnn_core.config import Prune
+from rnn_core.commands import Prune
 from rnn_core.operations.ledger import Ledger
 
 FLOWS = ("retrain", "retrain-universe", "forecast", "score", "study")
@@ -50,7 +50,7 @@ def prune(days: int = 90, keep: int = 10, now: datetime | None = None) -> dict[s
             if seen[kind] <= config.keep or run.info.start_time >= before or run.info.status == "RUNNING":
                 counts["kept"] += 1
                 continue
-            own, registered = registry.PREFIX + ticker, registry.registered(run.info.run_id)
+            own, registered = registry.model_name(ticker), registry.registered(run.info.run_id)
             if ticker not in of_use:
                 of_use[ticker] = ledger.versions(ticker) | registry.versions_with_alias(ticker)
             if any(name != own or version in of_use[ticker] for name, version in registered):

@@ -18,22 +18,13 @@ from flows.steps.learning import learn, tags
 from flows.steps.summary import Laps, Summary, time_table
 from flows.steps.tasks import build_windows, evaluate_and_plot, fetch_prices, polite, train
 from flows.steps.tickers import announce
-from rnn_core.config import (
-    DEFAULT_TICKER,
-    Evaluation,
-    File,
-    Model,
-    Problem,
-    Promotion,
-    Retrain,
-    Synthetic,
-    Training,
-    Yahoo,
-    config_hash,
-)
+from flows.tracking.registry import model_name
+from rnn_core.commands import DEFAULT_TICKER, Retrain, config_hash
+from rnn_core.config import Evaluation, Model, Problem, Promotion, Source, Training, Yahoo
 from rnn_core.data import loading
 from rnn_core.data.exchanges import closed_for_the_day, last_closed_session
-from rnn_core.data.loading import Prices, exchange_for
+from rnn_core.data.loading import exchange_for
+from rnn_core.data.prices import Prices
 from rnn_core.errors import PricesUnavailable
 
 
@@ -50,7 +41,7 @@ def close_tracked_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]
 )
 def retrain(
     ticker: str = DEFAULT_TICKER,
-    source: Yahoo | File | Synthetic = Yahoo(),
+    source: Source = Yahoo(),
     problem: Problem = Problem(),
     model: Model = Model(),
     training: Training = Training(),
@@ -120,13 +111,13 @@ def proclaim(ticker: str, summary: Summary) -> None:
     if judgement is None:
         return
     what = f"version {summary.version} is {'the' if judgement.promoted else 'no'} champion: {judgement.reason}"
-    get_run_logger().info("direction-%s %s", ticker, what)
+    get_run_logger().info("%s %s", model_name(ticker), what)
     if judgement.promoted:
         announce("promotion", ticker, what)
 
 
 def prices_or_fallback(
-    source: Yahoo | File | Synthetic, ticker: str, now: datetime, fetch: Callable[..., Prices] = fetch_prices
+    source: Source, ticker: str, now: datetime, fetch: Callable[..., Prices] = fetch_prices
 ) -> Prices:
     """Prices from the source, or what `source.fallback` allows in their place; each warning goes to the log.
 

@@ -6,7 +6,7 @@ from flows import command_line
 from flows.steps.promotion import catch_up
 from flows.steps.tickers import announce
 from flows.tracking import registry
-from rnn_core.config import Rollback
+from rnn_core.commands import Rollback
 from rnn_core.operations.ledger import Ledger
 
 
@@ -28,7 +28,7 @@ def roll_back(ticker: str, at: datetime) -> int:
 def main(config: Rollback) -> None:
     """Make the champion before the present one the champion again, and say so."""
     version = roll_back(config.ticker, config.time)
-    command_line.say(f"direction-{config.ticker} version {version} is the champion again")
+    command_line.say(f"{registry.model_name(config.ticker)} version {version} is the champion again")
 
 
 if __name__ == "__main__":

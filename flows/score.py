@@ -19,10 +19,12 @@ from flows.steps.standing import standing
 from flows.steps.tasks import polite
 from flows.steps.tickers import Outcomes, announce, each, run_name
 from flows.tracking import registry
-from rnn_core.config import File, Retrain, Synthetic, Yahoo
-from rnn_core.config import Score as Config
+from rnn_core.commands import Retrain
+from rnn_core.commands import Score as Config
+from rnn_core.config import Source, Yahoo
 from rnn_core.data.exchanges import closed_for_the_day, last_closed_session
-from rnn_core.data.loading import Prices
+from rnn_core.data.features import FEATURES
+from rnn_core.data.prices import SYNTHETIC_FALLBACK, Prices
 from rnn_core.data.windows import features
 from rnn_core.errors import LedgerError, PricesUnavailable
 from rnn_core.operations import live
@@ -31,7 +33,6 @@ from rnn_core.operations.promotion import Candidate
 from rnn_core.reporting import pages
 from rnn_core.reporting.pages import Standing
 
-CLUSTERED = ("volatility", "abs_return")
 VOID_AFTER = 5  # sessions: a price that has not come by then, while later ones have, never will
 
 
@@ -43,7 +44,7 @@ VOID_AFTER = 5  # sessions: a price that has not come by then, while later ones 
 )
 def score(
     ticker: str | None = None,
-    source: Yahoo | File | Synthetic | None = None,
+    source: Source | None = None,
     recent: int = 60,
     drift_level: float = 1e-4,
     tolerated: int = 1,
@@ -106,7 +107,7 @@ def score_ticker(config: Config, ledger: Ledger, ticker: str) -> Standing:
     if isinstance(source, Yahoo):
         source = source.model_copy(update={"fallback": "synthetic"})  # what is stored settles, though it may be stale
     prices = prices_or_fallback(source, ticker, config.time)
-    if prices.source == "synthetic-fallback":
+    if prices.source == SYNTHETIC_FALLBACK:
         raise PricesUnavailable(f"no price of {ticker} can be had to settle its forecasts with; they stay open")
     for forecast in forecasts[forecasts["settled_at"].isna()].itertuples():
         settle(ledger, prices, forecast, config.time)
@@ -141,7 +142,7 @@ def inputs(
     Those that cluster in time are left out: of them any two stretches differ, and the test of drift would tell nothing.
     """
     known = features(trained.problem, prices.frame).dropna()
-    known = known[[name for name in known.columns if name not in CLUSTERED]]
+    known = known[[name for name in known.columns if not FEATURES[name].clusters]]
     before = known.iloc[:-recent]
     if champion is not None:
         before = before.loc[: pd.Timestamp(champion.data_last)]

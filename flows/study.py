@@ -13,7 +13,8 @@ from rich.table import Table
 from flows import command_line, tracking
 from flows.retrain import close_tracked_run, prices_or_fallback
 from flows.steps.tasks import build_sequences, find_and_plot, make_data, polite, train
-from rnn_core.config import DEFAULT_TICKER, File, Study, StudyName, StudyTraining, Synthetic, Yahoo
+from rnn_core.commands import DEFAULT_TICKER, Study, StudyName
+from rnn_core.config import Source, StudyTraining, Yahoo
 from rnn_core.reporting import figures
 from rnn_core.studies.lesson import Finding, Trained, Variant
 
@@ -63,7 +64,7 @@ def study(
     language: Literal["en", "ko"] = "en",
     size: float = 1.0,
     ticker: str | None = None,
-    source: Yahoo | File | Synthetic | None = None,
+    source: Source | None = None,
     training: StudyTraining = StudyTraining(),
     now: datetime | None = None,
 ) -> Outcome:

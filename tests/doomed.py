@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from flows.steps import learning
 from flows.steps.summary import Summary
-from rnn_core.config import Retrain
+from rnn_core.commands import Retrain
 
 DOOMED, UNLUCKY = "DOOMED", "UNLUCKY"
 

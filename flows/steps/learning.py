@@ -12,11 +12,13 @@ from flows import tracking
 from flows.steps.promotion import promote
 from flows.steps.summary import Laps, Summary, summarise
 from flows.tracking import registry
+from rnn_core.commands import Retrain, config_hash
 from rnn_core.config import Evaluation as EvaluationConfig
-from rnn_core.config import Problem, Retrain, config_hash
+from rnn_core.config import Problem
 from rnn_core.data.exchanges import last_closed_session
 from rnn_core.data.folds import folds, test_period
-from rnn_core.data.loading import Prices, exchange_for
+from rnn_core.data.loading import exchange_for
+from rnn_core.data.prices import Prices
 from rnn_core.data.windows import Windows, windows
 from rnn_core.evaluation.evaluation import Evaluation, evaluate
 from rnn_core.evaluation.explain import explain

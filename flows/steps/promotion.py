@@ -4,8 +4,8 @@ from datetime import datetime
 
 from flows import tracking
 from flows.tracking import registry
-from rnn_core.config import Retrain
-from rnn_core.data.loading import Prices
+from rnn_core.commands import Retrain
+from rnn_core.data.prices import Prices
 from rnn_core.data.windows import prices_needed
 from rnn_core.nn.training import Fit
 from rnn_core.operations.ledger import Decision, Ledger

@@ -6,11 +6,12 @@ from datetime import date, datetime
 from flows import tracking
 from flows.tracking import registry
 from rnn_core.data.exchanges import last_closed_session, sessions
+from rnn_core.evaluation import names
 from rnn_core.operations.ledger import Ledger
-from rnn_core.operations.live import Alarm, live_record
+from rnn_core.operations.live import Alarm, in_live_record, live_record
 from rnn_core.reporting.pages import Promise, Standing
 
-PROMISED = ("test/accuracy", "test/accuracy_low", "test/accuracy_high", "test/log_loss")
+PROMISED = (names.ACCURACY, names.ACCURACY_LOW, names.ACCURACY_HIGH, names.LOG_LOSS)
 
 
 def standing(
@@ -26,7 +27,7 @@ def standing(
     """Where the ticker stands at `now`, as the ledger and the registry have it; `last_price` is its last session."""
     champion = registry.champion(ticker)
     forecasts = ledger.forecasts(ticker)
-    settled = forecasts[forecasts["counted"] & forecasts["up"].notna()]
+    settled = forecasts[in_live_record(forecasts)]
     scores = champion.scores if champion else {}
     return Standing(
         ticker=ticker,
@@ -34,7 +35,7 @@ def standing(
         as_of=now,
         champion=champion,
         promoted_at=ledger.promoted_at(ticker, champion.version) if champion else None,
-        pvalue=scores.get("significance/pt_pvalue_adjusted"),
+        pvalue=scores.get(names.PT_PVALUE_ADJUSTED),
         promise=Promise(*(scores[name] for name in PROMISED)) if champion else None,
         record=live_record(settled),
         forecasts=forecasts,

@@ -5,7 +5,9 @@ from time import perf_counter
 
 from rich.table import Table
 
-from rnn_core.data.loading import Prices
+from flows.tracking.registry import model_name
+from rnn_core.data.prices import Prices
+from rnn_core.evaluation import names
 from rnn_core.evaluation.evaluation import Evaluation
 from rnn_core.nn.training import Fit
 from rnn_core.operations.promotion import Judgement
@@ -87,25 +89,25 @@ def summarise(
     verdict, scores, calls, sessions = evaluation.verdict, evaluation.scores, evaluation.calls, prices.frame.index
     known = prices.attainable_accuracy
     attainable = [] if known is None else [("  the best that is attainable", f"{known:.1%}")]
-    auc = f"{scores['test/auc']:.3f}" if "test/auc" in scores else "undefined: one class only"
+    auc = f"{scores[names.AUC]:.3f}" if names.AUC in scores else "undefined: one class only"
     rows = (
         ("verdict", verdict.tag),
         ("  because", verdict.reason),
         ("  lowest log loss", verdict.lowest),
         (
             "accuracy",
-            f"{scores['test/accuracy']:.1%} of {len(calls)} test days{_interval(scores, 'test/accuracy', '.1%')}",
+            f"{scores[names.ACCURACY]:.1%} of {len(calls)} test days{_interval(scores, names.ACCURACY, '.1%')}",
         ),
-        *((f"  {name}", f"{scores[f'baseline/{key}_accuracy']:.1%}") for key, name in BASELINES.items()),
+        *((f"  {name}", f"{scores[names.baseline_accuracy(key)]:.1%}") for key, name in BASELINES.items()),
         *attainable,
-        ("log loss", f"{scores['test/log_loss']:.4f} (a coin toss: 0.6931)"),
-        ("Brier score, AUC", f"{scores['test/brier']:.4f}, {auc}"),
-        ("Sharpe ratio after costs", _sharpe(scores, "backtest/sharpe", "long or flat, by the year")),
-        ("  buy and hold", _sharpe(scores, "backtest/hold_sharpe", "")),
+        ("log loss", f"{scores[names.LOG_LOSS]:.4f} (a coin toss: 0.6931)"),
+        ("Brier score, AUC", f"{scores[names.BRIER]:.4f}, {auc}"),
+        ("Sharpe ratio after costs", _sharpe(scores, names.SHARPE, "long or flat, by the year")),
+        ("  buy and hold", _sharpe(scores, names.HOLD_SHARPE, "")),
         ("next session closes up", f"{forecast[0]:.1%}; seeds spread by {forecast[1]:.1%}"),
         ("prices", f"{prices.source}, column {prices.column!r}, {len(sessions)} sessions to {sessions[-1]:%Y-%m-%d}"),
         ("networks", f"{len(fit)}, {fit.engine}"),
-        ("registered model", f"direction-{prices.ticker} version {version}" if version else "none: fallback data"),
+        ("registered model", f"{model_name(prices.ticker)} version {version}" if version else "none: fallback data"),
         *(
             [("  champion", f"{'yes' if judgement.promoted else 'no'}: {judgement.reason}")]
             if judgement is not None

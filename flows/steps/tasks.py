@@ -17,9 +17,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from flows.steps import learning
-from rnn_core.config import File, Model, Study, Synthetic, Training, Yahoo
+from rnn_core.commands import Study
+from rnn_core.config import File, Model, Source, Synthetic, Training
 from rnn_core.data import loading
-from rnn_core.data.loading import Prices
+from rnn_core.data.prices import Prices
 from rnn_core.errors import PricesUnavailable
 from rnn_core.nn.arrays import Array, Params
 from rnn_core.nn.sequences import Folds, Sequences
@@ -45,12 +46,12 @@ def _may_help_to_ask_again(task: Task[..., Any], run: TaskRun, state: State[Any]
     retry_condition_fn=_may_help_to_ask_again,
     **IN_MEMORY,
 )
-def fetch_prices(source: Yahoo | File | Synthetic, ticker: str, now: datetime) -> Prices:
+def fetch_prices(source: Source, ticker: str, now: datetime) -> Prices:
     """Prices of `ticker` as they were known at `now`; asked for again when the source is busy or failing."""
     return loading.load(source, ticker, now)
 
 
-def polite(source: Yahoo | File | Synthetic | None) -> AbstractContextManager[None]:
+def polite(source: Source | None) -> AbstractContextManager[None]:
     """A place among the few flows that may ask Yahoo at the same time, held while one asks, request after request.
 
     A place for each request would cost it two seconds where the server keeps its state in SQLite: what a task asks

@@ -32,9 +32,10 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
-from rnn_core.config import Retrain, config_hash, flatten
-from rnn_core.data.loading import Prices
+from rnn_core.commands import Retrain, config_hash, flatten
+from rnn_core.data.prices import SYNTHETIC_FALLBACK, Prices, is_synthetic
 from rnn_core.errors import TrackingError
+from rnn_core.evaluation import names
 from rnn_core.evaluation.evaluation import Evaluation
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.sequences import Sequences
@@ -149,7 +150,7 @@ def trained(config_hash: str, session: str, ticker: str | None = None) -> set[st
     """The tickers, or the one, that this configuration was trained on when `session` was the last that had closed."""
     wanted = {"config_hash": config_hash, "session": session} | ({"ticker": ticker} if ticker else {})
     which = [f"tags.{name} = '{value}'" for name, value in wanted.items()]
-    which += ["attributes.status = 'FINISHED'", "tags.`data.source` != 'synthetic-fallback'"]
+    which += ["attributes.status = 'FINISHED'", f"tags.`data.source` != '{SYNTHETIC_FALLBACK}'"]
     return {run.data.tags["ticker"] for run in search(" and ".join(which), TRAINED)}
 
 
@@ -272,8 +273,8 @@ def log_training(
     files |= {"calls.csv": evaluation.calls.to_csv(), "folds.csv": evaluation.folds.to_csv(), "report.html": page}
     log(
         run_id,
-        metrics={"valid/best_loss": valid.min(), **evaluation.scores},
-        curves={"train/loss": train, "valid/loss": valid},
+        metrics={names.BEST_VALID_LOSS: valid.min(), **evaluation.scores},
+        curves={names.TRAIN_LOSS: train, names.VALID_LOSS: valid},
         tags=tags | {f"undefined.{name.replace('/', '.')}": why for name, why in evaluation.undefined.items()},
         files=files,
     )
@@ -288,7 +289,7 @@ def log_study(run_id: str, trained: dict[str, Trained], finding: Finding) -> Non
     files: dict[str, bytes | str] = {f"figures/{name}": image for name, image in rendered(finding.figures).items()}
     for number, (name, one) in enumerate(trained.items()):
         suffix = f"_{name}" if number else ""
-        curves[f"train/loss{suffix}"], metrics[f"train/seconds{suffix}"] = one.fit.losses[0], one.seconds
+        curves[f"{names.TRAIN_LOSS}{suffix}"], metrics[f"train/seconds{suffix}"] = one.fit.losses[0], one.seconds
         for model in range(len(one.fit)):
             arrays = BytesIO()
             np.savez(arrays, allow_pickle=False, **{name: value[model] for name, value in one.fit.params.items()})
@@ -328,7 +329,7 @@ def trials(config: Retrain, source: str, first: pd.Timestamp, last: pd.Timestamp
     others = f"tags.ticker = '{config.ticker}' and tags.config_hash != '{tried}' and attributes.status = 'FINISHED'"
     found = {tried}
     for tags in (run.data.tags for run in search(others, TRAINED)):
-        same_kind = tags.get("data.source", "").startswith("synthetic") == source.startswith("synthetic")
+        same_kind = is_synthetic(tags.get("data.source", "")) == is_synthetic(source)
         days = tags.get("test.first", "9"), tags.get("test.last", "")
         if same_kind and days[0] <= f"{last:%Y-%m-%d}" and days[1] >= f"{first:%Y-%m-%d}":
             found.add(tags["config_hash"])

@@ -20,8 +20,8 @@ from mlflow.types import ColSpec, Schema
 
 import rnn_core
 from flows.tracking import client, experiment_of, get_run, served_model, unusable
-from rnn_core.config import Retrain
-from rnn_core.data.loading import Prices
+from rnn_core.commands import Retrain
+from rnn_core.data.prices import SYNTHETIC_FALLBACK, Prices
 from rnn_core.data.windows import prices_needed
 from rnn_core.errors import ChampionMissing
 from rnn_core.evaluation.metrics import log_losses
@@ -36,9 +36,14 @@ LOADING = Lock()
 SERVED_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "threadpoolctl")
 SERVED = (  # the files of the package that the served model imports: it computes in NumPy
     {"__init__.py", "arrays.py", "config.py", "errors.py", "sequences.py", "checkpoints.py", "layers.py", "losses.py"}
-    | {"network.py", "optim.py", "windows.py", "settings.py", "training.py"}
+    | {"network.py", "optim.py", "windows.py", "features.py", "settings.py", "training.py"}
     | {"nn", "data", "engines", "kernel.py", "numpy_engine.py", "unrolled.py"}
 )
+
+
+def model_name(ticker: str) -> str:
+    """Return the name of the registered model of a ticker."""
+    return PREFIX + ticker
 
 
 def register(run_id: str, config: Retrain, prices: Prices, fit: Fit) -> int | None:
@@ -71,9 +76,9 @@ def register(run_id: str, config: Retrain, prices: Prices, fit: Fit) -> int | No
         )
         client().log_model_artifacts(logged.model_id, str(Path(folder, "model")))
     client().finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
-    if prices.source == "synthetic-fallback":
+    if prices.source == SYNTHETIC_FALLBACK:
         return None
-    name = PREFIX + config.ticker
+    name = model_name(config.ticker)
     try:
         client().create_registered_model(name)
     except MlflowException as error:
@@ -93,7 +98,7 @@ def crown(ticker: str, model_version: int) -> None:
         ChampionMissing: it was deleted.
     """
     with _or_missing(ticker, f"version {model_version} was deleted"):
-        client().set_registered_model_alias(PREFIX + ticker, CHAMPION, str(model_version))
+        client().set_registered_model_alias(model_name(ticker), CHAMPION, str(model_version))
 
 
 def champion(ticker: str) -> Candidate | None:
@@ -104,7 +109,7 @@ def champion(ticker: str) -> Candidate | None:
     """
     try:
         with _asking():
-            found = client().get_model_version_by_alias(PREFIX + ticker, CHAMPION)
+            found = client().get_model_version_by_alias(model_name(ticker), CHAMPION)
     except _Absent:
         return None
     with _or_missing(ticker, f"its run {found.run_id} was deleted"):
@@ -142,7 +147,7 @@ def versions_with_alias(ticker: str) -> set[int]:
     """The versions that the challenger, the champion or any other alias stands for."""
     try:
         with _asking():
-            return {int(version) for version in client().get_registered_model(PREFIX + ticker).aliases.values()}
+            return {int(version) for version in client().get_registered_model(model_name(ticker)).aliases.values()}
     except _Absent:
         return set()
 
@@ -157,7 +162,7 @@ def registered(run_id: str) -> list[tuple[str, int]]:
 def delete(ticker: str, model_version: int) -> None:
     """Delete a version; nothing happens if it is gone already."""
     with suppress(_Absent), _asking():
-        client().delete_model_version(PREFIX + ticker, str(model_version))
+        client().delete_model_version(model_name(ticker), str(model_version))
 
 
 def configuration(ticker: str, run_id: str) -> Retrain:
@@ -179,7 +184,7 @@ def call(ticker: str, model_version: int, frame: pd.DataFrame) -> tuple[float, f
     """
     with _or_missing(ticker, f"version {model_version} or its files were deleted"), _loading():
         # Its code and arrays come with it: that it was logged with other packages is no matter
-        model = mlflow.pyfunc.load_model(f"models:/{PREFIX}{ticker}/{model_version}", suppress_warnings=True)
+        model = mlflow.pyfunc.load_model(f"models:/{model_name(ticker)}/{model_version}", suppress_warnings=True)
     columns = model.metadata.get_input_schema().input_names()
     forecast = model.predict(frame[columns].astype(float)).iloc[0]
     return float(forecast["probability_up"]), float(forecast["spread"])

@@ -9,6 +9,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from rnn_core.config import Problem
+from rnn_core.data.features import FEATURES
 from rnn_core.data.windows import inputs, prices_needed
 from rnn_core.errors import DataError
 from rnn_core.nn import checkpoints
@@ -19,7 +20,8 @@ OUTPUTS = ("probability_up", "spread")
 
 def columns(problem: Problem) -> list[str]:
     """What a frame of prices must hold for the features of `problem`."""
-    return ["close", "volume"] if "volume_change" in problem.features else ["close"]
+    needs_volume = any(FEATURES[name].needs_volume for name in problem.features)
+    return ["close", "volume"] if needs_volume else ["close"]
 
 
 class DirectionModel(PythonModel):

@@ -6,7 +6,7 @@ from rich.table import Table
 
 from flows import command_line
 from flows.universe.processes import prepare
-from rnn_core.config import RetrainUniverse
+from rnn_core.commands import RetrainUniverse
 
 
 def start(config: RetrainUniverse) -> None:

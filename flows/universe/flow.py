@@ -26,22 +26,12 @@ from flows.steps.tasks import IN_MEMORY, fetch_prices, polite, progress
 from flows.steps.tickers import Outcomes
 from flows.universe.processes import Perform, performer, prepare
 from flows.universe.runners import task_runner
-from rnn_core.config import (
-    Evaluation,
-    File,
-    Model,
-    Problem,
-    Promotion,
-    Retrain,
-    RetrainUniverse,
-    Runner,
-    Synthetic,
-    Training,
-    Yahoo,
-)
+from rnn_core.commands import Retrain, RetrainUniverse
+from rnn_core.config import Evaluation, Model, Problem, Promotion, Runner, Source, Training, Yahoo
 from rnn_core.data import loading
 from rnn_core.data.exchanges import closed_for_the_day
-from rnn_core.data.loading import Prices, exchange_for
+from rnn_core.data.loading import exchange_for
+from rnn_core.data.prices import Prices
 from rnn_core.data.store import stored_tickers
 from rnn_core.errors import ConfigError, ProcessLost
 from rnn_core.operations.ledger import Ledger
@@ -59,7 +49,7 @@ from rnn_core.reporting.pages import Standing
 def retrain_universe(
     tickers: tuple[str, ...] = (),
     file: Path | None = None,
-    source: Yahoo | File | Synthetic = Yahoo(),
+    source: Source = Yahoo(),
     problem: Problem = Problem(),
     model: Model = Model(),
     training: Training = Training(),
@@ -230,7 +220,7 @@ def _retraining(
         yield futures[future], future
 
 
-def _fetched(source: Yahoo | File | Synthetic, ticker: str, now: datetime) -> Prices:
+def _fetched(source: Source, ticker: str, now: datetime) -> Prices:
     """Prices of one ticker. To ask Yahoo is a task, which may be tried again; of others the server hears nothing."""
     return loading.load_without_asking(source, ticker, now) or fetch_prices(source, ticker, now)
 

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import re
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime
 from functools import cache
 from pathlib import Path
@@ -15,8 +15,9 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from rnn_core.config import File, Synthetic, Yahoo
+from rnn_core.config import File, Source, Synthetic, Yahoo
 from rnn_core.data.exchanges import closed_sessions, exchange_of, last_closed_session, sessions, time_zone
+from rnn_core.data.prices import SYNTHETIC_FALLBACK, Prices
 from rnn_core.data.store import COLUMNS, Stored, read, update
 from rnn_core.errors import DataError, PricesUnavailable
 
@@ -40,32 +41,8 @@ DAILY_VOLATILITY = 0.012  # standard deviation of a daily log return
 ARCH, GARCH = 0.08, 0.90  # weights of yesterday's squared return and variance in today's variance
 
 
-@dataclass(frozen=True)
-class Prices:
-    """Daily prices of one ticker, fit to train on, and where they came from."""
-
-    ticker: str
-    # (L, F) float64 by session: naive DatetimeIndex "date", sorted and unique. `close` is complete and positive and
-    # adjusted where the source has it; where the source has them, `open`, adjusted alike, and `volume` (NaN: unknown).
-    frame: pd.DataFrame
-    source: str  # yahoo, yahoo-stored, file, synthetic or synthetic-fallback
-    column: str  # the column of the source that `close` was taken from
-    exchange: str  # MIC of the exchange calendar
-    warnings: tuple[str, ...] = ()  # what a user should be told
-    fetched_at: datetime | None = None  # when Yahoo answered
-    attainable_accuracy: float | None = None  # of the best forecast of direction, where it is known
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the sessions, column names and values, however they were obtained."""
-        digest = hashlib.sha256("\n".join(self.frame.columns).encode())
-        digest.update(self.frame.index.to_numpy("datetime64[D]").astype("<i8").tobytes())
-        digest.update(self.frame.to_numpy("<f8").tobytes())
-        return digest.hexdigest()
-
-
 def load(
-    source: Yahoo | File | Synthetic,
+    source: Source,
     ticker: str,
     now: datetime,
     *,
@@ -85,9 +62,7 @@ def load(
             return _from_generator(source, ticker, exchange, now)
 
 
-def load_without_asking(
-    source: Yahoo | File | Synthetic, ticker: str, now: datetime, *, store: Path = STORE
-) -> Prices | None:
+def load_without_asking(source: Source, ticker: str, now: datetime, *, store: Path = STORE) -> Prices | None:
     """What `load` gives where Yahoo need not be asked for it, None where it must be."""
     if not isinstance(source, Yahoo):
         return load(source, ticker, now)
@@ -97,7 +72,7 @@ def load_without_asking(
     return _from_stored(source, stored, now, "yahoo", ())
 
 
-def exchange_for(source: Yahoo | File | Synthetic, ticker: str) -> str:
+def exchange_for(source: Source, ticker: str) -> str:
     """MIC of the exchange whose sessions the prices have; raises ConfigError where it is unknown."""
     return exchange_of(ticker, source.exchange, yahoo=isinstance(source, Yahoo))
 
@@ -120,7 +95,7 @@ def fall_back(source: Yahoo, ticker: str, now: datetime, reason: PricesUnavailab
             logger.warning("the stored prices are no use: %s", unfit)
     warning = f"THESE PRICES ARE NOT REAL: {ticker} is a synthetic random walk, because {reason}"
     synthetic = load(Synthetic(exchange=source.exchange), ticker, now)
-    return replace(synthetic, source="synthetic-fallback", warnings=(warning, *synthetic.warnings))
+    return replace(synthetic, source=SYNTHETIC_FALLBACK, warnings=(warning, *synthetic.warnings))
 
 
 def _from_yahoo(

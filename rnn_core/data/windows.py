@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from rnn_core.data.features import FEATURES, log_returns
 from rnn_core.errors import DataError
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.sequences import Sequences
@@ -13,8 +14,8 @@ from rnn_core.nn.sequences import Sequences
 if TYPE_CHECKING:  # a served model has inputs, but no sources; and arrays are trained on without pandas
     import pandas as pd
 
-    from rnn_core.config import Feature, Problem
-    from rnn_core.data.loading import Prices
+    from rnn_core.config import Problem
+    from rnn_core.data.prices import Prices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +97,8 @@ def prices_needed(problem: "Problem") -> int:
 
 
 def _undefined(problem: "Problem") -> int:
-    """Sessions at the start of a series for which not every feature is defined yet."""
-    return problem.volatility_window if "volatility" in problem.features else 1
+    """Return how many sessions at the start of a series have not every feature yet."""
+    return max(FEATURES[name].undefined(problem.volatility_window) for name in problem.features)
 
 
 def features(problem: "Problem", frame: "pd.DataFrame") -> "pd.DataFrame":
@@ -106,47 +107,5 @@ def features(problem: "Problem", frame: "pd.DataFrame") -> "pd.DataFrame":
     Raises:
         DataError: the volume feature is asked for and there is no volume, or a gap in it.
     """
-    return frame[[]].assign(**{name: _feature(name, problem, frame) for name in problem.features})
-
-
-def log_returns(frame: "pd.DataFrame") -> Array:
-    """(L,) log return from the session before, the first NaN."""
-    return np.append(np.nan, np.diff(np.log(frame["close"].to_numpy())))
-
-
-def _feature(name: "Feature", problem: "Problem", frame: "pd.DataFrame") -> Array:
-    returns = log_returns(frame)
-    match name:
-        case "return":
-            return returns
-        case "abs_return":
-            return np.abs(returns)
-        case "direction":
-            return np.sign(returns)
-        case "volatility":
-            return _rolling_volatility(returns, problem.volatility_window)
-        case "volume_change":
-            return np.append(np.nan, np.diff(np.log1p(_volume(frame))))
-
-
-def _rolling_volatility(returns: Array, window: int) -> Array:
-    """(L,) standard deviation of the last `window` returns.
-
-    Each window is summed afresh, unlike pandas' running sums, so that a value has the same bits wherever the
-    series starts: a served model sees only the last few prices.
-    """
-    rolled = np.full(len(returns), np.nan)
-    if len(returns) > window:
-        rolled[window:] = sliding_window_view(returns[1:], window).std(axis=-1)
-    return rolled
-
-
-def _volume(frame: "pd.DataFrame") -> Array:
-    if "volume" not in frame:
-        raise DataError("the feature volume_change needs a volume column; there is none")
-    volume = frame["volume"].to_numpy()
-    wrong = ~(np.isfinite(volume) & (volume >= 0))
-    if wrong.any():
-        days = ", ".join(str(day.date()) for day in frame.index[wrong][:3])
-        raise DataError(f"the feature volume_change needs every volume; {wrong.sum()} missing or negative: {days} …")
-    return volume
+    window = problem.volatility_window
+    return frame[[]].assign(**{name: FEATURES[name].values(frame, window) for name in problem.features})

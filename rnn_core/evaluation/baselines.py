@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import expit
 
 from rnn_core.errors import ArrayError
+from rnn_core.evaluation.metrics import called_up
 from rnn_core.nn.arrays import Array
 
 ByName: TypeAlias = dict[str, Array]
@@ -66,7 +67,7 @@ def direction_baselines(x: Array, y: Array, returns: Array, train: Array, test: 
         called={
             "majority": (base >= 0.5).astype(int),
             **{rule: call.astype(int) for rule, call in goes_up.items()},
-            "logistic": (logistic > 0.5).astype(int),
+            "logistic": called_up(logistic).astype(int),
         },
     )
 

@@ -9,10 +9,10 @@ from sklearn.metrics import confusion_matrix
 from rnn_core.config import Evaluation as Settings
 from rnn_core.data.windows import Windows
 from rnn_core.errors import ConfigError
-from rnn_core.evaluation import backtest, significance
+from rnn_core.evaluation import backtest, names, significance
 from rnn_core.evaluation.backtest import Backtest
 from rnn_core.evaluation.baselines import Baselines, direction_baselines
-from rnn_core.evaluation.metrics import calibration, log_losses, scores, wilson_interval, with_interval
+from rnn_core.evaluation.metrics import calibration, called_up, log_losses, scores, wilson_interval, with_interval
 from rnn_core.evaluation.significance import Verdict
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.sequences import Folds
@@ -77,10 +77,10 @@ def evaluate(
         },
         index=windows.dates[rows].rename("date"),
     )
-    up, called = calls["up"].to_numpy(), (probability > 0.5).astype(int)
+    up, called = calls["up"].to_numpy(), called_up(probability).astype(int)
     found, undefined = _significance(calls, baselines)
     verdict = significance.verdict(
-        found.get("significance/pt_pvalue"),
+        found.get(names.PT_PVALUE),
         trials,
         len(calls),
         float(log_losses(up, probability).mean()),
@@ -112,14 +112,16 @@ def _test_scores(up: Array, probability: Array, confusion: Array) -> dict[str, f
     found = scores(up, probability) | calibration(up, probability)
     for happened, counts in zip(("down", "up"), confusion, strict=True):
         found |= {f"{happened}_called_{call}": float(count) for call, count in zip(("down", "up"), counts, strict=True)}
-    hits = int(((probability > 0.5) == up).sum())
+    hits = int((called_up(probability) == up).sum())
     found["accuracy_low"], found["accuracy_high"] = wilson_interval(hits, len(up))
     return {f"test/{name}": value for name, value in found.items()}
 
 
 def _baseline_scores(up: Array, baselines: Baselines) -> dict[str, float]:
-    accuracy = {f"baseline/{name}_accuracy": float((called == up).mean()) for name, called in baselines.called.items()}
-    losses = {f"baseline/{name}_log_loss": log_losses(up, p).mean() for name, p in baselines.probability.items()}
+    accuracy = {
+        names.baseline_accuracy(name): float((called == up).mean()) for name, called in baselines.called.items()
+    }
+    losses = {names.baseline_log_loss(name): log_losses(up, p).mean() for name, p in baselines.probability.items()}
     return accuracy | {name: float(loss) for name, loss in losses.items()}
 
 
@@ -132,7 +134,7 @@ def _skilled(up: Array, baselines: Baselines) -> list[str]:
 def _significance(calls: pd.DataFrame, baselines: Baselines) -> tuple[dict[str, float], dict[str, str]]:
     """The tests by metric name, and why those that are left out are undefined."""
     up, probability = calls["up"].to_numpy(), calls["probability"].to_numpy()
-    called = (probability > 0.5).astype(int)
+    called = called_up(probability).astype(int)
     loss = log_losses(up, probability)
     worse = {name: log_losses(up, p) for name, p in baselines.probability.items()}
     against = {name: significance.diebold_mariano(loss, other) for name, other in worse.items()}
@@ -150,9 +152,9 @@ def _significance(calls: pd.DataFrame, baselines: Baselines) -> tuple[dict[str, 
     found = {name: value for name, value in pvalues.items() if value is not None}
     undefined = {name: why for name, value in pvalues.items() if value is None}
     if days is None:
-        undefined["significance/days_for_this_accuracy"] = "an accuracy of a half or less is never shown to be above it"
+        undefined[names.DAYS_FOR_THIS_ACCURACY] = "an accuracy of a half or less is never shown to be above it"
     else:
-        found["significance/days_for_this_accuracy"] = days
+        found[names.DAYS_FOR_THIS_ACCURACY] = days
     return found, undefined
 
 
@@ -183,7 +185,7 @@ def _backtest_scores(style: str, result: Backtest, trials: int) -> tuple[dict[st
 
 
 def _by_fold(calls: pd.DataFrame) -> pd.DataFrame:
-    hit = (calls["probability"] > 0.5) == calls["up"]
+    hit = called_up(calls["probability"]) == calls["up"]
     judged = calls.assign(hit=hit, majority=calls["majority"] == calls["up"]).reset_index().groupby("fold")
     table = judged.agg(
         first=("date", "first"),

@@ -1,11 +1,22 @@
 """Scores of probabilities against what happened, and the intervals that say how little they may mean."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, roc_auc_score
 
 from rnn_core.nn.arrays import Array
+
+
+def called_up(probability: Any) -> Any:
+    """Return True where the probability of closing up calls up, which it does above ½: a number, an array or a Series.
+
+    >>> called_up(np.array([0.4, 0.5, 0.6]))
+    array([False, False,  True])
+    """
+    return probability > 0.5
 
 
 def scores(up: Array, probability: Array) -> dict[str, float]:
@@ -15,7 +26,7 @@ def scores(up: Array, probability: Array) -> dict[str, float]:
     undefined and left out.
     """
     found = {
-        "accuracy": accuracy_score(up, probability > 0.5),
+        "accuracy": accuracy_score(up, called_up(probability)),
         "log_loss": log_loss(up, probability, labels=[0, 1]),
         "brier": brier_score_loss(up, probability, pos_label=1),
     }

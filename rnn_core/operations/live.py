@@ -10,11 +10,11 @@ import pandas as pd
 from scipy.special import lambertw
 from scipy.stats import ks_2samp
 
-from rnn_core.evaluation.metrics import scores
+from rnn_core.evaluation.metrics import called_up, scores
 from rnn_core.evaluation.significance import ALPHA, holm
 from rnn_core.nn.arrays import Array, check_array
 
-YEAR = 250  # sessions, about
+NARROWEST_AFTER = 250  # sessions: the confidence sequence is narrowest after about a year
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Alarm:
     text: str
 
 
-def confidence_sequence(hits: Array, *, alpha: float = ALPHA, tightest: int = YEAR) -> tuple[Array, Array]:
+def confidence_sequence(hits: Array, *, alpha: float = ALPHA, tightest: int = NARROWEST_AFTER) -> tuple[Array, Array]:
     """Intervals low (n,) and high (n,) of the accuracy after each day, which all hold at once.
 
     With probability 1 − `alpha` there is no day t on which the mean chance of a hit up to then lies outside, however
@@ -79,6 +79,14 @@ def confidence_sequence(hits: Array, *, alpha: float = ALPHA, tightest: int = YE
     return np.maximum(accuracy - margin, 0), np.minimum(accuracy + margin, 1)
 
 
+def in_live_record(forecasts: pd.DataFrame) -> "pd.Series[bool]":
+    """Return a mask of the rows of the ledger that make the live record: those that count and whose outcome is known.
+
+    `forecasts` has the columns of `Ledger.forecasts`.
+    """
+    return forecasts["counted"] & forecasts["up"].notna()
+
+
 def live_record(settled: pd.DataFrame) -> LiveRecord | None:
     """The record of forecasts with a known outcome, one a session, or None if there are none.
 
@@ -88,7 +96,7 @@ def live_record(settled: pd.DataFrame) -> LiveRecord | None:
     if settled.empty:
         return None
     up, probability = settled["up"].to_numpy(int), settled["probability"].to_numpy(float)
-    hits = (probability > 0.5) == up
+    hits = called_up(probability) == up
     low, high = confidence_sequence(hits)
     found = scores(up, probability)
     return LiveRecord(

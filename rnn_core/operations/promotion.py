@@ -7,6 +7,7 @@ from datetime import date
 import pandas as pd
 
 from rnn_core.config import Promotion
+from rnn_core.data.prices import is_synthetic
 from rnn_core.evaluation.significance import ALPHA, diebold_mariano
 
 
@@ -87,7 +88,7 @@ def judge(
     3. Of another configuration than the champion's, it is not significantly worse on the days that both have
        forecast: Diebold–Mariano on log loss, one-sided at 5 %. Equal losses, or no such day, are not worse.
     """
-    real = not challenger.data_source.startswith("synthetic")
+    real = not is_synthetic(challenger.data_source)
     checks = [
         Check(
             "prices",

@@ -17,9 +17,10 @@ from matplotlib.figure import Figure as Figure
 from matplotlib.font_manager import fontManager
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from rnn_core.evaluation import names
 from rnn_core.evaluation.evaluation import Evaluation
 from rnn_core.evaluation.explain import Explanation
-from rnn_core.evaluation.metrics import reliability
+from rnn_core.evaluation.metrics import called_up, reliability
 from rnn_core.nn.training import Fit
 from rnn_core.operations.live import confidence_sequence
 
@@ -131,7 +132,7 @@ def direction_strip(calls: pd.DataFrame, title: str, days: int = 60, say: Say = 
     last = calls.tail(days)
     subject = say("called and actual direction, last {} test days", "예측한 방향과 실제 방향, 마지막 테스트 {}일")
     figure, axes = canvas(f"{title}: {subject.format(len(last))}", height=3.4, sides=(0.95, 0.45))
-    position, called = np.arange(len(last)), (last["probability"] > 0.5).to_numpy()
+    position, called = np.arange(len(last)), called_up(last["probability"]).to_numpy()
     up = last["up"].to_numpy().astype(bool)
     hit = called == up
     for row, direction in ((1, called), (0, up)):
@@ -210,10 +211,10 @@ def accuracy_by_seed(evaluation: Evaluation, title: str) -> Figure:
     seeds, scores = evaluation.seeds, evaluation.scores
     subject = f"{title}: accuracy of each of {len(seeds)} seeds, and of the ensemble"
     figure, axes = canvas(subject, height=2.6, sides=(1.3, 0.3))
-    low, mean, high = (scores[f"test/accuracy{end}"] for end in ("_low", "", "_high"))
+    low, mean, high = (scores[name] for name in (names.ACCURACY_LOW, names.ACCURACY, names.ACCURACY_HIGH))
     axes.scatter(seeds, np.full(len(seeds), 1.0), 40, ec=BLUE, fc="none", lw=1.2)
     axes.errorbar([mean], [0.0], xerr=[[mean - low], [high - mean]], color=BLUE, marker="o", capsize=3)
-    axes.scatter([scores["baseline/majority_accuracy"]], [-1.0], 60, marker="|", color=ORANGE, linewidth=3)
+    axes.scatter([scores[names.baseline_accuracy("majority")]], [-1.0], 60, marker="|", color=ORANGE, linewidth=3)
     axes.axvline(0.5, color=GREY, linestyle="--", linewidth=1)
     axes.set_yticks([1, 0, -1], ["seeds", "ensemble", "majority class"])
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
@@ -227,7 +228,7 @@ def live_accuracy(settled: pd.DataFrame, title: str) -> Figure:
     `settled` is what `operations.live.live_record` takes, with `session` too; the band is the mean promise so far.
     """
     figure, axes = canvas(f"{title}: accuracy of {len(settled)} settled forecasts", sides=(0.8, 0.45))
-    hits = ((settled["probability"] > 0.5) == settled["up"]).to_numpy(float)
+    hits = (called_up(settled["probability"]) == settled["up"]).to_numpy(float)
     days = np.arange(1, len(hits) + 1)
     low, high = confidence_sequence(hits)
     promised = settled[["promised_low", "promised_high"]].expanding().mean()

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rnn_core.evaluation.metrics import called_up
 from rnn_core.evaluation.significance import ALPHA, benjamini_hochberg, holm
 from rnn_core.nn.arrays import Array
-from rnn_core.operations.live import Alarm, LiveRecord
+from rnn_core.operations.live import Alarm, LiveRecord, in_live_record
 from rnn_core.operations.promotion import Candidate
 from rnn_core.reporting.figures import live_accuracy, rendered
 from rnn_core.reporting.report import COLOURS, data_uri, render
@@ -151,7 +152,7 @@ def _verdict(standing: Standing) -> str:
 
 def _settled(forecasts: pd.DataFrame) -> Array:
     """Row numbers of the forecasts that make the live record."""
-    return np.flatnonzero(forecasts["counted"] & forecasts["up"].notna())
+    return np.flatnonzero(in_live_record(forecasts))
 
 
 def _facts(standing: Standing) -> dict[str, str]:
@@ -192,7 +193,7 @@ def _call(call: Any) -> dict[str, str]:
     return {
         "session": f"{call.session}",
         "outcome": _outcome(call),
-        "called": _direction(call.probability > 0.5),
+        "called": _direction(called_up(call.probability)),
         "p (up)": f"{call.probability:.1%}",
         "happened": "" if pd.isna(call.up) else f"{_direction(call.up)} {expm1(call.next_return):+.2%}",
         "version": f"{call.model_version}",
@@ -209,7 +210,7 @@ def _outcome(call: Any) -> str:
     elif pd.isna(call.up):
         outcome = "– void"
     else:
-        outcome = "✓ right" if (call.probability > 0.5) == call.up else "✗ wrong"
+        outcome = "✓ right" if called_up(call.probability) == call.up else "✗ wrong"
     return outcome + (", late" if call.late else "" if call.counted else ", not counted")
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from rnn_core.config import Retrain
-from rnn_core.data.loading import Prices
+from rnn_core.commands import Retrain
+from rnn_core.data.prices import Prices
+from rnn_core.evaluation import names
 from rnn_core.evaluation.evaluation import Evaluation
 
 COLOURS = {"skill": "#1a7f37", "inconclusive": "#9a6700", "no evidence of skill": "#57606a"}
@@ -68,14 +69,12 @@ def _templates() -> Environment:
 
 def _rivals(scores: dict[str, float]) -> list[dict[str, str]]:
     """The network and its baselines, the lowest log loss first."""
-    accuracy = (
-        f"{scores['test/accuracy']:.1%} ({scores['test/accuracy_low']:.1%} to {scores['test/accuracy_high']:.1%})"
-    )
-    rows = [(scores["test/log_loss"], "network", accuracy, "")]
+    accuracy = f"{scores[names.ACCURACY]:.1%} ({scores[names.ACCURACY_LOW]:.1%} to {scores[names.ACCURACY_HIGH]:.1%})"
+    rows = [(scores[names.LOG_LOSS], "network", accuracy, "")]
     for name in ("majority", "persistence", "reversal", "logistic"):
-        pvalue = scores.get(f"significance/dm_{name}_pvalue")
+        pvalue = scores.get(names.dm_pvalue(name))
         said = "undefined" if pvalue is None else f"{pvalue:.3f}"
-        rows.append((scores[f"baseline/{name}_log_loss"], name, f"{scores[f'baseline/{name}_accuracy']:.1%}", said))
+        rows.append((scores[names.baseline_log_loss(name)], name, f"{scores[names.baseline_accuracy(name)]:.1%}", said))
     fields = ("log_loss", "name", "accuracy", "pvalue")
     return [dict(zip(fields, (f"{row[0]:.4f}", *row[1:]), strict=True)) for row in sorted(rows)]
 

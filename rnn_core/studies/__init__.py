@@ -1,6 +1,6 @@
 """The classic lessons on recurrent networks, each as what the tasks of a flow need of it."""
 
-from rnn_core.config import StudyName
+from rnn_core.commands import StudyName
 from rnn_core.studies import agreement, direction, lengths, memory, sines, stacked, vanishing
 from rnn_core.studies.lesson import Lesson
 

@@ -2,9 +2,12 @@
 
 import numpy as np
 
-from rnn_core.config import Model, Problem, Study
-from rnn_core.data.loading import Prices, random_walk
+from rnn_core.commands import Study
+from rnn_core.config import Model, Problem
+from rnn_core.data.loading import random_walk
+from rnn_core.data.prices import Prices
 from rnn_core.data.windows import windows
+from rnn_core.evaluation import names
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.sequences import holdout
 from rnn_core.reporting.figures import BLUE, GREY, ORANGE, RED, Figure, Say, canvases
@@ -40,7 +43,7 @@ def finding(study: Study, prices: Prices, trained: dict[str, Trained]) -> Findin
     up = ours.variant.sequences.y[ours.variant.folds.test[0], 0, 0]
     ratio = theirs.seconds / ours.seconds
     metrics = {
-        "test/accuracy": float(((ours.logits[..., 0, 0] > 0) == up).mean()),
+        names.ACCURACY: float(((ours.logits[..., 0, 0] > 0) == up).mean()),
         "difference/loss": float(apart.max()),
         "difference/params": float(params),
     }

@@ -5,10 +5,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from rnn_core.config import Model, Study
-from rnn_core.data.loading import Prices
+from rnn_core.commands import Study
+from rnn_core.config import Model
+from rnn_core.data.prices import Prices
 from rnn_core.errors import DataError
-from rnn_core.evaluation.metrics import wilson_interval
+from rnn_core.evaluation import names
+from rnn_core.evaluation.metrics import called_up, wilson_interval
 from rnn_core.evaluation.significance import ALPHA, pesaran_timmermann
 from rnn_core.nn.arrays import Array, Params
 from rnn_core.nn.sequences import Folds, Sequences
@@ -104,20 +106,20 @@ def finding(study: Study, prices: Prices, trained: dict[str, Trained]) -> Findin
     sequences, folds = network.variant.sequences, network.variant.folds
     up = sequences.y[folds.test[0], 0, 0]
     raw, scaled = (_record((logits[:, 0, 0] > 0).astype(float), up) for logits in network.logits)
-    majority = float(sequences.y[folds.train[0]].mean() > 0.5)
+    majority = float(called_up(sequences.y[folds.train[0]].mean()))
     last = sequences.x[: len(sequences) // 2, -1, 0]
     rose = (last > 0)[folds.test[0]].astype(float)
     records = {"majority": _record(np.full(len(up), majority), up), "reversal": _record(1 - rose, up)}
     autocorrelation = float(np.corrcoef(last[:-1], last[1:])[0, 1])
     loss = network.fit.train_loss
     metrics = {
-        "test/accuracy": raw.accuracy,
+        names.ACCURACY: raw.accuracy,
         "test/accuracy_standardised": scaled.accuracy,
         "train/last_loss": float(loss[0, -1]),
         "train/last_loss_standardised": float(loss[1, -1]),
         "test/share_called_up": float(raw.called.mean()),
         "data/return_autocorrelation": autocorrelation,
-        **{f"baseline/{name}_accuracy": record.accuracy for name, record in records.items()},
+        **{names.baseline_accuracy(name): record.accuracy for name, record in records.items()},
     }
     sentences = (
         _of_raw(raw, records["majority"], float(loss[0, -1]), say),

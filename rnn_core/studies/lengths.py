@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from rnn_core.config import Model, Study
+from rnn_core.commands import Study
+from rnn_core.config import Model
+from rnn_core.evaluation import names
 from rnn_core.evaluation.metrics import wilson_interval
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.sequences import Sequences, holdout
@@ -53,7 +55,7 @@ def finding(study: Study, sequences: Sequences, trained: dict[str, Trained]) -> 
     most = np.bincount(sequences.y[network.variant.folds.train[0], 0].argmax(axis=1)).argmax()
     changed = _changed_by_padding(network, logits)
     short, long = hit[lengths <= BINS[0][1]], hit[lengths >= BINS[-1][0]]
-    metrics = {"test/accuracy": float(hit.mean()), "baseline/majority_accuracy": float((classes == most).mean())}
+    metrics = {names.ACCURACY: float(hit.mean()), names.baseline_accuracy("majority"): float((classes == most).mean())}
     metrics |= {f"test/changed_by_{filler}_padding": float(count) for filler, count in changed.items()}
     metrics |= {f"test/accuracy_{name}": float(of.mean()) for name, of in (("short", short), ("long", long)) if len(of)}
     table = _by_length(hit, lengths)

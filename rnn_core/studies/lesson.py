@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-from rnn_core.config import Model, Study, Training
+from rnn_core.commands import Study
+from rnn_core.config import Model, Training
 from rnn_core.nn.arrays import Array, Params
 from rnn_core.nn.sequences import Folds, Sequences
 from rnn_core.nn.training import Fit, out_of_sample

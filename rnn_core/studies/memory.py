@@ -5,8 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnn_core.config import Model, Study
+from rnn_core.commands import Study
+from rnn_core.config import Model
 from rnn_core.errors import ArrayError
+from rnn_core.evaluation import names
 from rnn_core.nn.arrays import Array, Params
 from rnn_core.nn.layers import recurrent
 from rnn_core.nn.losses import sigmoid
@@ -52,7 +54,7 @@ def finding(study: Study, sequences: Sequences, trained: dict[str, Trained]) -> 
     table = [row for name, one in trained.items() for row in compared(name, one, tests[:SHOWN])]
     apart = [row.difference for row in table if row.difference is not None]
     metrics = {
-        "test/accuracy": accuracy["one"],
+        names.ACCURACY: accuracy["one"],
         "test/accuracy_deep": accuracy["deep"],
         "test/accuracy_bidirectional": accuracy["bidirectional"],
         "memory/correlation": memory.last,

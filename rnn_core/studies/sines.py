@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnn_core.config import Model, Study, Training
+from rnn_core.commands import Study
+from rnn_core.config import Model, Training
 from rnn_core.evaluation.baselines import regression_baselines
 from rnn_core.nn import settings
 from rnn_core.nn.arrays import Array, Params

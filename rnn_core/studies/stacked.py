@@ -5,7 +5,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from rnn_core.config import Model, Study
+from rnn_core.commands import Study
+from rnn_core.config import Model
 from rnn_core.nn.arrays import Array, Params
 from rnn_core.nn.layers import linear, softmax
 from rnn_core.nn.losses import LOSSES, LossName, brier

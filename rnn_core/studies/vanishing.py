@@ -4,7 +4,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from rnn_core.config import Model, Study
+from rnn_core.commands import Study
+from rnn_core.config import Model
+from rnn_core.evaluation import names
 from rnn_core.nn.arrays import Array, Params
 from rnn_core.nn.layers import State, recurrent
 from rnn_core.nn.network import initial_params, split
@@ -95,7 +97,7 @@ def finding(study: Study, sequences: Sequences, trained: dict[str, Trained]) -> 
     apart = max(_relative(longest[name].state, product) for name, product in products.items())
     clipped, unclipped = trained["clipped"], trained["unclipped"]
     metrics = {
-        "test/accuracy": float(_accuracy(clipped).mean()),
+        names.ACCURACY: float(_accuracy(clipped).mean()),
         "test/accuracy_unclipped": float(_accuracy(unclipped).mean()),
         "difference/jacobian_product": apart,
         **{f"gradient/{name.replace(' ', '_')}": float(one.state[-1]) for name, one in longest.items()},

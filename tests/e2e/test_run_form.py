@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from rnn_core.config import Retrain
+from rnn_core.commands import Retrain
 from tests.browser import open_page
 from tests.e2e.prefect_site import Site
 

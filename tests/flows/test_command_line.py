@@ -13,7 +13,7 @@ from mlflow.entities import Run
 
 from flows import command_line
 from flows.retrain import main
-from rnn_core.config import Retrain
+from rnn_core.commands import Retrain
 from tests.flows.conftest import AAPL
 
 ROWS = pd.read_csv(AAPL).head(700)

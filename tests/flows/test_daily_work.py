@@ -27,7 +27,8 @@ from flows.rollback import roll_back
 from flows.score import VOID_AFTER, score, settle
 from flows.tracking import registry
 from rnn_core import config
-from rnn_core.config import Evaluation, Model, Promotion, Retrain, Synthetic, Training
+from rnn_core.commands import Retrain
+from rnn_core.config import Evaluation, Model, Promotion, Synthetic, Training
 from rnn_core.data import loading
 from rnn_core.errors import ChampionMissing, ConfigError, DataError, LedgerError, TrackingError
 from rnn_core.operations.ledger import Ledger

@@ -25,7 +25,8 @@ from flows import tracking
 from flows.retrain import retrain
 from flows.steps.summary import Summary
 from rnn_core import config
-from rnn_core.config import Evaluation, File, Problem, Retrain, Training, Yahoo, config_hash
+from rnn_core.commands import Retrain, config_hash
+from rnn_core.config import Evaluation, File, Problem, Training, Yahoo
 from rnn_core.data import loading
 from rnn_core.data.exchanges import sessions
 from rnn_core.errors import PricesUnavailable

@@ -15,7 +15,8 @@ from prefect.logging import disable_run_logger
 from flows import command_line, tracking
 from flows import study as study_flow
 from flows.study import Outcome, main, study
-from rnn_core.config import File, Study, StudyTraining
+from rnn_core.commands import Study
+from rnn_core.config import File, StudyTraining
 from rnn_core.errors import ConfigError
 from rnn_core.reporting import figures
 from rnn_core.studies import LESSONS

@@ -36,7 +36,8 @@ from flows.steps.tickers import Outcomes
 from flows.universe.__main__ import main
 from flows.universe.flow import listed, retrain_one, retrain_universe
 from flows.universe.processes import IMPORTED, performer, prepare
-from rnn_core.config import Evaluation, Model, Promotion, Retrain, RetrainUniverse, Runner, Synthetic, Training, Yahoo
+from rnn_core.commands import Retrain, RetrainUniverse
+from rnn_core.config import Evaluation, Model, Promotion, Runner, Synthetic, Training, Yahoo
 from rnn_core.data.exchanges import sessions
 from rnn_core.data.loading import load
 from rnn_core.errors import RnnflowError, TrackingError

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from rnn_core.config import Model, Problem, Retrain, Synthetic, Training, Yahoo, config_hash, flatten
+from rnn_core.commands import Retrain, config_hash, flatten
+from rnn_core.config import Model, Problem, Synthetic, Training, Yahoo
 from rnn_core.nn import settings
 
 

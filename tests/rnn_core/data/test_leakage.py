@@ -1,6 +1,7 @@
 """Nothing that was computed from data up to a day changes when every price after it does, bit for bit."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import get_args
 
@@ -9,15 +10,16 @@ import pandas as pd
 import pytest
 
 from rnn_core.config import Evaluation, Feature, Model, Problem, Synthetic, Training
-from rnn_core.data import windows as windows_module
+from rnn_core.data.features import FEATURES
 from rnn_core.data.folds import folds
-from rnn_core.data.loading import Prices, load
+from rnn_core.data.loading import load
+from rnn_core.data.prices import Prices
 from rnn_core.data.windows import windows
 from rnn_core.evaluation.evaluation import evaluate
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.training import fit, out_of_sample
 
-FEATURES: tuple[Feature, ...] = get_args(Feature)
+EVERY_FEATURE: tuple[Feature, ...] = get_args(Feature)
 SETTINGS = Evaluation(train_days=60, valid_days=20, test_days=15)
 TRAINING = Training(epochs=2, seeds=2)
 
@@ -64,8 +66,8 @@ def known_on(day: pd.Timestamp, prices: Prices, features: tuple[Feature, ...]) -
 
 @pytest.mark.parametrize(
     ("features", "days"),
-    [*(((name,), (116, 145)) for name in FEATURES), (FEATURES, range(116, 160, 4))],
-    ids=[*FEATURES, "all"],
+    [*(((name,), (116, 145)) for name in EVERY_FEATURE), (EVERY_FEATURE, range(116, 160, 4))],
+    ids=[*EVERY_FEATURE, "all"],
 )
 def test_no_bit_that_was_known_on_a_day_depends_on_a_later_price(
     prices: Prices, features: tuple[Feature, ...], days: Iterable[int]
@@ -75,16 +77,14 @@ def test_no_bit_that_was_known_on_a_day_depends_on_a_later_price(
 
 
 def test_a_feature_that_looks_ahead_is_caught(prices: Prices, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = windows_module._feature
+    honest = FEATURES["abs_return"]
 
-    def leaking(name: Feature, problem: Problem, frame: pd.DataFrame) -> Array:
-        values = honest(name, problem, frame)
-        if name == "abs_return":
-            values = np.append(values[1:-1], [0.0, 0.0])  # tomorrow's
-            values[0] = np.nan
+    def leaking(frame: pd.DataFrame, window: int) -> Array:
+        values = np.append(honest.values(frame, window)[1:-1], [0.0, 0.0])  # tomorrow's
+        values[0] = np.nan
         return values
 
-    monkeypatch.setattr(windows_module, "_feature", leaking)
+    monkeypatch.setitem(FEATURES, "abs_return", replace(honest, values=leaking))
     day = prices.frame.index[int(len(prices.frame) * 0.72)]
     features: tuple[Feature, ...] = ("return", "abs_return")
     before, after = known_on(day, prices, features), known_on(day, altered_after(prices, day), features)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from rnn_core.config import File, Synthetic, Yahoo
 from rnn_core.data.exchanges import sessions
-from rnn_core.data.loading import Prices, _tidy, fall_back, load, load_without_asking, random_walk
+from rnn_core.data.loading import _tidy, fall_back, load, load_without_asking, random_walk
+from rnn_core.data.prices import Prices
 from rnn_core.errors import DataError, PricesUnavailable
 from tests import yahoo_server as server
 from tests.yahoo_server import YahooServer, sample_frame, yahoo_server

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from rnn_core.config import Problem, Synthetic
-from rnn_core.data.loading import Prices, load
+from rnn_core.data.loading import load
+from rnn_core.data.prices import Prices
 from rnn_core.data.windows import inputs, prices_needed, windows
 from rnn_core.errors import DataError
 

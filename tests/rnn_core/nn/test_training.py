@@ -16,7 +16,8 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 
 from rnn_core.config import Evaluation, Model, Problem, Synthetic, Training
 from rnn_core.data.folds import folds
-from rnn_core.data.loading import Prices, load
+from rnn_core.data.loading import load
+from rnn_core.data.prices import Prices
 from rnn_core.data.windows import Windows, windows
 from rnn_core.errors import TrainingError
 from rnn_core.evaluation.evaluation import evaluate

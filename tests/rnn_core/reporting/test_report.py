@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from rnn_core.commands import Retrain
 from rnn_core.config import Evaluation as Settings
-from rnn_core.config import Model, Retrain, Synthetic, Training
+from rnn_core.config import Model, Synthetic, Training
 from rnn_core.data.folds import folds
-from rnn_core.data.loading import Prices, load
+from rnn_core.data.loading import load
+from rnn_core.data.prices import Prices
 from rnn_core.data.windows import windows
 from rnn_core.evaluation.evaluation import Evaluation, evaluate
 from rnn_core.evaluation.explain import explain

@@ -4,7 +4,7 @@ import warnings
 from io import BytesIO
 from time import perf_counter
 
-from rnn_core.config import Study
+from rnn_core.commands import Study
 from rnn_core.nn.training import fit
 from rnn_core.reporting import figures
 from rnn_core.studies.lesson import Finding, Lesson, Trained

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from steps import run
 
-from rnn_core.config import Study
+from rnn_core.commands import Study
 from rnn_core.studies.agreement import LESSON
 
 SMALL = {"name": "engines-agree", "size": 0.2, "training": {"epochs": 4}}

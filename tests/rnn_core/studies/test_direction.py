@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from steps import run
 
-from rnn_core.config import Study
-from rnn_core.data.loading import Prices
+from rnn_core.commands import Study
+from rnn_core.data.prices import Prices
 from rnn_core.errors import DataError
 from rnn_core.nn.arrays import Array
 from rnn_core.studies.direction import LESSON, variants

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from steps import run
 
-from rnn_core.config import Study
+from rnn_core.commands import Study
 from rnn_core.nn.sequences import Sequences
 from rnn_core.studies.lengths import CLASSES, KEPT, LESSON, LONGEST, SHORTEST
 from rnn_core.studies.lesson import Finding, Trained

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from steps import run
 
-from rnn_core.config import Study
+from rnn_core.commands import Study
 from rnn_core.studies import memory
 from rnn_core.studies.lesson import Finding, Trained
 from rnn_core.studies.memory import HIDDEN, LESSON, STEPS, compared

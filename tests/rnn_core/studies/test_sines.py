@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from steps import run
 
-from rnn_core.config import Study
+from rnn_core.commands import Study
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.training import fit, predict
 from rnn_core.studies import sines

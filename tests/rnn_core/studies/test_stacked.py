@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from steps import run
 
-from rnn_core.config import Study
+from rnn_core.commands import Study
 from rnn_core.studies import stacked
 from rnn_core.studies.lesson import Finding, Trained
 from rnn_core.studies.stacked import FAULTS, LEARNT, LESSON, PASSES, RIGHT, TOYS, X, Y

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from steps import run
 
-from rnn_core.config import Model, Study
+from rnn_core.commands import Study
+from rnn_core.config import Model
 from rnn_core.nn.layers import recurrent
 from rnn_core.nn.network import initial_params, split
 from rnn_core.studies.lesson import Finding, Trained
