@@ -6,7 +6,10 @@ KERNEL = Extension(
     "rnn_core.nn.engines._kernel",  # loaded by ctypes, so without Python's headers
     ["rnn_core/nn/engines/kernel.c"],
     libraries=["m"],
-    extra_compile_args=["-O3", "-fno-math-errno"],  # square roots that report no errors can be vectors
+    extra_compile_args=[
+        "-O3",
+        "-fno-math-errno",
+    ],  # square roots that report no errors can be vectors
     optional=True,  # without a C compiler the installation succeeds, and NumPy computes
 )
 

@@ -3,7 +3,17 @@
 import sys
 from collections.abc import Callable
 
-from benchmarks import growth, honesty, pipeline, rounds, seed_loop, soak, torch_nn, universe, whole_process
+from benchmarks import (
+    growth,
+    honesty,
+    pipeline,
+    rounds,
+    seed_loop,
+    soak,
+    torch_nn,
+    universe,
+    whole_process,
+)
 from benchmarks.figures import draw
 from rnn_core.nn.engines import kernel
 
@@ -22,7 +32,10 @@ BENCHMARKS: dict[str, Callable[[], list[str]]] = {
 def main(names: list[str]) -> int:
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:
-        print(f"error: no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)
+        print(
+            f"error: no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}",
+            file=sys.stderr,
+        )
         return 2
     print(", ".join(f"{name} {value}" for name, value in rounds.machine().items()))
     if not kernel.available():

@@ -31,10 +31,19 @@ def speed(compared: list[dict[str, Any]]) -> None:
     lines = list(dict.fromkeys(named(row) for row in compared))
     figure, axes = canvas("Time of others, in multiples of ours", height=1.2 + 0.32 * len(lines))
     for own, colour in COLOURS.items():
-        points = [(row["ratio"], lines.index(named(row))) for row in compared if row["kernel"] == own]
+        points = [
+            (row["ratio"], lines.index(named(row))) for row in compared if row["kernel"] == own
+        ]
         place: Any = {"ha": "left", "xytext": (6, 0)} if own else {"ha": "right", "xytext": (-6, 0)}
         for point in points:
-            axes.annotate(f"{point[0]:.3g}", point, textcoords="offset points", va="center", color=colour, **place)
+            axes.annotate(
+                f"{point[0]:.3g}",
+                point,
+                textcoords="offset points",
+                va="center",
+                color=colour,
+                **place,
+            )
         axes.plot(*zip(*points, strict=True), "o", color=colour, label=NAMES[own])
     axes.axvline(1, color=GREY, linestyle="--", linewidth=1)
     axes.set(xscale="log", yticks=range(len(lines)), yticklabels=lines)
@@ -57,7 +66,9 @@ def growth(grown: list[dict[str, Any]]) -> None:
         for row in (row for row in grown if row["case"] == case):
             power = "" if row["exponent"] is None else f", power {row['exponent']:.2f}"
             line = f"{NAMES[row['kernel']]}{power}"
-            axes.semilogx(row["sizes"], row["median"], "o-", color=COLOURS[row["kernel"]], label=line)
+            axes.semilogx(
+                row["sizes"], row["median"], "o-", color=COLOURS[row["kernel"]], label=line
+            )
         axes.set(xlabel="models" if case == "memory" else case, ylabel=row["unit"])
         if case == "memory":
             axes.set_ylim(0, 1.5 * max(axes.get_ylim()))

@@ -57,7 +57,10 @@ def main() -> list[str]:
     found += [memory(own) for own in with_and_without()]
     save("growth", found)
     steep = [one for one in found if one.exponent is not None and one.exponent > MOST]
-    return [f"time grows with {one.case} to the power {one.exponent:.2f}, at most {MOST} is asked" for one in steep]
+    return [
+        f"time grows with {one.case} to the power {one.exponent:.2f}, at most {MOST} is asked"
+        for one in steep
+    ]
 
 
 def growth(case: str, with_kernel: bool) -> Growth:
@@ -76,7 +79,9 @@ def memory(with_kernel: bool) -> Growth:
     for models in STACKS:
         with process(beyond_data, models, with_kernel=with_kernel) as lap:
             peaks.append(lap().result / 2**20)
-    shown = ", ".join(f"{models} models {peak:.0f} MiB" for models, peak in zip(STACKS, peaks, strict=True))
+    shown = ", ".join(
+        f"{models} models {peak:.0f} MiB" for models, peak in zip(STACKS, peaks, strict=True)
+    )
     print(f"memory   {named(with_kernel):7} {shown}", flush=True)
     return Growth("memory", with_kernel, STACKS, tuple(peaks), "MiB")
 
@@ -107,10 +112,19 @@ def prepared(windows: int, steps: int, models: int, batch: int) -> tuple[Any, ..
     """What `fit` takes for one epoch."""
     x = np.random.default_rng(0).normal(size=(windows, steps, 1))
     sequences = Sequences(x, (x[:, -1:] > 0).astype(float), np.ones((windows, 1), bool), raw=True)
-    return Model(), Training(epochs=1, batch_size=batch, seeds=models, patience=None), sequences, holdout(windows, 0, 0)
+    return (
+        Model(),
+        Training(epochs=1, batch_size=batch, seeds=models, patience=None),
+        sequences,
+        holdout(windows, 0, 0),
+    )
 
 
 def peak() -> int:
     """Bytes that this program has held at most; getrusage would count those of the process that started it, too."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    (line,) = (
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmHWM")
+    )
     return int(line.split()[1]) * 1024

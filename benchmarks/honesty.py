@@ -75,7 +75,9 @@ class Result:
     seconds: float
 
     def __str__(self) -> str:
-        skill, none, inconclusive = (self.verdicts[tag] for tag in ("skill", "no evidence of skill", "inconclusive"))
+        skill, none, inconclusive = (
+            self.verdicts[tag] for tag in ("skill", "no evidence of skill", "inconclusive")
+        )
         name, series = self.control.name, self.control.series
         return (
             f"{name:9}{series:7}{skill:7}{none:6}{inconclusive:14}"
@@ -91,20 +93,26 @@ class Result:
             f"skill in {skill}, at most {most} by chance": control.false and skill > most,
             f"skill in {skill}, at least {least} are asked": skill < least,
             f"{self.verdicts['inconclusive']} inconclusive": self.verdicts["inconclusive"] > 0,
-            f"accuracy {self.accuracy:.3f}, {control.least_accuracy} is asked": self.accuracy < control.least_accuracy,
-            f"{self.test_days} test days, {FEWEST_TEST_DAYS} are asked": self.test_days < FEWEST_TEST_DAYS,
+            f"accuracy {self.accuracy:.3f}, {control.least_accuracy} is asked": self.accuracy
+            < control.least_accuracy,
+            f"{self.test_days} test days, {FEWEST_TEST_DAYS} are asked": self.test_days
+            < FEWEST_TEST_DAYS,
         }
         return [f"{control.name}: {sentence}" for sentence, holds in said.items() if holds]
 
 
 def prices(control: Control, seed: int) -> Prices:
     """A series of the control: `random_walk`, for a drift with the sign of each day drawn anew."""
-    frame = random_walk(DAYS, control.edge, np.random.SeedSequence([seed, round(1000 * control.drift)]))
+    frame = random_walk(
+        DAYS, control.edge, np.random.SeedSequence([seed, round(1000 * control.drift)])
+    )
     frame.index = np.datetime64("2000-01-03") + np.arange(DAYS)
     if control.drift != 0.5:
         up = np.random.default_rng([seed, 55]).random(DAYS - 1) < control.drift
         size = np.abs(np.diff(np.log(frame["close"])))
-        frame["close"] = frame["close"].iloc[0] * np.exp(np.append(0, np.cumsum(np.where(up, size, -size))))
+        frame["close"] = frame["close"].iloc[0] * np.exp(
+            np.append(0, np.cumsum(np.where(up, size, -size)))
+        )
     return Prices("CONTROL", frame, "synthetic", "close", "XNYS")
 
 
@@ -119,7 +127,9 @@ def judge(control: Control, training: Training, seed: int) -> tuple[str, float, 
     return found.verdict.tag, found.scores["test/accuracy"], len(found.calls)
 
 
-def run(control: Control, training: Training = TRAINING, over: Callable[..., Iterable[Any]] = map) -> Result:
+def run(
+    control: Control, training: Training = TRAINING, over: Callable[..., Iterable[Any]] = map
+) -> Result:
     """Judge every series of the control by the mapping `over`, with a counter in a terminal."""
     before, found = time.perf_counter(), []
     for one in over(partial(judge, control, training), range(control.series)):
@@ -127,7 +137,9 @@ def run(control: Control, training: Training = TRAINING, over: Callable[..., Ite
         if sys.stderr.isatty():
             print(f"\r{control.name}: {len(found)} of {control.series}", end="", file=sys.stderr)
     tags, accuracies, days = zip(*found, strict=True)
-    return Result(control, Counter(tags), float(np.mean(accuracies)), min(days), time.perf_counter() - before)
+    return Result(
+        control, Counter(tags), float(np.mean(accuracies)), min(days), time.perf_counter() - before
+    )
 
 
 def main(share: float = 1.0) -> list[str]:
@@ -138,9 +150,13 @@ def main(share: float = 1.0) -> list[str]:
     broken, cores = [], SimpleQueue()
     for core in os.sched_getaffinity(0):
         cores.put(core)
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), initializer=_keep_to_one, initargs=(cores,)) as pool:
+    with ProcessPoolExecutor(
+        len(os.sched_getaffinity(0)), initializer=_keep_to_one, initargs=(cores,)
+    ) as pool:
         for control in CONTROLS:
-            result = run(replace(control, series=max(1, round(control.series * share))), over=pool.map)
+            result = run(
+                replace(control, series=max(1, round(control.series * share))), over=pool.map
+            )
             print(result, flush=True)
             broken += result.broken
     return broken

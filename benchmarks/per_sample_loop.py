@@ -7,7 +7,9 @@ from rnn_core.nn.arrays import Array
 EPSILON = 1e-8  # keeps the logarithm from 0
 
 
-def train(x: Array, y: Array, order: Array, start: dict[str, Array], learning_rate: float, clip: float) -> Array:
+def train(
+    x: Array, y: Array, order: Array, start: dict[str, Array], learning_rate: float, clip: float
+) -> Array:
     """Mean binary cross-entropy of each epoch (E,) of stochastic gradient descent.
 
     x is (N, T), y (N,), `order` (E, n) the samples of each epoch and `start` the first values of Wx (H, 1), Wh (H, H),

@@ -76,7 +76,9 @@ def healthy(address: str) -> bool:
 
 def retrain(environment: dict[str, str], home: Path) -> dict[str, float]:
     """Seconds by step of one run, what is outside training and evaluation, and the whole process."""
-    process = timed(environment, home, "flows.retrain", "--ticker", "WALK", "--source.kind", "synthetic")
+    process = timed(
+        environment, home, "flows.retrain", "--ticker", "WALK", "--source.kind", "synthetic"
+    )
     [laps] = all_laps(environment, "retrain", 1)
     outside = sum(seconds for step, seconds in laps.items() if step not in WORK)
     return laps | {"outside": outside, "process": process}
@@ -103,7 +105,10 @@ def universe(environment: dict[str, str], home: Path) -> list[Step]:
     steps = {step: sum(one[step] for one in laps) for step in laps[0]}
     outside = process - sum(steps[step] for step in WORK) / PROCESSES
     case = f"retrain-universe, {TICKERS} stored tickers, a ticker"
-    return [Step(case, step, seconds / TICKERS) for step, seconds in (steps | {"outside": outside}).items()]
+    return [
+        Step(case, step, seconds / TICKERS)
+        for step, seconds in (steps | {"outside": outside}).items()
+    ]
 
 
 def timed(environment: dict[str, str], home: Path, *command: str) -> float:
@@ -120,7 +125,11 @@ def all_laps(environment: dict[str, str], experiment: str, last: int) -> list[di
     client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
     ids = [one.experiment_id for one in client.search_experiments() if one.name == experiment]
     laps = [
-        {name.removeprefix("seconds/"): value for name, value in one.data.metrics.items() if "seconds/" in name}
+        {
+            name.removeprefix("seconds/"): value
+            for name, value in one.data.metrics.items()
+            if "seconds/" in name
+        }
         for one in client.search_runs(ids, order_by=["attributes.start_time DESC"])
     ]
     return [each for each in laps if each][:last]

@@ -66,13 +66,17 @@ class Row:
 
 def machine() -> dict[str, Any]:
     """What a time depends on: the processor and the versions."""
-    said = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
+    said = dict(
+        line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line
+    )
     processor = {name.strip(): value.strip() for name, value in said.items()}
     flags = processor.get("flags", "").split()
     return {
         "processor": processor.get("model name", platform.machine()),
         "cores": len(os.sched_getaffinity(0)),
-        "instructions": next((name for flag, name in FASTEST.items() if flag in flags), "neither AVX2 nor AVX-512"),
+        "instructions": next(
+            (name for flag, name in FASTEST.items() if flag in flags), "neither AVX2 nor AVX-512"
+        ),
         "Python": platform.python_version(),
         **{package: version(package) for package in ("numpy", "torch")},
     }
@@ -158,7 +162,9 @@ def rnnflow(variant: Variant) -> Job:
 
     def job() -> Array:
         model, training, order = variant.model, variant.training, variant.order
-        fitted = fit(model, training, variant.sequences, variant.folds, params0=variant.params0, order=order)
+        fitted = fit(
+            model, training, variant.sequences, variant.folds, params0=variant.params0, order=order
+        )
         if fitted.kernel != kernel.available():
             raise RuntimeError("the kernel does not cover what it is measured at")
         return fitted.train_loss
@@ -197,7 +203,11 @@ def compare(
         first = losses[:, :epochs]
         message = f"{case}: {who} does not train what NumPy trains"
         np.testing.assert_allclose(
-            first, laps[0][False].result[: len(first)], rtol=0, atol=SAME[variant.training.dtype], err_msg=message
+            first,
+            laps[0][False].result[: len(first)],
+            rtol=0,
+            atol=SAME[variant.training.dtype],
+            err_msg=message,
         )
     each = {
         who: [lap[who].seconds / lap[who].result.size / steps * updates * 1e6 for lap in laps[1:]]
@@ -207,12 +217,18 @@ def compare(
 
 
 def _start(
-    stack: ExitStack, cores: int, prepare: Callable[[Variant], Job], variant: Variant, with_kernel: bool
+    stack: ExitStack,
+    cores: int,
+    prepare: Callable[[Variant], Job],
+    variant: Variant,
+    with_kernel: bool,
 ) -> Callable[..., Lap]:
     return stack.enter_context(process(prepare, variant, with_kernel=with_kernel, cores=cores))
 
 
-def row(case: str, against: str, ours: list[float], theirs: list[float], with_kernel: bool, unit: str) -> Row:
+def row(
+    case: str, against: str, ours: list[float], theirs: list[float], with_kernel: bool, unit: str
+) -> Row:
     """The row of the microseconds that a unit took in each round; prints it, with the range of the ratios."""
     ratios = [other / own for own, other in zip(ours, theirs, strict=True)]
     found = Row(case, against, median(ratios), with_kernel, median(ours), unit)

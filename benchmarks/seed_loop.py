@@ -34,7 +34,10 @@ def lesson() -> Variant:
 
 def loop(variant: Any) -> Job:
     """The textbooks' loop from the same start in the same order; its bias is our weight of an input that is 1."""
-    training, params0 = variant.training, {name: value[0] for name, value in variant.params0.items()}
+    training, params0 = (
+        variant.training,
+        {name: value[0] for name, value in variant.params0.items()},
+    )
     x, y = variant.sequences.x[:, :, 0], variant.sequences.y[:, 0, 0]
     weight_x, bias = np.split(params0["weight_ih_l0"], 2, axis=1)
     start = {
@@ -56,7 +59,9 @@ def main() -> list[str]:
     variant = lesson()
     rows = compare("batch 1, SGD", variant, {"per-sample-loop": loop}, epochs=EPOCHS)
     ours, theirs = rnnflow(variant)(), loop(variant)()
-    np.testing.assert_allclose(theirs, ours, rtol=0, atol=SAME["float64"], err_msg="the trajectories part")
+    np.testing.assert_allclose(
+        theirs, ours, rtol=0, atol=SAME["float64"], err_msg="the trajectories part"
+    )
     epochs, apart = theirs.shape[1], np.abs(theirs - ours).max()
     print(f"the losses of all {epochs} epochs are the same: at most {apart:.1g} nats apart")
     save("seed-loop", rows)

@@ -56,7 +56,9 @@ def _night(folder: Path) -> list[str]:
     second, last = (mean(memory[n * fifth : (n + 1) * fifth]) for n in (1, 4))
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     each, cores = seconds / TICKERS, os.cpu_count()
-    print(f"{len(done)} of {TICKERS} tickers in {seconds:.0f} s, {each:.2f} s a ticker, {cores} cores")
+    print(
+        f"{len(done)} of {TICKERS} tickers in {seconds:.0f} s, {each:.2f} s a ticker, {cores} cores"
+    )
     print(
         f"memory: at most {max(memory) / 1e6:.0f} MB; second fifth {second / 1e6:.0f}, last fifth {last / 1e6:.0f} MB"
     )

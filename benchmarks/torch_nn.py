@@ -55,7 +55,9 @@ def torch_loop(variant: Any, models: int = 1, compiled: bool = False) -> Job:
     run = torch.compile(network) if compiled else network
 
     def train(m: int) -> list[float]:
-        network.load_state_dict({name if "." in name else f"recurrent.{name}": own for name, own in states[m].items()})
+        network.load_state_dict(
+            {name if "." in name else f"recurrent.{name}": own for name, own in states[m].items()}
+        )
         optimiser = optimiser_class(network.parameters(), lr=training.learning_rate)
         means = []
         for order in orders[:, m]:
@@ -100,16 +102,23 @@ def sine(name: str, model: Model, training: dict[str, Any]) -> Variant:
 def main() -> list[str]:
     compiled = partial(torch_loop, compiled=True)
     single = direction(256, epochs=400, batch_size=1, optimiser="sgd", clip_value=5.0)
-    batches = {cell: direction(1024, epochs=40, batch_size=32, cell=cell) for cell in ("rnn_tanh", "gru", "lstm")}
+    batches = {
+        cell: direction(1024, epochs=40, batch_size=32, cell=cell)
+        for cell in ("rnn_tanh", "gru", "lstm")
+    }
     next_value = sine("sine-next-value", Model(hidden_size=32), {"epochs": 20})
     synced = sine("sine-synced", Model(hidden_size=32, readout="steps"), {"epochs": 2})
 
     rows = compare("batch 1, SGD", single, {"torch-batch-1": torch_loop}, epochs=4)
     for cell, variant in batches.items():
-        rows += compare(f"batch 32, Adam, {cell}", variant, {"torch-batch-32": torch_loop}, epochs=10)
+        rows += compare(
+            f"batch 32, Adam, {cell}", variant, {"torch-batch-32": torch_loop}, epochs=10
+        )
     rows += compare("next value of a sine", next_value, {"torch-sine": torch_loop}, epochs=5)
     rows += compare("every step of a sine", synced, {"torch-synced": torch_loop}, epochs=2)
     rows += compare("batch 1, torch compiled", single, {"torch-batch-1": compiled}, epochs=4)
-    rows += compare("batch 32, torch compiled", batches["rnn_tanh"], {"torch-batch-32": compiled}, epochs=10)
+    rows += compare(
+        "batch 32, torch compiled", batches["rnn_tanh"], {"torch-batch-32": compiled}, epochs=10
+    )
     save("torch", rows)
     return []

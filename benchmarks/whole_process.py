@@ -29,10 +29,14 @@ ROUNDS = 3
 
 def main() -> list[str]:
     pythons = {name: python for name in NAMES if (python := installed(name))}
-    everyone = [("rnnflow", own) for own in with_and_without()] + [(name, False) for name in pythons]
+    everyone = [("rnnflow", own) for own in with_and_without()] + [
+        (name, False) for name in pythons
+    ]
     with TemporaryDirectory() as folder:
         csv = Path(folder) / "prices.csv"
-        load(Synthetic(days=CLOSES), "WALK", datetime(2026, 1, 2, tzinfo=UTC)).frame[["close"]].to_csv(csv)
+        load(Synthetic(days=CLOSES), "WALK", datetime(2026, 1, 2, tzinfo=UTC)).frame[
+            ["close"]
+        ].to_csv(csv)
         laps = [
             {who: seconds(pythons.get(who[0], Path(sys.executable)), *who, csv) for who in everyone}
             for _ in range(ROUNDS + 1)
@@ -41,18 +45,32 @@ def main() -> list[str]:
     micros = {who: [lap[who] * 1e6 for lap in laps[1:]] for who in everyone}
     for name in pythons:
         for own in with_and_without():
-            rows.append(row("whole process", name, micros["rnnflow", own], micros[name, False], own, "process"))
+            rows.append(
+                row(
+                    "whole process",
+                    name,
+                    micros["rnnflow", own],
+                    micros[name, False],
+                    own,
+                    "process",
+                )
+            )
     save("peers", rows)
     return []
 
 
 def installed(name: str) -> Path | None:
     """The interpreter of the library's virtual environment, which is made if need be; None if that cannot be done."""
-    home = Path(os.environ.get("RNNFLOW_BENCH_VENVS", Path.home() / ".cache" / "rnnflow-bench")) / name
+    home = (
+        Path(os.environ.get("RNNFLOW_BENCH_VENVS", Path.home() / ".cache" / "rnnflow-bench")) / name
+    )
     pinned, done = PEERS / f"{name}.txt", home / "installed.txt"
     if not done.exists() or done.read_text() != pinned.read_text():
         print(f"installing {', '.join(pinned.read_text().split())} into {home}", flush=True)
-        for command in (["venv", str(home)], ["pip", "install", "--quiet", "--requirement", str(pinned)]):
+        for command in (
+            ["venv", str(home)],
+            ["pip", "install", "--quiet", "--requirement", str(pinned)],
+        ):
             python = sys.executable if command[0] == "venv" else home / "bin" / "python"
             run = subprocess.run([python, "-m", *command], capture_output=True, text=True)
             if run.returncode:
@@ -67,6 +85,9 @@ def seconds(python: Path, name: str, with_kernel: bool, csv: Path) -> float:
     with confined(1, with_kernel):
         before = perf_counter()
         subprocess.run(
-            [python, "-m", f"benchmarks.peers.{name}", csv], cwd=PEERS.parents[1], check=True, capture_output=True
+            [python, "-m", f"benchmarks.peers.{name}", csv],
+            cwd=PEERS.parents[1],
+            check=True,
+            capture_output=True,
         )
         return perf_counter() - before

@@ -18,12 +18,17 @@ BEGIN, END = "<!-- lessons: written by make gallery -->\n", "<!-- end of lessons
 def chapter(outcome: Outcome) -> str:
     """A heading, the findings, every figure and the numbers of one lesson."""
     graphs = [(outcome.name, file) for file in drawn(outcome.finding.files)]
-    pictures = [f"![{name}: {file}](images/studies/{name}/{file})" for name, file in _pictures(outcome) + graphs]
+    pictures = [
+        f"![{name}: {file}](images/studies/{name}/{file})"
+        for name, file in _pictures(outcome) + graphs
+    ]
     metrics = ", ".join(f"`{name}` {value:.4g}" for name, value in outcome.finding.metrics.items())
     tables = [text for name, text in outcome.finding.files.items() if name.endswith(".md")]
     seconds = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in outcome.seconds.items())
     numbers = f"{metrics}. Training: {seconds}."
-    return "\n\n".join([f"## {outcome.name}", " ".join(outcome.finding.sentences), *pictures, *tables, numbers])
+    return "\n\n".join(
+        [f"## {outcome.name}", " ".join(outcome.finding.sentences), *pictures, *tables, numbers]
+    )
 
 
 def row(outcome: Outcome) -> str:

@@ -6,7 +6,9 @@ import os
 from time import perf_counter
 
 STARTED = perf_counter()
-gc.set_threshold(10_000)  # by default a process looks through what it has imported, which stays, for a second in all
+gc.set_threshold(
+    10_000
+)  # by default a process looks through what it has imported, which stays, for a second in all
 
 from rnn_core.errors import RnnflowError  # noqa: E402 - imports take seconds, and are counted
 

@@ -7,7 +7,13 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import AliasChoices, BaseModel, Field, ValidationError, create_model
-from pydantic_settings import BaseSettings, CliApp, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    CliApp,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 from rich.console import Console
 from rich.table import Table
 
@@ -16,7 +22,9 @@ from rnn_core import errors
 from rnn_core.errors import RnnflowError
 
 Config = TypeVar("Config", bound=BaseModel)
-OUR_ERROR = re.compile("|".join(rf"\b{name}\b" for name in dir(errors) if name.endswith(("Error", "Unavailable"))))
+OUR_ERROR = re.compile(
+    "|".join(rf"\b{name}\b" for name in dir(errors) if name.endswith(("Error", "Unavailable")))
+)
 
 
 class _CommandLine(BaseSettings):
@@ -30,17 +38,25 @@ class _CommandLine(BaseSettings):
         cli_parse_none_str="null",
     )
 
-    verbose: bool = Field(False, validation_alias=AliasChoices("v", "verbose"), description="Show tracebacks")
+    verbose: bool = Field(
+        False, validation_alias=AliasChoices("v", "verbose"), description="Show tracebacks"
+    )
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *_: Any,
+        **__: Any,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)
 
 
 def run(
-    config_class: type[Config], main: Callable[[Config], None], first: Callable[[Config], None] = lambda config: None
+    config_class: type[Config],
+    main: Callable[[Config], None],
+    first: Callable[[Config], None] = lambda config: None,
 ) -> None:
     """Parse the command line into `config_class` and call `main`; exit 1 for an error of ours, 2 for bad options.
 
@@ -55,7 +71,9 @@ def run(
         _exit(2, str(error).removeprefix("error parsing CLI: "))
     except ValidationError as error:
         _exit(2, "; ".join(_said(problem) for problem in error.errors()))
-    config = config_class.model_validate({name: getattr(options, name) for name in config_class.model_fields})
+    config = config_class.model_validate(
+        {name: getattr(options, name) for name in config_class.model_fields}
+    )
     first(config)
     for name in RUN_LOGGERS:
         if options.verbose:
@@ -89,7 +107,9 @@ def _is_no_error_of_ours(record: logging.LogRecord) -> bool:
 def _said(problem: Any) -> str:
     name = ".".join(str(part) for part in problem["loc"])
     message = problem["msg"].removeprefix("Value error, ")
-    return f"{name}: {message}" + ("" if problem["type"] == "missing" else f" (received {problem['input']!r})")
+    return f"{name}: {message}" + (
+        "" if problem["type"] == "missing" else f" (received {problem['input']!r})"
+    )
 
 
 def _exit(code: int, message: str) -> NoReturn:

@@ -54,21 +54,34 @@ def forecast(
         scheduled: As the schedule runs it: no work on a day without a session, nor twice for one session
         now: Time to run as of, such as 2013-02-28T22:00:00Z; empty: the clock
     """
-    config = Config(ticker=ticker, source=source, session=session, scheduled=scheduled, now=now or datetime.now(UTC))
+    config = Config(
+        ticker=ticker,
+        source=source,
+        session=session,
+        scheduled=scheduled,
+        now=now or datetime.now(UTC),
+    )
     tracking.experiment_id("forecast")  # says in one line if the store cannot be used
     tickers = [config.ticker] if config.ticker else registry.with_champion()
     if not tickers and config.scheduled:
         return idle("no ticker has a champion yet")
     if not tickers:
-        raise ChampionMissing("no ticker has a champion; retrain one: python -m flows.retrain --ticker MSFT")
+        raise ChampionMissing(
+            "no ticker has a champion; retrain one: python -m flows.retrain --ticker MSFT"
+        )
     subject, tags = config.ticker or f"{len(tickers)} tickers", {"ticker": config.ticker or "all"}
     if config.scheduled and (reason := closed_for_the_day(_exchanges(tickers), config.time)):
         return idle(reason)
-    with Ledger.open() as ledger, tracking.run("forecast", subject, config, tags, str(this_run.id)) as run_id:
+    with (
+        Ledger.open() as ledger,
+        tracking.run("forecast", subject, config, tags, str(this_run.id)) as run_id,
+    ):
         with polite(config.source):
             said = each(tickers, partial(forecast_ticker, config, ledger))
         tracking.log_forecasts(run_id, pd.DataFrame([row._mapping for row in said.values()]))
-    create_markdown_artifact(_markdown(said), key=artifact_key(f"forecast-{config.ticker or 'all'}"))
+    create_markdown_artifact(
+        _markdown(said), key=artifact_key(f"forecast-{config.ticker or 'all'}")
+    )
     return said
 
 
@@ -96,7 +109,9 @@ def forecast_ticker(config: Config, ledger: Ledger, ticker: str) -> Row[Any]:
     if earlier is not None:
         return earlier
     if isinstance(source, Yahoo):
-        source = source.model_copy(update={"fallback": "none"})  # an outage is no reason to invent a forecast
+        source = source.model_copy(
+            update={"fallback": "none"}
+        )  # an outage is no reason to invent a forecast
     prices = prices_or_fallback(source, ticker, config.time)
     last, closed = prices.frame.index[-1], last_closed_session(exchange, config.time)
     if last < closed:
@@ -105,7 +120,9 @@ def forecast_ticker(config: Config, ledger: Ledger, ticker: str) -> Row[Any]:
             f"nothing can be said of {session:%Y-%m-%d}; wait for them, or see whether it is still traded"
         )
     if is_synthetic(prices.source) != is_synthetic(champion.data_source):
-        raise DataError(f"prices are {prices.source}; the champion of {ticker} has learned from {champion.data_source}")
+        raise DataError(
+            f"prices are {prices.source}; the champion of {ticker} has learned from {champion.data_source}"
+        )
     frame = prices.frame.tail(prices_needed(trained.problem))
     probability, spread = registry.call(ticker, champion.version, frame)
     return ledger.record(
@@ -158,7 +175,14 @@ def _markdown(said: Outcomes[Row[Any]]) -> str:
 def _cells(row: Row[Any]) -> list[str]:
     counted = "yes" if row.counted else "no: late" if row.late else "no: another model spoke first"
     spread = "" if row.spread is None else f"{row.spread:.1%}"
-    return [str(row.session), f"{row.probability:.1%}", spread, row.verdict, str(row.model_version), counted]
+    return [
+        str(row.session),
+        f"{row.probability:.1%}",
+        spread,
+        row.verdict,
+        str(row.model_version),
+        counted,
+    ]
 
 
 def main(config: Config) -> None:

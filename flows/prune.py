@@ -38,7 +38,9 @@ def prune(days: int = 90, keep: int = 10, now: datetime | None = None) -> dict[s
     of_use = dict[str, set[int]]()
     with get_client(sync_client=True) as prefect:
         for run in tracking.search("attributes.status = 'RUNNING'", FLOWS):
-            if run.info.start_time < before or _has_ended(prefect, run.data.tags.get("prefect.flow_run_id")):
+            if run.info.start_time < before or _has_ended(
+                prefect, run.data.tags.get("prefect.flow_run_id")
+            ):
                 tracking.client().set_terminated(run.info.run_id, "FAILED")
     with Ledger.open() as ledger:
         for run in tracking.search("", FLOWS):
@@ -47,7 +49,11 @@ def prune(days: int = 90, keep: int = 10, now: datetime | None = None) -> dict[s
             ticker = run.data.tags.get("ticker", "")
             kind = run.info.experiment_id, ticker
             seen[kind] += 1
-            if seen[kind] <= config.keep or run.info.start_time >= before or run.info.status == "RUNNING":
+            if (
+                seen[kind] <= config.keep
+                or run.info.start_time >= before
+                or run.info.status == "RUNNING"
+            ):
                 counts["kept"] += 1
                 continue
             own, registered = registry.model_name(ticker), registry.registered(run.info.run_id)
@@ -60,7 +66,9 @@ def prune(days: int = 90, keep: int = 10, now: datetime | None = None) -> dict[s
                 registry.delete(ticker, version)
             tracking.delete_files(run)
             counts["pruned"] += 1
-    get_run_logger().info("runs: %s", ", ".join(f"{count} {what}" for what, count in counts.items()))
+    get_run_logger().info(
+        "runs: %s", ", ".join(f"{count} {what}" for what, count in counts.items())
+    )
     return counts
 
 

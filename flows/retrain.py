@@ -30,7 +30,9 @@ from rnn_core.errors import PricesUnavailable
 
 def close_tracked_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """A flow run that was cancelled or has crashed leaves no MLflow run behind it RUNNING."""
-    tracking.close_runs_of(str(flow_run.id), "KILLED" if state.is_cancelled() or state.is_cancelling() else "FAILED")
+    tracking.close_runs_of(
+        str(flow_run.id), "KILLED" if state.is_cancelled() or state.is_cancelling() else "FAILED"
+    )
 
 
 @flow(

@@ -28,7 +28,9 @@ def roll_back(ticker: str, at: datetime) -> int:
 def main(config: Rollback) -> None:
     """Make the champion before the present one the champion again, and say so."""
     version = roll_back(config.ticker, config.time)
-    command_line.say(f"{registry.model_name(config.ticker)} version {version} is the champion again")
+    command_line.say(
+        f"{registry.model_name(config.ticker)} version {version} is the champion again"
+    )
 
 
 if __name__ == "__main__":

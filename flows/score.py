@@ -72,12 +72,18 @@ def score(
         now=now or datetime.now(UTC),
     )
     with Ledger.open() as ledger:
-        listed = {one: exchange for one, exchange in ledger.exchanges().items() if config.ticker in (None, one)}
+        listed = {
+            one: exchange
+            for one, exchange in ledger.exchanges().items()
+            if config.ticker in (None, one)
+        }
         if not listed and config.scheduled:
             return idle("nothing was forecast yet")
         if not listed:
             asked = f"of {config.ticker}" if config.ticker else "yet"
-            raise LedgerError(f"the ledger has no forecasts {asked}; make one: python -m flows.forecast")
+            raise LedgerError(
+                f"the ledger has no forecasts {asked}; make one: python -m flows.forecast"
+            )
         tags = {"ticker": config.ticker or "all", "sessions": _sessions(listed, config.time)}
         if config.scheduled and (reason := _no_work(listed, tags, config.time)):
             return idle(reason)
@@ -85,11 +91,15 @@ def score(
         with tracking.run("score", subject, config, tags, str(this_run.id)) as run_id:
             with polite(config.source):
                 scored = each(listed, partial(score_ticker, config, ledger))
-            tracking.log_standings(run_id, scored, scored.failed, f"Live record, {config.time:%Y-%m-%d}")
+            tracking.log_standings(
+                run_id, scored, scored.failed, f"Live record, {config.time:%Y-%m-%d}"
+            )
             for found in scored.values():
                 for alarm in found.alarms:
                     announce("alarm", found.ticker, f"{alarm.kind}: {alarm.text}")
-    create_markdown_artifact(pages.universe_markdown(list(scored.values()), scored.failed), key="universe")
+    create_markdown_artifact(
+        pages.universe_markdown(list(scored.values()), scored.failed), key="universe"
+    )
     for ticker, found in scored.items():
         create_markdown_artifact(pages.markdown(found), key=artifact_key(f"ticker-{ticker}"))
     return scored
@@ -105,10 +115,14 @@ def score_ticker(config: Config, ledger: Ledger, ticker: str) -> Standing:
     trained = registry.configuration(ticker, forecasts["run_id"].iloc[-1])
     source = config.source or trained.source
     if isinstance(source, Yahoo):
-        source = source.model_copy(update={"fallback": "synthetic"})  # what is stored settles, though it may be stale
+        source = source.model_copy(
+            update={"fallback": "synthetic"}
+        )  # what is stored settles, though it may be stale
     prices = prices_or_fallback(source, ticker, config.time)
     if prices.source == SYNTHETIC_FALLBACK:
-        raise PricesUnavailable(f"no price of {ticker} can be had to settle its forecasts with; they stay open")
+        raise PricesUnavailable(
+            f"no price of {ticker} can be had to settle its forecasts with; they stay open"
+        )
     for forecast in forecasts[forecasts["settled_at"].isna()].itertuples():
         settle(ledger, prices, forecast, config.time)
     last_price = prices.frame.index[-1].date()
@@ -116,7 +130,9 @@ def score_ticker(config: Config, ledger: Ledger, ticker: str) -> Standing:
     found = standing(ledger, ticker, config.time, **seen)
     before, now = inputs(trained, prices, found.champion, config.recent)
     drift = live.drift(before.to_numpy(), now.to_numpy(), list(before.columns))
-    alarms = live.alarms(found.record, drift, found.missing, level=config.drift_level, tolerated=config.tolerated)
+    alarms = live.alarms(
+        found.record, drift, found.missing, level=config.drift_level, tolerated=config.tolerated
+    )
     return replace(found, alarms=tuple(alarms))
 
 
@@ -146,12 +162,16 @@ def inputs(
     before = known.iloc[:-recent]
     if champion is not None:
         before = before.loc[: pd.Timestamp(champion.data_last)]
-    return before.tail(trained.evaluation.train_days + trained.evaluation.valid_days), known.tail(recent)
+    return before.tail(trained.evaluation.train_days + trained.evaluation.valid_days), known.tail(
+        recent
+    )
 
 
 def _sessions(exchanges: dict[str, str], now: datetime) -> str:
     """The last closed session of each exchange, as a run is tagged with."""
-    last = {exchange: last_closed_session(exchange, now) for exchange in sorted(set(exchanges.values()))}
+    last = {
+        exchange: last_closed_session(exchange, now) for exchange in sorted(set(exchanges.values()))
+    }
     return ", ".join(f"{exchange} {session:%Y-%m-%d}" for exchange, session in last.items())
 
 
@@ -165,7 +185,9 @@ def _no_work(exchanges: dict[str, str], tags: dict[str, str], now: datetime) -> 
 
 
 def _table(scored: Outcomes[Standing]) -> Table:
-    table = Table("ticker", "settled", "right", "anytime-valid", "promised", "log loss", "promised", "alarms")
+    table = Table(
+        "ticker", "settled", "right", "anytime-valid", "promised", "log loss", "promised", "alarms"
+    )
     for ticker, found in scored.items():
         record, alarms = found.record, "; ".join(alarm.text for alarm in found.alarms) or "none"
         if record is None:

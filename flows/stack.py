@@ -20,7 +20,10 @@ from rnn_core.errors import TrackingError
 HOST = "127.0.0.1"
 CHECKOUT = Path(__file__).resolve().parents[1]
 LOGS = Path("data/logs")
-MARK, MARKED = "RNNFLOW_STACK", str(os.getpid())  # in the environment of whatever the stack has started
+MARK, MARKED = (
+    "RNNFLOW_STACK",
+    str(os.getpid()),
+)  # in the environment of whatever the stack has started
 STOP = 20.0  # seconds that flow runs are given, and each program
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SAY = Console(soft_wrap=True, highlight=False).print
@@ -32,12 +35,16 @@ class Stack(dict[str, subprocess.Popen[bytes]]):
     def start(self, name: str, *command: str) -> None:
         """Start a Python program out of reach of the terminal's Ctrl-C: `stop` decides who ends first."""
         with (LOGS / f"{name}.log").open("wb") as log:
-            self[name] = subprocess.Popen([sys.executable, "-m", *command], stdout=log, stderr=log, process_group=0)
+            self[name] = subprocess.Popen(
+                [sys.executable, "-m", *command], stdout=log, stderr=log, process_group=0
+            )
 
     def run(self, name: str, *command: str, may_fail: bool = False) -> None:
         """Run a Python program to its end; exit 1 when it fails, unless it may."""
         self.start(name, *command)
-        self.wait_until(lambda: self[name].poll() is not None if may_fail else self[name].poll() == 0)
+        self.wait_until(
+            lambda: self[name].poll() is not None if may_fail else self[name].poll() == 0
+        )
         del self[name]
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
@@ -53,7 +60,10 @@ class Stack(dict[str, subprocess.Popen[bytes]]):
     def stop(self) -> None:
         """End flow runs, then the programs, last started first; kill what is left after a while."""
         programs = ([process.pid] for process in reversed(self.values()))
-        for stage in (marked("PREFECT__FLOW_RUN_ID"), *programs):  # a worker would wait for its flow runs
+        for stage in (
+            marked("PREFECT__FLOW_RUN_ID"),
+            *programs,
+        ):  # a worker would wait for its flow runs
             send(signal.SIGTERM, stage)
             deadline = time.monotonic() + STOP
             while time.monotonic() < deadline and set(stage) & set(marked()):
@@ -72,20 +82,44 @@ def up(stack: Stack, prefect: int, mlflow: int | None) -> None:
         options = ("--host", HOST, "--port", str(mlflow), "--workers", "1")
         stack.start("mlflow", "mlflow", "server", "--backend-store-uri", tracking.uri(), *options)
     stack.wait_until(lambda: answer(prefect, "/api/health") != "")
-    stack.run("limit", "prefect", "gcl", "create", YAHOO, "--limit", str(AT_ONCE), may_fail=True)  # it may be there
-    stack.start("worker", "prefect", "worker", "start", "--pool", "rnn", "--type", "process", "--name", "stack")
-    stack.wait_until(lambda: '"READY"' in answer(prefect, "/api/work_pools/rnn"))  # the worker makes the pool
+    stack.run(
+        "limit", "prefect", "gcl", "create", YAHOO, "--limit", str(AT_ONCE), may_fail=True
+    )  # it may be there
+    stack.start(
+        "worker",
+        "prefect",
+        "worker",
+        "start",
+        "--pool",
+        "rnn",
+        "--type",
+        "process",
+        "--name",
+        "stack",
+    )
+    stack.wait_until(
+        lambda: '"READY"' in answer(prefect, "/api/work_pools/rnn")
+    )  # the worker makes the pool
     stack.run("deploy", "prefect", "--no-prompt", "deploy", "--all")
     stack.wait_until(lambda: mlflow is None or answer(mlflow, "/health") != "")
-    SAY(f"Prefect  http://{HOST}:{prefect}\nMLflow   {f'http://{HOST}:{mlflow}' if mlflow else tracking.uri()}\n")
-    SAY(f"A run when you want one, in another terminal:\n\n  export PREFECT_API_URL={os.environ['PREFECT_API_URL']}")
+    SAY(
+        f"Prefect  http://{HOST}:{prefect}\nMLflow   {f'http://{HOST}:{mlflow}' if mlflow else tracking.uri()}\n"
+    )
+    SAY(
+        f"A run when you want one, in another terminal:\n\n  export PREFECT_API_URL={os.environ['PREFECT_API_URL']}"
+    )
     command = os.path.relpath(Path(sys.executable).with_name("prefect"))
-    SAY(f"  {command} deployment run 'retrain/adhoc' -p ticker=MSFT --watch\n\nCtrl-C stops everything.")
+    SAY(
+        f"  {command} deployment run 'retrain/adhoc' -p ticker=MSFT --watch\n\nCtrl-C stops everything."
+    )
 
 
 def answer(port: int, path: str) -> str:
     """What the server on `port` says, past any proxy; nothing unless it answers with success."""
-    with suppress(OSError), build_opener(ProxyHandler({})).open(f"http://{HOST}:{port}{path}", timeout=10) as response:
+    with (
+        suppress(OSError),
+        build_opener(ProxyHandler({})).open(f"http://{HOST}:{port}{path}", timeout=10) as response,
+    ):
         return str(response.read(), "utf-8")
     return ""
 
@@ -95,7 +129,9 @@ def marked(variable: str = MARK) -> list[int]:
     found = []
     for file in Path("/proc").glob("[0-9]*/environ"):
         with suppress(OSError):
-            environment = dict(entry.partition("=")[::2] for entry in file.read_text(errors="replace").split("\0"))
+            environment = dict(
+                entry.partition("=")[::2] for entry in file.read_text(errors="replace").split("\0")
+            )
             if environment.get(MARK) == MARKED and variable in environment:
                 found.append(int(file.parent.name))
     return found
@@ -114,7 +150,9 @@ def port(variable: str, default: int) -> int:
     try:
         socket.create_server((HOST, number)).close()
     except OSError as error:
-        sys.exit(f"error: port {number} cannot be used ({error.strerror}); set {variable} to another")
+        sys.exit(
+            f"error: port {number} cannot be used ({error.strerror}); set {variable} to another"
+        )
     return number
 
 
@@ -123,8 +161,14 @@ def main() -> None:
     os.chdir(CHECKOUT)
     prefect = port("PREFECT_SERVER_API_PORT", 4200)  # the variables of the tools themselves
     mlflow = None if tracking.uri().startswith("http") else port("MLFLOW_PORT", 5000)
-    os.environ |= {MARK: MARKED, "PWD": str(CHECKOUT), "PREFECT_API_URL": f"http://{HOST}:{prefect}/api"}
-    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # eight processes that nothing here uses
+    os.environ |= {
+        MARK: MARKED,
+        "PWD": str(CHECKOUT),
+        "PREFECT_API_URL": f"http://{HOST}:{prefect}/api",
+    }
+    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = (
+        "false"  # eight processes that nothing here uses
+    )
     LOGS.mkdir(parents=True, exist_ok=True)
     for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: sys.exit(0))

@@ -43,13 +43,23 @@ class Outcome:
         table = Table(title=said, title_justify="left", title_style="", show_header=False)
         for metric, value in self.finding.metrics.items():
             table.add_row(metric, f"{value:.6g}")
-        table.add_row("seconds", ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.seconds.items()))
+        table.add_row(
+            "seconds", ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.seconds.items())
+        )
         return table
 
     def markdown(self) -> str:
         """For a Prefect artifact and the head of the MLflow run."""
         metrics = [f"| {metric} | {value:.6g} |" for metric, value in self.finding.metrics.items()]
-        lines = [f"### {self.name}", "", *self.finding.sentences, "", "| | |", "|---|---|", *metrics]
+        lines = [
+            f"### {self.name}",
+            "",
+            *self.finding.sentences,
+            "",
+            "| | |",
+            "|---|---|",
+            *metrics,
+        ]
         return "\n".join([*lines, "", f"`{self.address}`"])
 
 
@@ -80,10 +90,20 @@ def study(
         now: Time to run as of, such as 2013-02-28T22:00:00Z; empty: the clock
     """
     config = _legible(
-        Study(name=name, language=language, size=size, ticker=ticker, source=source, training=training, now=now)
+        Study(
+            name=name,
+            language=language,
+            size=size,
+            ticker=ticker,
+            source=source,
+            training=training,
+            now=now,
+        )
     )
     real, symbol = bool(config.ticker or config.source), config.ticker or DEFAULT_TICKER
-    engines = "numpy, torch" if config.name == "engines-agree" else config.training.engine or "numpy"
+    engines = (
+        "numpy, torch" if config.name == "engines-agree" else config.training.engine or "numpy"
+    )
     tags = {"study": config.name, "engine": engines} | ({"ticker": symbol} if real else {})
     with tracking.run("study", config.name, config, tags, str(this_run.id)) as run_id:
         if real:
@@ -109,14 +129,18 @@ def study(
 def _legible(config: Study) -> Study:
     """The configuration, in English if there is no font to write Korean with."""
     if config.language == "ko" and figures.hangul_font() is None:
-        get_run_logger().warning("no font with Hangul is found, so this is in English; install koreanize-matplotlib")
+        get_run_logger().warning(
+            "no font with Hangul is found, so this is in English; install koreanize-matplotlib"
+        )
         return config.model_copy(update={"language": "en"})
     return config
 
 
 def _timed(parts: Variant) -> Trained:
     before = perf_counter()
-    fit = train(parts.model, parts.training, parts.sequences, parts.folds, parts.params0, parts.order)
+    fit = train(
+        parts.model, parts.training, parts.sequences, parts.folds, parts.params0, parts.order
+    )
     return Trained(parts, fit, perf_counter() - before)
 
 

@@ -31,7 +31,11 @@ DEFAULT_TICKER = "078935.KS"
 def _plain_ticker(ticker: str) -> str:
     """Tickers name files and registered models, so only letters, digits and . - ^ = are taken."""
     allowed = ticker.replace("-", "").replace(".", "").replace("^", "").replace("=", "")
-    if not (allowed.isascii() and allowed.isalnum()) or ".." in ticker or ticker.startswith((".", "-")):
+    if (
+        not (allowed.isascii() and allowed.isalnum())
+        or ".." in ticker
+        or ticker.startswith((".", "-"))
+    ):
         raise ValueError(
             f"not a ticker: {ticker!r}; letters, digits and . - ^ = are allowed, such as MSFT or 005930.KS"
         )
@@ -52,9 +56,13 @@ Ticker = Annotated[str, Field(min_length=1, max_length=32), AfterValidator(_plai
 class Command(Section):
     """What every flow can be told."""
 
-    now: datetime | None = Field(None, description="Time to run as of, such as 2013-02-28T22:00:00Z; empty: the clock")
+    now: datetime | None = Field(
+        None, description="Time to run as of, such as 2013-02-28T22:00:00Z; empty: the clock"
+    )
 
-    _source_is_yahoo_unless_said = field_validator("source", mode="before", check_fields=False)(_yahoo_unless_said)
+    _source_is_yahoo_unless_said = field_validator("source", mode="before", check_fields=False)(
+        _yahoo_unless_said
+    )
     _now_is_utc_unless_said = field_validator("now")(_utc_unless_said)
 
     @property
@@ -67,26 +75,37 @@ class Daily(Command):
     """What every flow of the daily work can be told."""
 
     scheduled: bool = Field(
-        False, description="As the schedule runs it: no work on a day without a session, nor twice for one session"
+        False,
+        description="As the schedule runs it: no work on a day without a session, nor twice for one session",
     )
 
 
 class Recipe(Daily):
     """What a network is trained on, how, and what it takes to become champion."""
 
-    source: Source = Field(default_factory=Yahoo, discriminator="kind", description="Where prices come from")
+    source: Source = Field(
+        default_factory=Yahoo, discriminator="kind", description="Where prices come from"
+    )
     problem: Problem = Field(default_factory=Problem, description="Inputs and label")
     model: Model = Field(default_factory=Model, description="Network")
     training: Training = Field(default_factory=Training, description="How the network is fitted")
-    evaluation: Evaluation = Field(default_factory=Evaluation, description="Walk-forward folds and the backtest")
-    promotion: Promotion = Field(default_factory=Promotion, description="When it takes the champion's place")
+    evaluation: Evaluation = Field(
+        default_factory=Evaluation, description="Walk-forward folds and the backtest"
+    )
+    promotion: Promotion = Field(
+        default_factory=Promotion, description="When it takes the champion's place"
+    )
 
     @model_validator(mode="after")
     def _fits_next_day_direction(self) -> Self:
         if self.model.readout == "steps":
-            raise ValueError("model.readout: the next day's direction is read from the last state; received steps")
+            raise ValueError(
+                "model.readout: the next day's direction is read from the last state; received steps"
+            )
         if self.training.class_weights is not None and len(self.training.class_weights) != 2:
-            raise ValueError(f"training.class_weights: down and up are two; received {self.training.class_weights}")
+            raise ValueError(
+                f"training.class_weights: down and up are two; received {self.training.class_weights}"
+            )
         return self
 
 
@@ -105,7 +124,9 @@ class RetrainUniverse(Recipe):
     )
     runner: Runner = Field(default_factory=Runner, description="What works side by side")
     chunk: int = Field(100, ge=1, description="Tickers whose prices are in memory at once")
-    again: bool = Field(False, description="Retrain also what was retrained on the last session already")
+    again: bool = Field(
+        False, description="Retrain also what was retrained on the last session already"
+    )
 
     @model_validator(mode="after")
     def _names_each_ticker_once(self) -> "RetrainUniverse":
@@ -120,23 +141,39 @@ class RetrainUniverse(Recipe):
 class Forecast(Daily):
     """Say what the champion expects of the next session, and write it to the ledger before that session opens."""
 
-    ticker: Ticker | None = Field(None, description="Ticker as Yahoo spells it; empty: every one with a champion")
-    source: Source | None = Field(
-        None, discriminator="kind", description="Where prices come from; empty: as the champion was trained"
+    ticker: Ticker | None = Field(
+        None, description="Ticker as Yahoo spells it; empty: every one with a champion"
     )
-    session: date | None = Field(None, description="Session that is expected to be the next; empty: by the calendar")
+    source: Source | None = Field(
+        None,
+        discriminator="kind",
+        description="Where prices come from; empty: as the champion was trained",
+    )
+    session: date | None = Field(
+        None, description="Session that is expected to be the next; empty: by the calendar"
+    )
 
 
 class Score(Daily):
     """Settle the forecasts that have come true, and hold the live record against what was promised."""
 
-    ticker: Ticker | None = Field(None, description="Ticker as Yahoo spells it; empty: every one with forecasts")
-    source: Source | None = Field(
-        None, discriminator="kind", description="Where prices come from; empty: as the champion was trained"
+    ticker: Ticker | None = Field(
+        None, description="Ticker as Yahoo spells it; empty: every one with forecasts"
     )
-    recent: int = Field(60, ge=20, le=1000, description="Sessions whose inputs are held against those of training")
-    drift_level: float = Field(1e-4, gt=0, lt=1, description="Adjusted p-value below which inputs have drifted")
-    tolerated: int = Field(1, ge=0, description="Closed sessions without a price that are no alarm yet")
+    source: Source | None = Field(
+        None,
+        discriminator="kind",
+        description="Where prices come from; empty: as the champion was trained",
+    )
+    recent: int = Field(
+        60, ge=20, le=1000, description="Sessions whose inputs are held against those of training"
+    )
+    drift_level: float = Field(
+        1e-4, gt=0, lt=1, description="Adjusted p-value below which inputs have drifted"
+    )
+    tolerated: int = Field(
+        1, ge=0, description="Closed sessions without a price that are no alarm yet"
+    )
 
 
 class Rollback(Command):
@@ -149,7 +186,11 @@ class Prune(Command):
     """Delete files of old runs; parameters, metrics and tags stay, and so does every model that is still of use."""
 
     days: int = Field(90, ge=0, description="Keep the files of runs that are younger than this")
-    keep: int = Field(10, ge=0, description="Keep those of this many latest runs of each flow and ticker, however old")
+    keep: int = Field(
+        10,
+        ge=0,
+        description="Keep those of this many latest runs of each flow and ticker, however old",
+    )
 
 
 StudyName = Literal[
@@ -170,20 +211,34 @@ class Study(Command):
     """One classic lesson on recurrent networks, run through the tasks of the daily job."""
 
     name: StudyName = Field("direction-from-scratch", description="Lesson to run")
-    language: Literal["en", "ko"] = Field("en", description="Language of figures and findings: English or Korean")
-    size: float = Field(1.0, gt=0, le=1, description="Share of the examples; below 1 for a quick look")
-    ticker: Ticker | None = Field(None, description="Ticker as Yahoo spells it, for direction-from-scratch alone")
-    source: Source | None = Field(
-        None, discriminator="kind", description="Where the prices of direction-from-scratch come from"
+    language: Literal["en", "ko"] = Field(
+        "en", description="Language of figures and findings: English or Korean"
     )
-    training: StudyTraining = Field(default_factory=StudyTraining, description="What to change of the training")
+    size: float = Field(
+        1.0, gt=0, le=1, description="Share of the examples; below 1 for a quick look"
+    )
+    ticker: Ticker | None = Field(
+        None, description="Ticker as Yahoo spells it, for direction-from-scratch alone"
+    )
+    source: Source | None = Field(
+        None,
+        discriminator="kind",
+        description="Where the prices of direction-from-scratch come from",
+    )
+    training: StudyTraining = Field(
+        default_factory=StudyTraining, description="What to change of the training"
+    )
 
     @model_validator(mode="after")
     def _fits_the_lesson(self) -> "Study":
         if (self.ticker or self.source) and self.name != "direction-from-scratch":
-            raise ValueError(f"ticker and source are for direction-from-scratch; {self.name} makes its own data")
+            raise ValueError(
+                f"ticker and source are for direction-from-scratch; {self.name} makes its own data"
+            )
         if self.training.engine and self.name == "engines-agree":
-            raise ValueError(f"engines-agree runs both engines; received training.engine {self.training.engine}")
+            raise ValueError(
+                f"engines-agree runs both engines; received training.engine {self.training.engine}"
+            )
         return self
 
 
@@ -194,7 +249,9 @@ def flatten(section: BaseModel) -> dict[str, Any]:
         if not isinstance(value, dict):
             return {prefix: value}
         named = {f"{prefix}.{key}" if prefix else key: inner for key, inner in value.items()}
-        return {name: leaf for key, inner in named.items() for name, leaf in leaves(key, inner).items()}
+        return {
+            name: leaf for key, inner in named.items() for name, leaf in leaves(key, inner).items()
+        }
 
     return leaves("", section.model_dump(mode="json"))
 
@@ -202,7 +259,10 @@ def flatten(section: BaseModel) -> dict[str, Any]:
 def config_hash(config: Retrain) -> str:
     """Names what was tried in twelve hex digits: not the data, the seed, what computes it or what trading costs."""
     tried = config.model_dump(mode="json", include={"problem", "model", "training", "evaluation"})
-    indifferent = {"training": ("seed", "engine", "device", "dtype"), "evaluation": ("cost", "trade")}
+    indifferent = {
+        "training": ("seed", "engine", "device", "dtype"),
+        "evaluation": ("cost", "trade"),
+    }
     for section, names in indifferent.items():
         for name in names:
             del tried[section][name]

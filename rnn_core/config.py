@@ -29,7 +29,9 @@ class Section(BaseModel):
 
 Exchange = Annotated[
     str | None,
-    Field(description="Exchange calendar by its MIC, such as XNYS or XKRX; follows from the ticker's suffix if empty"),
+    Field(
+        description="Exchange calendar by its MIC, such as XNYS or XKRX; follows from the ticker's suffix if empty"
+    ),
 ]
 
 
@@ -51,8 +53,12 @@ class File(Section):
 
     kind: Literal["file"] = "file"
     path: Path = Field(description="CSV or Parquet file with a date and a price column")
-    date_column: str | None = Field(None, description="Column of dates; found by its usual names if empty")
-    price_column: str | None = Field(None, description="Column of prices; an adjusted close is preferred if empty")
+    date_column: str | None = Field(
+        None, description="Column of dates; found by its usual names if empty"
+    )
+    price_column: str | None = Field(
+        None, description="Column of prices; an adjusted close is preferred if empty"
+    )
     exchange: Exchange = None
 
 
@@ -60,9 +66,14 @@ class Synthetic(Section):
     """A random walk with volatility clustering and, unless `edge` plants one, no predictable direction."""
 
     kind: Literal["synthetic"] = "synthetic"
-    days: int = Field(2520, ge=2, le=6000, description="Sessions to generate, ending at the last one closed")
+    days: int = Field(
+        2520, ge=2, le=6000, description="Sessions to generate, ending at the last one closed"
+    )
     edge: float = Field(
-        0.0, ge=-0.5, le=0.5, description="Tomorrow moves as today with probability 0.5 + edge; 0 plants nothing"
+        0.0,
+        ge=-0.5,
+        le=0.5,
+        description="Tomorrow moves as today with probability 0.5 + edge; 0 plants nothing",
     )
     seed: int = Field(0, ge=0, description="Seed of the generator; the ticker is mixed in")
     exchange: Exchange = None
@@ -78,7 +89,9 @@ class Problem(Section):
     features: tuple[Feature, ...] = Field(
         ("return", "direction"), min_length=1, description="Inputs of one session, by name"
     )
-    volatility_window: int = Field(20, ge=2, le=1000, description="Sessions in the rolling volatility feature")
+    volatility_window: int = Field(
+        20, ge=2, le=1000, description="Sessions in the rolling volatility feature"
+    )
 
     @model_validator(mode="after")
     def _features_are_distinct(self) -> "Problem":
@@ -94,7 +107,9 @@ class Model(settings.Model):
     @model_validator(mode="after")
     def _options_have_an_effect(self) -> Self:
         if self.dropout and self.num_layers == 1:
-            raise ValueError("dropout acts between layers; set num_layers to 2 or more, or dropout to 0")
+            raise ValueError(
+                "dropout acts between layers; set num_layers to 2 or more, or dropout to 0"
+            )
         if self.init == "identity" and self.cell != "rnn_relu":
             raise ValueError(f"init identity is for the cell rnn_relu; received {self.cell}")
         if self.forget_bias and (self.cell != "lstm" or not self.bias):
@@ -107,7 +122,8 @@ class Training(settings.Training):
     """How the network is fitted."""
 
     class_weights: tuple[PositiveFloat, ...] | None = Field(
-        default=None, description="How much an example counts in the loss, by its class; for direction: down, up"
+        default=None,
+        description="How much an example counts in the loss, by its class; for direction: down, up",
     )
 
     @model_validator(mode="after")
@@ -122,19 +138,33 @@ class Training(settings.Training):
 class Evaluation(Section):
     """Walk-forward folds and the backtest."""
 
-    window: Literal["rolling", "expanding"] = Field("rolling", description="Whether old training days drop out")
-    train_days: int = Field(500, ge=2, description="Training rows of the first fold (of each, when rolling)")
+    window: Literal["rolling", "expanding"] = Field(
+        "rolling", description="Whether old training days drop out"
+    )
+    train_days: int = Field(
+        500, ge=2, description="Training rows of the first fold (of each, when rolling)"
+    )
     valid_days: int = Field(100, ge=1, description="Rows that stop the training early")
-    embargo_days: int = Field(0, ge=0, description="Rows left out before each test block, beyond the purge")
-    cost: float = Field(5.0, ge=0, lt=10_000, description="Cost of trading, in basis points of what is traded")
-    trade: Literal["next_close", "next_open"] = Field("next_close", description="When the backtest trades on a call")
-    test_days: int = Field(63, ge=1, description="Rows predicted by one fold before the next is trained: the step")
+    embargo_days: int = Field(
+        0, ge=0, description="Rows left out before each test block, beyond the purge"
+    )
+    cost: float = Field(
+        5.0, ge=0, lt=10_000, description="Cost of trading, in basis points of what is traded"
+    )
+    trade: Literal["next_close", "next_open"] = Field(
+        "next_close", description="When the backtest trades on a call"
+    )
+    test_days: int = Field(
+        63, ge=1, description="Rows predicted by one fold before the next is trained: the step"
+    )
 
 
 class Promotion(Section):
     """When a retrained model takes the champion's place."""
 
-    require_skill: bool = Field(False, description="Only a model whose verdict is skill becomes champion")
+    require_skill: bool = Field(
+        False, description="Only a model whose verdict is skill becomes champion"
+    )
     allow_synthetic: bool = Field(
         False, description="A model of synthetic prices may become champion, to try things out"
     )
@@ -143,14 +173,20 @@ class Promotion(Section):
 class Runner(Section):
     """What computes the tickers of a universe side by side."""
 
-    kind: Literal["threads", "processes", "dask"] = Field("threads", description="What works side by side")
-    workers: int | None = Field(None, ge=1, le=1024, description="Threads or processes; empty: one a core")
+    kind: Literal["threads", "processes", "dask"] = Field(
+        "threads", description="What works side by side"
+    )
+    workers: int | None = Field(
+        None, ge=1, le=1024, description="Threads or processes; empty: one a core"
+    )
     address: str | None = Field(None, description="Dask scheduler, such as tcp://127.0.0.1:8786")
 
     @model_validator(mode="after")
     def _options_have_an_effect(self) -> "Runner":
         if (self.kind == "dask") != (self.address is not None):
-            raise ValueError(f"address is for the kind dask, which needs one; received {self.kind}, {self.address}")
+            raise ValueError(
+                f"address is for the kind dask, which needs one; received {self.kind}, {self.address}"
+            )
         if self.kind == "dask" and self.workers is not None:
             raise ValueError(f"workers are the Dask cluster's own; received {self.workers}")
         return self
@@ -159,6 +195,12 @@ class Runner(Section):
 class StudyTraining(Section):
     """What may be changed of how a study trains."""
 
-    engine: Literal["numpy", "torch"] | None = Field(None, description="What computes; empty: NumPy, by hand")
-    epochs: int | None = Field(None, ge=1, le=100_000, description="Passes over the training rows; empty: the lesson's")
-    seed: int = Field(0, ge=0, description="Root of every random stream that the lesson does not fix")
+    engine: Literal["numpy", "torch"] | None = Field(
+        None, description="What computes; empty: NumPy, by hand"
+    )
+    epochs: int | None = Field(
+        None, ge=1, le=100_000, description="Passes over the training rows; empty: the lesson's"
+    )
+    seed: int = Field(
+        0, ge=0, description="Root of every random stream that the lesson does not fix"
+    )

@@ -21,8 +21,15 @@ FLAGS = (
 )
 
 
-def open_page(address: str, profile: Path, environment: dict[str, str] | None = None) -> tuple[str, str]:
+def open_page(
+    address: str, profile: Path, environment: dict[str, str] | None = None
+) -> tuple[str, str]:
     """The page's elements after its scripts have run, as HTML, and what it wrote to the console."""
     options = (*FLAGS, f"--user-data-dir={profile}", "--dump-dom", address)
-    done = run(require_program("chromium"), *options, environment=environment or dict(os.environ), cwd=profile)
+    done = run(
+        require_program("chromium"),
+        *options,
+        environment=environment or dict(os.environ),
+        cwd=profile,
+    )
     return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)

@@ -9,7 +9,9 @@ from rnn_core.data import exchanges
 
 DEAD_PROXY = "http://127.0.0.1:9"  # the discard port
 
-os.environ["OMP_NUM_THREADS"] = "1"  # torch's threads wait for each other on a busy machine, to no avail
+os.environ["OMP_NUM_THREADS"] = (
+    "1"  # torch's threads wait for each other on a busy machine, to no avail
+)
 
 for scheme in ("all", "http", "https"):
     os.environ[f"{scheme}_proxy"] = os.environ[f"{scheme.upper()}_PROXY"] = DEAD_PROXY

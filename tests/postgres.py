@@ -22,7 +22,11 @@ from tests.processes import free_port, require_program, wait_for
 
 USER = "postgres"  # of the server, and of this machine where the tests run as root: PostgreSQL refuses to
 HOST = "127.0.0.1"
-HASTY = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")  # a test's data need not survive the machine
+HASTY = (
+    "fsync=off",
+    "synchronous_commit=off",
+    "full_page_writes=off",
+)  # a test's data need not survive the machine
 LOOPBACK = (f"listen_addresses={HOST}", "unix_socket_directories=")
 
 
@@ -43,7 +47,9 @@ class Postgres:
     def run(self, program: str, *arguments: str) -> None:
         """Run one of PostgreSQL's own client programs."""
         where = ("--host", self.host, "--port", str(self.port), "--username", self.user)
-        subprocess.run([self.programs / program, *where, *arguments], check=True, capture_output=True)
+        subprocess.run(
+            [self.programs / program, *where, *arguments], check=True, capture_output=True
+        )
 
 
 @contextmanager
@@ -59,7 +65,12 @@ def running_postgres() -> Iterator[Postgres]:
         data, log = Path(folder) / "data", Path(folder) / "log"
         asked = ("--username", USER, "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
         subprocess.run(
-            [programs / "initdb", data, *asked], cwd=folder, user=owner, group=owner, check=True, capture_output=True
+            [programs / "initdb", data, *asked],
+            cwd=folder,
+            user=owner,
+            group=owner,
+            check=True,
+            capture_output=True,
         )
         settings = [argument for setting in (*LOOPBACK, *HASTY) for argument in ("-c", setting)]
         with log.open("wb") as output:

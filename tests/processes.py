@@ -60,15 +60,24 @@ def isolated(home: Path, **variables: str) -> dict[str, str]:
     }
 
 
-def start(*command: str, environment: dict[str, str], cwd: Path, log: Path) -> "subprocess.Popen[bytes]":
+def start(
+    *command: str, environment: dict[str, str], cwd: Path, log: Path
+) -> "subprocess.Popen[bytes]":
     """Start a program in a session of its own, in `cwd`, and write what it says to `log`."""
     with log.open("wb") as output:
         return subprocess.Popen(
-            command, env=environment | {"PWD": str(cwd)}, cwd=cwd, stdout=output, stderr=output, start_new_session=True
+            command,
+            env=environment | {"PWD": str(cwd)},
+            cwd=cwd,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
 
 
-def run(*command: str, environment: dict[str, str], cwd: Path, **options: Any) -> "subprocess.CompletedProcess[str]":
+def run(
+    *command: str, environment: dict[str, str], cwd: Path, **options: Any
+) -> "subprocess.CompletedProcess[str]":
     """Run a program to its end in `cwd`."""
     options = {"capture_output": True, "text": True, "timeout": 300} | options
     return subprocess.run(command, env=environment | {"PWD": str(cwd)}, cwd=cwd, **options)
@@ -89,8 +98,12 @@ def processes(variable: str, value: object) -> dict[int, str]:
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if f"{variable}={value}" in (folder / "environ").read_text(errors="replace").split("\0"):
-                found[int(folder.name)] = (folder / "cmdline").read_text(errors="replace").replace("\0", " ").strip()
+            if f"{variable}={value}" in (folder / "environ").read_text(errors="replace").split(
+                "\0"
+            ):
+                found[int(folder.name)] = (
+                    (folder / "cmdline").read_text(errors="replace").replace("\0", " ").strip()
+                )
     return found
 
 

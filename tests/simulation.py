@@ -30,12 +30,24 @@ from rnn_core.data.exchanges import closed_sessions, sessions
 from tests.processes import CHECKOUT
 from tests.yahoo_server import UNKNOWN_TICKER, Answer, YahooServer, sample_frame, serving
 
-ZONES = {"XNYS": ("America/New_York", "09:30"), "XLON": ("Europe/London", "08:00"), "XKRX": ("Asia/Seoul", "09:00")}
-TICKERS = {"SPLIT": "XNYS", "DIVIDEND": "XNYS", "DELISTED": "XNYS", "LONDON.L": "XLON", "SEOUL.KS": "XKRX"}
+ZONES = {
+    "XNYS": ("America/New_York", "09:30"),
+    "XLON": ("Europe/London", "08:00"),
+    "XKRX": ("Asia/Seoul", "09:00"),
+}
+TICKERS = {
+    "SPLIT": "XNYS",
+    "DIVIDEND": "XNYS",
+    "DELISTED": "XNYS",
+    "LONDON.L": "XLON",
+    "SEOUL.KS": "XKRX",
+}
 FIRST, LAST = date(2021, 10, 20), date(2021, 12, 1)
 DOWNTIME = pd.date_range("2021-11-08", "2021-11-12")
 SPLIT_DAY, DIVIDEND_DAY, DELISTED_DAY = date(2021, 11, 4), date(2021, 11, 17), date(2021, 11, 19)
-LATE = date(2021, 11, 23)  # a day whose forecast is made when the next session is open in New York and London
+LATE = date(
+    2021, 11, 23
+)  # a day whose forecast is made when the next session is open in New York and London
 SATURDAY = date(2021, 11, 20)
 TWICE = date(2021, 10, 27)  # a day on which everything is asked for a second time
 EVENING = timedelta(hours=22)  # UTC: every exchange has closed, and none has opened again
@@ -66,7 +78,9 @@ def truth(ticker: str) -> pd.DataFrame:
     """What the ticker is traded at, as it happens: raw prices."""
     exchange = TICKERS[ticker]
     days = sessions(exchange, date(2020, 3, 2), LAST + timedelta(days=10))
-    return sample_frame(days, seed=list(TICKERS).index(ticker)).assign(adj_close=lambda frame: frame["close"])
+    return sample_frame(days, seed=list(TICKERS).index(ticker)).assign(
+        adj_close=lambda frame: frame["close"]
+    )
 
 
 def known(ticker: str, now: datetime) -> pd.DataFrame | None:
@@ -76,8 +90,12 @@ def known(ticker: str, now: datetime) -> pd.DataFrame | None:
     prices = ["open", "close", "adj_close"]
     today = now.date()
     if ticker == "SPLIT" and today >= SPLIT_DAY:  # two for one: the past is told in new shares
-        frame = frame.assign(**{name: frame[name] / 2 for name in prices}, volume=frame["volume"] * 2)
-    if ticker == "DIVIDEND" and today >= DIVIDEND_DAY:  # two per cent: earlier closes are adjusted by them
+        frame = frame.assign(
+            **{name: frame[name] / 2 for name in prices}, volume=frame["volume"] * 2
+        )
+    if (
+        ticker == "DIVIDEND" and today >= DIVIDEND_DAY
+    ):  # two per cent: earlier closes are adjusted by them
         earlier = frame.index < pd.Timestamp(DIVIDEND_DAY)
         frame = frame.assign(adj_close=np.where(earlier, frame["close"] * 0.98, frame["close"]))
     if ticker == "DELISTED" and today >= DELISTED_DAY:

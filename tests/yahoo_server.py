@@ -22,7 +22,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-CLOSED_PORT = "http://127.0.0.1:9"  # nothing listens there: a host asked through this proxy fails at once
+CLOSED_PORT = (
+    "http://127.0.0.1:9"  # nothing listens there: a host asked through this proxy fails at once
+)
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Answer:
 TOO_MANY_REQUESTS = Answer(429, "Too Many Requests\r\n")
 SERVER_ERROR = Answer(500, "<html><body>Internal Server Error</body></html>")
 JSON_SERVER_ERROR = Answer(
-    500, '{"chart": {"result": null, "error": {"code": "500", "description": "Internal Server Error"}}}'
+    500,
+    '{"chart": {"result": null, "error": {"code": "500", "description": "Internal Server Error"}}}',
 )
 CONSENT_PAGE = Answer(200, "<!DOCTYPE html><html><body>Before you continue to Yahoo</body></html>")
 EMPTY = Answer(200, '{"chart": {"result": [], "error": null}}')
@@ -60,7 +63,9 @@ class YahooServer:
     opens_at: str = "09:30"
     delay: float = 0.0  # seconds before each answer
     answers: list[Answer] = field(default_factory=list)
-    requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)  # path and query of each
+    requests: list[tuple[str, dict[str, str]]] = field(
+        default_factory=list
+    )  # path and query of each
 
     def answer(self, path: str, query: dict[str, str]) -> Answer:
         self.requests.append((path, query))
@@ -77,15 +82,23 @@ class YahooServer:
 
     def first_days(self) -> list[str]:
         """The first day that each request asked for."""
-        return [f"{self._local(query['period1']):%Y-%m-%d}" for _, query in self.requests if "period1" in query]
+        return [
+            f"{self._local(query['period1']):%Y-%m-%d}"
+            for _, query in self.requests
+            if "period1" in query
+        ]
 
     def _local(self, seconds: str) -> pd.Timestamp:
         return pd.Timestamp(int(seconds), unit="s", tz=self.zone)
 
     def _chart(self, ticker: str, query: dict[str, str]) -> dict[str, object]:
-        opens = pd.DatetimeIndex(self.frame.index).tz_localize(self.zone) + pd.Timedelta(f"{self.opens_at}:00")
+        opens = pd.DatetimeIndex(self.frame.index).tz_localize(self.zone) + pd.Timedelta(
+            f"{self.opens_at}:00"
+        )
         seconds = (opens.tz_convert("UTC").to_numpy("datetime64[s]")).astype(int)
-        asked = (seconds >= int(query.get("period1", 0))) & (seconds < int(query.get("period2", 2**40)))
+        asked = (seconds >= int(query.get("period1", 0))) & (
+            seconds < int(query.get("period2", 2**40))
+        )
         frame = self.frame[asked].astype(object).where(self.frame[asked].notna(), None)
         close = frame["close"].tolist()
         quote = {"open": frame["open"].tolist(), "high": close, "low": close, "close": close}
@@ -110,7 +123,9 @@ Yahoo = TypeVar("Yahoo", bound=YahooServer)
 
 
 @contextmanager
-def yahoo_server(monkeypatch: pytest.MonkeyPatch, frame: pd.DataFrame, **options: str) -> Iterator[YahooServer]:
+def yahoo_server(
+    monkeypatch: pytest.MonkeyPatch, frame: pd.DataFrame, **options: str
+) -> Iterator[YahooServer]:
     """Serve `frame` on a free port of this machine, and turn yfinance to it; every other host fails at once."""
     with serving(monkeypatch, YahooServer(frame, **options)) as yahoo:  # type: ignore[arg-type]
         yield yahoo
@@ -123,7 +138,9 @@ def serving(monkeypatch: pytest.MonkeyPatch, yahoo: Yahoo) -> Iterator[Yahoo]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             url = urlsplit(self.path)
-            answer = yahoo.answer(unquote(url.path), {key: values[0] for key, values in parse_qs(url.query).items()})
+            answer = yahoo.answer(
+                unquote(url.path), {key: values[0] for key, values in parse_qs(url.query).items()}
+            )
             body = answer.body.encode()
             with suppress(ConnectionError):  # a client that ran into its timeout has left
                 self._send(answer.status, body)
@@ -169,4 +186,6 @@ def sample_frame(index: pd.DatetimeIndex, *, seed: int = 0) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     close = np.round(100 * np.exp(np.cumsum(0.01 * rng.standard_normal(len(index)))), 2)
     columns = {"open": close * 1.001, "close": close, "adj_close": close * 0.99}
-    return pd.DataFrame({**columns, "volume": rng.integers(1_000, 9_000, len(index)).astype(float)}, index)
+    return pd.DataFrame(
+        {**columns, "volume": rng.integers(1_000, 9_000, len(index)).astype(float)}, index
+    )

@@ -23,12 +23,19 @@ shapes = {
     "weight": (HIDDEN,),
     "bias": (),
 }
-params = {name: jnp.asarray(rng.uniform(-0.25, 0.25, shape), "float32") for name, shape in shapes.items()}
+params = {
+    name: jnp.asarray(rng.uniform(-0.25, 0.25, shape), "float32") for name, shape in shapes.items()
+}
 
 
 def loss_of(params, x, y):
     def step(h, x_t):
-        h = jnp.tanh(x_t @ params["weight_ih"] + params["bias_ih"] + h @ params["weight_hh"] + params["bias_hh"])
+        h = jnp.tanh(
+            x_t @ params["weight_ih"]
+            + params["bias_ih"]
+            + h @ params["weight_hh"]
+            + params["bias_hh"]
+        )
         return h, None
 
     h, _ = jax.lax.scan(step, jnp.zeros((len(x), HIDDEN)), x.swapaxes(0, 1))

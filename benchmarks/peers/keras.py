@@ -16,7 +16,9 @@ x = np.lib.stride_tricks.sliding_window_view(returns[:-1], STEPS)[..., None]
 x = ((x - x.mean()) / x.std()).astype("float32")
 y = (returns[STEPS:] > 0).astype("float32")
 
-network = keras.Sequential([keras.Input((STEPS, 1)), keras.layers.SimpleRNN(HIDDEN), keras.layers.Dense(1)])
+network = keras.Sequential(
+    [keras.Input((STEPS, 1)), keras.layers.SimpleRNN(HIDDEN), keras.layers.Dense(1)]
+)
 network.compile(keras.optimizers.Adam(RATE), keras.losses.BinaryCrossentropy(from_logits=True))
 history = network.fit(x, y, batch_size=BATCH, epochs=EPOCHS, verbose=0)
 print(history.history["loss"][-1])

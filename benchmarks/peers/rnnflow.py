@@ -16,7 +16,13 @@ x = np.lib.stride_tricks.sliding_window_view(returns[:-1], STEPS)[..., None]
 y = (returns[STEPS:] > 0).astype(float)[:, None, None]
 
 training = Training(
-    dtype="float32", batch_size=BATCH, epochs=EPOCHS, learning_rate=RATE, clip_norm=None, patience=None, seeds=1
+    dtype="float32",
+    batch_size=BATCH,
+    epochs=EPOCHS,
+    learning_rate=RATE,
+    clip_norm=None,
+    patience=None,
+    seeds=1,
 )
 sequences = Sequences(x, y, np.ones((len(x), 1), bool))
 fitted = fit(Model(hidden_size=HIDDEN), training, sequences, holdout(len(x), 0, 0))

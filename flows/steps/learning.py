@@ -30,7 +30,9 @@ from rnn_core.reporting.report import report
 FIGURES = ("folds.png",)  # of each ticker of a universe: all eight take longer than its training
 DRAWING = Lock()  # Matplotlib has one set of settings for all threads
 Judged: TypeAlias = tuple[Evaluation, dict[str, bytes]]
-Steps: TypeAlias = tuple[Callable[..., tuple[Windows, Folds]], Callable[..., Fit], Callable[..., Judged]]
+Steps: TypeAlias = tuple[
+    Callable[..., tuple[Windows, Folds]], Callable[..., Fit], Callable[..., Judged]
+]
 """What is called as `build_windows`, `fit` and `evaluate_and_plot` are."""
 
 
@@ -45,7 +47,9 @@ def tags(config: Retrain) -> dict[str, str]:
     }
 
 
-def build_windows(problem: Problem, evaluation: EvaluationConfig, prices: Prices) -> tuple[Windows, Folds]:
+def build_windows(
+    problem: Problem, evaluation: EvaluationConfig, prices: Prices
+) -> tuple[Windows, Folds]:
     """Return windows with direction labels, and the walk-forward folds over them."""
     built = windows(problem, prices)
     return built, folds(evaluation, built)
@@ -66,7 +70,9 @@ def evaluate_and_plot(
     A lap of `laps` ends in between.
     """
     logits = out_of_sample(fit, windows, folds)
-    evaluation = evaluate(windows, folds, logits, settings, shrinkage=fit.training.shrinkage, trials=trials)
+    evaluation = evaluate(
+        windows, folds, logits, settings, shrinkage=fit.training.shrinkage, trials=trials
+    )
     laps.end("evaluate")
     explained = partial(explain, fit, windows, folds.test.repeat(fit.training.seeds, axis=0))
     with DRAWING:
@@ -92,17 +98,23 @@ def learn(
     fitted = teach(config.model, config.training, windows, folds)
     laps.end("train")
     trials = tracking.trials(config, prices.source, *test_period(windows, folds))
-    result, images = judge(fitted, windows, folds, config.evaluation, trials, config.ticker, laps, only)
+    result, images = judge(
+        fitted, windows, folds, config.evaluation, trials, config.ticker, laps, only
+    )
     laps.end("plot")
     forecast = call(fitted.live, windows.x[[windows.live]])
     version = registry.register(run_id, config, prices, fitted)
     laps.end("register")
-    tracking.log_training(run_id, fitted, result, images, report(config, prices, result, images), version)
+    tracking.log_training(
+        run_id, fitted, result, images, report(config, prices, result, images), version
+    )
     laps.end("record")
     judgement = promote(config, prices, fitted.live, forecast, version, run_id) if version else None
     laps.end("promote")
     links = tracking.page(run_id), tracking.address(run_id)
-    summary = summarise(prices, fitted, result, forecast, laps.seconds, version, judgement, run_id, *links)
+    summary = summarise(
+        prices, fitted, result, forecast, laps.seconds, version, judgement, run_id, *links
+    )
     tracking.describe(run_id, summary.markdown(), laps.seconds, judgement)
     return summary
 

@@ -13,7 +13,12 @@ from rnn_core.operations.promotion import Candidate, Judgement, judge
 
 
 def promote(
-    config: Retrain, prices: Prices, live: Fit, forecast: tuple[float, float], model_version: int, run_id: str
+    config: Retrain,
+    prices: Prices,
+    live: Fit,
+    forecast: tuple[float, float],
+    model_version: int,
+    run_id: str,
 ) -> Judgement:
     """Judge the registered version, make it the champion if it passes, and write the decision down.
 
@@ -26,7 +31,9 @@ def promote(
     with Ledger.open() as ledger, ledger.deciding(config.ticker) as decision:
         champion = registry.champion(config.ticker)
         catch_up(decision, champion, config.time)
-        judgement = judge(config.promotion, challenger, champion, unusable=len(live.lost), served=served)
+        judgement = judge(
+            config.promotion, challenger, champion, unusable=len(live.lost), served=served
+        )
         if judgement.promoted:
             decision.promote(model_version, reason=judgement.reason, run_id=run_id, at=config.time)
             registry.crown(config.ticker, model_version)
@@ -36,4 +43,6 @@ def promote(
 def catch_up(decision: Decision, champion: Candidate | None, at: datetime) -> None:
     """Write down a champion that the ledger does not know: made by hand, or by a run that was killed just then."""
     if champion is not None and decision.champions[-1:] != [champion.version]:
-        decision.promote(champion.version, reason="found as the champion", run_id=champion.run_id, at=at)
+        decision.promote(
+            champion.version, reason="found as the champion", run_id=champion.run_id, at=at
+        )

@@ -70,7 +70,19 @@ class Summary:
         """For a Prefect artifact."""
         lines = [f"| {name} | {value} |" for name, value in self.rows]
         links = f"[Report]({self.page}/artifacts/report.html), [run]({self.page})"
-        return "\n".join([f"### {self.title}", "", "| | |", "|---|---|", *lines, "", links, "", f"`{self.address}`"])
+        return "\n".join(
+            [
+                f"### {self.title}",
+                "",
+                "| | |",
+                "|---|---|",
+                *lines,
+                "",
+                links,
+                "",
+                f"`{self.address}`",
+            ]
+        )
 
 
 def summarise(
@@ -86,7 +98,12 @@ def summarise(
     address: str,
 ) -> Summary:
     """The table of one retrain."""
-    verdict, scores, calls, sessions = evaluation.verdict, evaluation.scores, evaluation.calls, prices.frame.index
+    verdict, scores, calls, sessions = (
+        evaluation.verdict,
+        evaluation.scores,
+        evaluation.calls,
+        prices.frame.index,
+    )
     known = prices.attainable_accuracy
     attainable = [] if known is None else [("  the best that is attainable", f"{known:.1%}")]
     auc = f"{scores[names.AUC]:.3f}" if names.AUC in scores else "undefined: one class only"
@@ -98,16 +115,25 @@ def summarise(
             "accuracy",
             f"{scores[names.ACCURACY]:.1%} of {len(calls)} test days{_interval(scores, names.ACCURACY, '.1%')}",
         ),
-        *((f"  {name}", f"{scores[names.baseline_accuracy(key)]:.1%}") for key, name in BASELINES.items()),
+        *(
+            (f"  {name}", f"{scores[names.baseline_accuracy(key)]:.1%}")
+            for key, name in BASELINES.items()
+        ),
         *attainable,
         ("log loss", f"{scores[names.LOG_LOSS]:.4f} (a coin toss: 0.6931)"),
         ("Brier score, AUC", f"{scores[names.BRIER]:.4f}, {auc}"),
         ("Sharpe ratio after costs", _sharpe(scores, names.SHARPE, "long or flat, by the year")),
         ("  buy and hold", _sharpe(scores, names.HOLD_SHARPE, "")),
         ("next session closes up", f"{forecast[0]:.1%}; seeds spread by {forecast[1]:.1%}"),
-        ("prices", f"{prices.source}, column {prices.column!r}, {len(sessions)} sessions to {sessions[-1]:%Y-%m-%d}"),
+        (
+            "prices",
+            f"{prices.source}, column {prices.column!r}, {len(sessions)} sessions to {sessions[-1]:%Y-%m-%d}",
+        ),
         ("networks", f"{len(fit)}, {fit.engine}"),
-        ("registered model", f"{model_name(prices.ticker)} version {version}" if version else "none: fallback data"),
+        (
+            "registered model",
+            f"{model_name(prices.ticker)} version {version}" if version else "none: fallback data",
+        ),
         *(
             [("  champion", f"{'yes' if judgement.promoted else 'no'}: {judgement.reason}")]
             if judgement is not None

@@ -29,8 +29,14 @@ from rnn_core.reporting import figures
 from rnn_core.studies import LESSONS
 from rnn_core.studies.lesson import Finding, Trained, Variants
 
-YAHOO, AT_ONCE = "yahoo", 2  # a global concurrency limit, kept to where it is set: how many flows ask at once
-IN_MEMORY: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}  # Prefect would hash and pickle arrays
+YAHOO, AT_ONCE = (
+    "yahoo",
+    2,
+)  # a global concurrency limit, kept to where it is set: how many flows ask at once
+IN_MEMORY: dict[str, Any] = {
+    "cache_policy": NO_CACHE,
+    "persist_result": False,
+}  # Prefect would hash and pickle arrays
 
 
 def _may_help_to_ask_again(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
@@ -82,7 +88,9 @@ def train(
             folds,
             params0=params0,
             order=order,
-            on_epoch=lambda epoch, _, loss: advance(epoch, f"{np.isfinite(loss).sum()} models learning"),
+            on_epoch=lambda epoch, _, loss: advance(
+                epoch, f"{np.isfinite(loss).sum()} models learning"
+            ),
         )
 
 
@@ -120,7 +128,9 @@ def progress(total: int, what: str) -> Iterator[Callable[[int, str], None]]:
         TextColumn("{task.fields[note]}"),
     )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+    with Progress(
+        *columns, console=console, disable=not console.is_terminal, transient=True
+    ) as bar:
         shown = bar.add_task("", total=total, note="")
         tenth = max(total // 10, 1)  # the artifact is an HTTP request an update
 

@@ -49,7 +49,9 @@ class Outcomes(dict[str, T]):
         """Raise an error that names the first reason if no ticker succeeded."""
         if self.failed and not self:
             ticker, reason = next(iter(self.failed.items()))
-            raise RnnflowError(f"all {len(self.failed)} tickers failed, the first of them {ticker}: {reason}")
+            raise RnnflowError(
+                f"all {len(self.failed)} tickers failed, the first of them {ticker}: {reason}"
+            )
 
 
 def each(tickers: Iterable[str], work: Callable[[str], T]) -> Outcomes[T]:

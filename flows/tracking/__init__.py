@@ -48,17 +48,27 @@ from rnn_core.studies.lesson import Finding, Trained
 SQLITE = "sqlite:///"
 DEFAULT_URI = f"{SQLITE}mlflow.db"
 TRAINED = ("retrain", "retrain-universe")  # experiments whose runs train a ticker
-KIND = {"mlflow.experimentKind": "custom_model_development"}  # opens on runs, not on traces of a language model
+KIND = {
+    "mlflow.experimentKind": "custom_model_development"
+}  # opens on runs, not on traces of a language model
 DEFAULT_PORT = 5000  # of MLflow's UI
 BATCH = 1000  # metrics that MLflow takes in one request
 LONGEST = 8000  # characters of a tag
-RUNS: dict[str, RunInfo] = {}  # that this process has met, by id, as they were: to ask for a run takes MLflow long
+RUNS: dict[
+    str, RunInfo
+] = {}  # that this process has met, by id, as they were: to ask for a run takes MLflow long
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default retries an absent server for two minutes
+os.environ.setdefault(
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"
+)  # the default retries an absent server for two minutes
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "8")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-for chatty, level in (("mlflow", "WARNING"), ("alembic", "WARNING"), ("urllib3.connectionpool", "ERROR")):
+for chatty, level in (
+    ("mlflow", "WARNING"),
+    ("alembic", "WARNING"),
+    ("urllib3.connectionpool", "ERROR"),
+):
     logging.getLogger(chatty).setLevel(level)
 
 
@@ -76,13 +86,19 @@ def experiment_id(name: str) -> str:
     try:
         with _alone():
             found = client().get_experiment_by_name(name)
-            return found.experiment_id if found else client().create_experiment(name, _artifacts(name), KIND)
+            return (
+                found.experiment_id
+                if found
+                else client().create_experiment(name, _artifacts(name), KIND)
+            )
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise unusable(error) from error
 
 
 @contextmanager
-def run(experiment: str, subject: str, config: BaseModel, tags: dict[str, str], flow_run_id: str) -> Iterator[str]:
+def run(
+    experiment: str, subject: str, config: BaseModel, tags: dict[str, str], flow_run_id: str
+) -> Iterator[str]:
     """Record one run of `config`: yields its id and closes it as FINISHED, FAILED or (interrupted) KILLED.
 
     `subject` and `tags` say what it is about.
@@ -148,7 +164,9 @@ def search(which: str, experiments: Sequence[str] | None = None) -> Iterator[Run
 
 def trained(config_hash: str, session: str, ticker: str | None = None) -> set[str]:
     """The tickers, or the one, that this configuration was trained on when `session` was the last that had closed."""
-    wanted = {"config_hash": config_hash, "session": session} | ({"ticker": ticker} if ticker else {})
+    wanted = {"config_hash": config_hash, "session": session} | (
+        {"ticker": ticker} if ticker else {}
+    )
     which = [f"tags.{name} = '{value}'" for name, value in wanted.items()]
     which += ["attributes.status = 'FINISHED'", f"tags.`data.source` != '{SYNTHETIC_FALLBACK}'"]
     return {run.data.tags["ticker"] for run in search(" and ".join(which), TRAINED)}
@@ -204,7 +222,9 @@ def log(
     now = int(time.time() * 1000)
     entries = [Metric(name, float(value), now, 0) for name, value in metrics.items()]
     for name, curve in curves.items():
-        entries += [Metric(name, float(value), now, epoch) for epoch, value in enumerate(curve, start=1)]
+        entries += [
+            Metric(name, float(value), now, epoch) for epoch, value in enumerate(curve, start=1)
+        ]
     labels = [RunTag(name, value[:LONGEST]) for name, value in tags.items()]
     if entries or labels:
         client().log_batch(run_id, entries[:BATCH], tags=labels)
@@ -270,12 +290,19 @@ def log_training(
     if model_version is not None:
         tags["model.version"] = str(model_version)
     files: dict[str, bytes | str] = {f"figures/{name}": image for name, image in images.items()}
-    files |= {"calls.csv": evaluation.calls.to_csv(), "folds.csv": evaluation.folds.to_csv(), "report.html": page}
+    files |= {
+        "calls.csv": evaluation.calls.to_csv(),
+        "folds.csv": evaluation.folds.to_csv(),
+        "report.html": page,
+    }
     log(
         run_id,
         metrics={names.BEST_VALID_LOSS: valid.min(), **evaluation.scores},
         curves={names.TRAIN_LOSS: train, names.VALID_LOSS: valid},
-        tags=tags | {f"undefined.{name.replace('/', '.')}": why for name, why in evaluation.undefined.items()},
+        tags=tags
+        | {
+            f"undefined.{name.replace('/', '.')}": why for name, why in evaluation.undefined.items()
+        },
         files=files,
     )
 
@@ -286,18 +313,31 @@ def log_study(run_id: str, trained: dict[str, Trained], finding: Finding) -> Non
     The curve of the first variant is `train/loss`, its first model `params.npz`; those of the others bear their names.
     """
     metrics, curves = dict(finding.metrics), {}
-    files: dict[str, bytes | str] = {f"figures/{name}": image for name, image in rendered(finding.figures).items()}
+    files: dict[str, bytes | str] = {
+        f"figures/{name}": image for name, image in rendered(finding.figures).items()
+    }
     for number, (name, one) in enumerate(trained.items()):
         suffix = f"_{name}" if number else ""
-        curves[f"{names.TRAIN_LOSS}{suffix}"], metrics[f"train/seconds{suffix}"] = one.fit.losses[0], one.seconds
+        curves[f"{names.TRAIN_LOSS}{suffix}"], metrics[f"train/seconds{suffix}"] = (
+            one.fit.losses[0],
+            one.seconds,
+        )
         for model in range(len(one.fit)):
             arrays = BytesIO()
-            np.savez(arrays, allow_pickle=False, **{name: value[model] for name, value in one.fit.params.items()})
+            np.savez(
+                arrays,
+                allow_pickle=False,
+                **{name: value[model] for name, value in one.fit.params.items()},
+            )
             files[f"params{suffix}{f'_{model}' if model else ''}.npz"] = arrays.getvalue()
     settings = {
-        name: {"model": asdict(one.fit.model), "training": asdict(one.fit.training)} for name, one in trained.items()
+        name: {"model": asdict(one.fit.model), "training": asdict(one.fit.training)}
+        for name, one in trained.items()
     }
-    texts = {"variants.json": json.dumps(settings, indent=2), "finding.txt": "\n".join(finding.sentences) + "\n"}
+    texts = {
+        "variants.json": json.dumps(settings, indent=2),
+        "finding.txt": "\n".join(finding.sentences) + "\n",
+    }
     log(
         run_id,
         metrics=metrics,
@@ -341,26 +381,44 @@ def log_forecasts(run_id: str, forecasts: pd.DataFrame) -> None:
     log(run_id, files={"forecasts.csv": forecasts.to_csv(index=False)})
     if len(forecasts) == 1:
         said = forecasts.iloc[0]
-        metrics = {f"forecast/{name}": said[name] for name in ("probability", "spread") if said[name] is not None}
+        metrics = {
+            f"forecast/{name}": said[name]
+            for name in ("probability", "spread")
+            if said[name] is not None
+        }
         log(
-            run_id, metrics=metrics, tags={"session": str(said["session"]), "model.version": str(said["model_version"])}
+            run_id,
+            metrics=metrics,
+            tags={"session": str(said["session"]), "model.version": str(said["model_version"])},
         )
 
 
 def log_standings(
-    run_id: str, standings: Mapping[str, Standing], failed: Mapping[str, str], title: str, *, each: bool = True
+    run_id: str,
+    standings: Mapping[str, Standing],
+    failed: Mapping[str, str],
+    title: str,
+    *,
+    each: bool = True,
 ) -> None:
     """Log the page of all tickers, and of `each`, their live records, and why others failed."""
     everyone = list(standings.values())
     pages = {f"tickers/{one.ticker}.html": ticker_page(one) for one in everyone if each}
-    pages |= {"universe.html": universe_page(everyone, failed, title), "failed.json": json.dumps(failed, indent=2)}
+    pages |= {
+        "universe.html": universe_page(everyone, failed, title),
+        "failed.json": json.dumps(failed, indent=2),
+    }
     metrics: dict[str, float] = {"tickers/done": len(everyone), "tickers/failed": len(failed)}
     if len(everyone) == 1 and everyone[0].record is not None:
         metrics |= {f"live/{name}": value for name, value in asdict(everyone[0].record).items()}
     records = {one.ticker: asdict(one.record) for one in everyone if one.record}
     if records:
-        pages["live.csv"] = pd.DataFrame.from_dict(records, orient="index").to_csv(index_label="ticker")
-    alarms = [f"{one.ticker}: {alarm.kind}: {alarm.text}" for one in everyone for alarm in one.alarms]
+        pages["live.csv"] = pd.DataFrame.from_dict(records, orient="index").to_csv(
+            index_label="ticker"
+        )
+    alarms = [
+        f"{one.ticker}: {alarm.kind}: {alarm.text}" for one in everyone for alarm in one.alarms
+    ]
     log(run_id, metrics=metrics, tags={"alarms": "; ".join(alarms) or "none"}, files=pages)
 
 
@@ -373,16 +431,34 @@ def describe(
     """Put the text at the head of the run's page; log what each step took, whether the model was promoted, and why."""
     tags, files = {"mlflow.note.content": markdown}, {}
     if judgement is not None:
-        outcome = {"promotion": "promoted" if judgement.promoted else "kept", "promotion.reason": judgement.reason}
-        tags |= outcome | {f"promotion.{name}": f"{value:.6g}" for name, value in judgement.figures.items()}
-        found = {**outcome, "checks": [asdict(check) for check in judgement.checks], **judgement.figures}
+        outcome = {
+            "promotion": "promoted" if judgement.promoted else "kept",
+            "promotion.reason": judgement.reason,
+        }
+        tags |= outcome | {
+            f"promotion.{name}": f"{value:.6g}" for name, value in judgement.figures.items()
+        }
+        found = {
+            **outcome,
+            "checks": [asdict(check) for check in judgement.checks],
+            **judgement.figures,
+        }
         files = {"promotion.json": json.dumps(found, indent=2)}
-    log(run_id, metrics={f"seconds/{step}": elapsed for step, elapsed in seconds.items()}, tags=tags, files=files)
+    log(
+        run_id,
+        metrics={f"seconds/{step}": elapsed for step, elapsed in seconds.items()},
+        tags=tags,
+        files=files,
+    )
 
 
 def page(run_id: str) -> str:
     """URL of the run, on the tracking server or on the UI as `make up` and `mlflow ui` start it."""
-    server = uri() if uri().startswith("http") else f"http://127.0.0.1:{os.environ.get('MLFLOW_PORT', DEFAULT_PORT)}"
+    server = (
+        uri()
+        if uri().startswith("http")
+        else f"http://127.0.0.1:{os.environ.get('MLFLOW_PORT', DEFAULT_PORT)}"
+    )
     return f"{server.rstrip('/')}/#/experiments/{experiment_of(run_id)}/runs/{run_id}"
 
 

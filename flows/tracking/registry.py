@@ -31,11 +31,23 @@ from rnn_core.operations.promotion import Candidate
 
 PREFIX = "direction-"
 CHAMPION, CHALLENGER = "champion", "challenger"
-ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow, of a thing, and of an alias, that it has not
+ABSENT = (
+    "RESOURCE_DOES_NOT_EXIST",
+    "INVALID_PARAMETER_VALUE",
+)  # MLflow, of a thing, and of an alias, that it has not
 LOADING = Lock()
 SERVED_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "threadpoolctl")
 SERVED = (  # the files of the package that the served model imports: it computes in NumPy
-    {"__init__.py", "arrays.py", "config.py", "errors.py", "sequences.py", "checkpoints.py", "layers.py", "losses.py"}
+    {
+        "__init__.py",
+        "arrays.py",
+        "config.py",
+        "errors.py",
+        "sequences.py",
+        "checkpoints.py",
+        "layers.py",
+        "losses.py",
+    }
     | {"network.py", "optim.py", "windows.py", "features.py", "settings.py", "training.py"}
     | {"nn", "data", "engines", "kernel.py", "numpy_engine.py", "unrolled.py"}
 )
@@ -57,10 +69,14 @@ def register(run_id: str, config: Retrain, prices: Prices, fit: Fit) -> int | No
         experiment_of(run_id), "model", source_run_id=run_id, tags={"ticker": config.ticker}
     )
     with tempfile.TemporaryDirectory() as folder:
-        arrays, problem, code = (Path(folder, name) for name in ("arrays.npz", "problem.json", rnn_core.__name__))
+        arrays, problem, code = (
+            Path(folder, name) for name in ("arrays.npz", "problem.json", rnn_core.__name__)
+        )
         checkpoints.save(fit.live, arrays)
         problem.write_text(config.problem.model_dump_json(), encoding="utf-8")
-        shutil.copytree(Path(rnn_core.__file__).parent, code, ignore=lambda _, names: set(names) - SERVED)
+        shutil.copytree(
+            Path(rnn_core.__file__).parent, code, ignore=lambda _, names: set(names) - SERVED
+        )
         mlflow.pyfunc.save_model(
             path=Path(folder, "model"),
             mlflow_model=Model(run_id=run_id, model_id=logged.model_id),
@@ -71,7 +87,9 @@ def register(run_id: str, config: Retrain, prices: Prices, fit: Fit) -> int | No
                 inputs=Schema([ColSpec("double", column) for column in columns]),
                 outputs=Schema([ColSpec("double", name) for name in served_model.OUTPUTS]),
             ),
-            input_example=prices.frame[columns].tail(prices_needed(config.problem)).reset_index(drop=True),
+            input_example=prices.frame[columns]
+            .tail(prices_needed(config.problem))
+            .reset_index(drop=True),
             pip_requirements=_requirements(),
         )
         client().log_model_artifacts(logged.model_id, str(Path(folder, "model")))
@@ -147,7 +165,10 @@ def versions_with_alias(ticker: str) -> set[int]:
     """The versions that the challenger, the champion or any other alias stands for."""
     try:
         with _asking():
-            return {int(version) for version in client().get_registered_model(model_name(ticker)).aliases.values()}
+            return {
+                int(version)
+                for version in client().get_registered_model(model_name(ticker)).aliases.values()
+            }
     except _Absent:
         return set()
 
@@ -184,7 +205,9 @@ def call(ticker: str, model_version: int, frame: pd.DataFrame) -> tuple[float, f
     """
     with _or_missing(ticker, f"version {model_version} or its files were deleted"), _loading():
         # Its code and arrays come with it: that it was logged with other packages is no matter
-        model = mlflow.pyfunc.load_model(f"models:/{model_name(ticker)}/{model_version}", suppress_warnings=True)
+        model = mlflow.pyfunc.load_model(
+            f"models:/{model_name(ticker)}/{model_version}", suppress_warnings=True
+        )
     columns = model.metadata.get_input_schema().input_names()
     forecast = model.predict(frame[columns].astype(float)).iloc[0]
     return float(forecast["probability_up"]), float(forecast["spread"])
@@ -194,7 +217,9 @@ def without_champion(ticker: str, earlier: Sequence[int]) -> ChampionMissing:
     """What is raised where a ticker has no champion, though the versions `earlier` may have been."""
     if earlier:
         return _missing(ticker, f"version {earlier[-1]} was deleted, or its alias taken away")
-    return ChampionMissing(f"{ticker} has no champion yet; retrain it: python -m flows.retrain --ticker {ticker}")
+    return ChampionMissing(
+        f"{ticker} has no champion yet; retrain it: python -m flows.retrain --ticker {ticker}"
+    )
 
 
 @cache
@@ -205,9 +230,13 @@ def _requirements() -> list[str]:
 def _losses(run_id: str) -> "pd.Series[float]":
     with tempfile.TemporaryDirectory() as folder:
         calls = pd.read_csv(
-            client().download_artifacts(run_id, "calls.csv", folder), index_col="date", parse_dates=True
+            client().download_artifacts(run_id, "calls.csv", folder),
+            index_col="date",
+            parse_dates=True,
         )
-    return pd.Series(log_losses(calls["up"].to_numpy(), calls["probability"].to_numpy()), calls.index)
+    return pd.Series(
+        log_losses(calls["up"].to_numpy(), calls["probability"].to_numpy()), calls.index
+    )
 
 
 class _Absent(Exception):

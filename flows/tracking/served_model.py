@@ -30,10 +30,15 @@ class DirectionModel(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         """Load the arrays and the problem that were logged with the model."""
         self.fit = checkpoints.load(Path(context.artifacts["arrays"]))
-        self.problem = Problem.model_validate_json(Path(context.artifacts["problem"]).read_text(encoding="utf-8"))
+        self.problem = Problem.model_validate_json(
+            Path(context.artifacts["problem"]).read_text(encoding="utf-8")
+        )
 
     def predict(
-        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+        self,
+        context: PythonModelContext,
+        model_input: pd.DataFrame,
+        params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
         """One row, `probability_up` and `spread`, from a frame of prices by session, oldest first.
 

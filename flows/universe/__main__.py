@@ -20,14 +20,18 @@ def main(config: RetrainUniverse) -> None:
     from flows.steps.tickers import Outcomes
     from flows.universe.flow import retrain_universe
 
-    outcomes = retrain_universe(**{name: getattr(config, name) for name in RetrainUniverse.model_fields})
+    outcomes = retrain_universe(
+        **{name: getattr(config, name) for name in RetrainUniverse.model_fields}
+    )
     if not isinstance(outcomes, Outcomes):
         return
     table = Table("ticker", "champion", "verdict", "accuracy", "prices to")
     for ticker, found in outcomes.items():
         champion, promise = found.champion, found.promise
         said = (f"version {champion.version}", champion.verdict) if champion else ("none", "")
-        table.add_row(ticker, *said, f"{promise.accuracy:.1%}" if promise else "", str(found.last_price))
+        table.add_row(
+            ticker, *said, f"{promise.accuracy:.1%}" if promise else "", str(found.last_price)
+        )
     for ticker, reason in outcomes.failed.items():
         table.add_row(ticker, "failed", reason)
     command_line.show(table)

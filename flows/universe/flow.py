@@ -108,17 +108,28 @@ def retrain_universe(
     outcomes = Outcomes[Standing]()
     outcomes.failed |= known.failed
     workers, subject = task_runner(config.runner), f"{len(todo)} tickers"
-    with tracking.run("retrain-universe", subject, config, {"tickers": str(len(todo))}, str(this_run.id)) as run_id:
+    with tracking.run(
+        "retrain-universe", subject, config, {"tickers": str(len(todo))}, str(this_run.id)
+    ) as run_id:
         told = progress(len(todo) + len(known.failed), "tickers")
-        with workers, performer(config.runner, len(todo)) as perform, told as advance, Ledger.open() as ledger:
+        with (
+            workers,
+            performer(config.runner, len(todo)) as perform,
+            told as advance,
+            Ledger.open() as ledger,
+        ):
             for start in range(0, len(todo), config.chunk):
                 some = todo[start : start + config.chunk]
                 for own, future in _retraining(workers, perform, some, run_id, outcomes.failed):
                     outcomes.attempt(own.ticker, partial(_stands, future, own, config.time, ledger))
                     advance(len(outcomes) + len(outcomes.failed), "")
         tracking.close_runs(f"tags.`mlflow.parentRunId` = '{run_id}'", "KILLED")  # of what was lost
-        tracking.log_standings(run_id, outcomes, outcomes.failed, f"{subject}, {config.time:%Y-%m-%d}", each=False)
-        create_markdown_artifact(pages.universe_markdown(list(outcomes.values()), outcomes.failed), key="universe")
+        tracking.log_standings(
+            run_id, outcomes, outcomes.failed, f"{subject}, {config.time:%Y-%m-%d}", each=False
+        )
+        create_markdown_artifact(
+            pages.universe_markdown(list(outcomes.values()), outcomes.failed), key="universe"
+        )
         outcomes.announce_failures()
         if len(todo) == len(known):  # else others were done before
             outcomes.refuse_if_all_failed()
@@ -136,7 +147,9 @@ def listed(config: RetrainUniverse) -> list[str]:
     if config.file is None:
         stored = stored_tickers(loading.STORE)
         if not stored:
-            raise ConfigError(f"no prices are stored in {loading.STORE}; name tickers, or a file of them")
+            raise ConfigError(
+                f"no prices are stored in {loading.STORE}; name tickers, or a file of them"
+            )
         return stored
     try:
         lines = config.file.read_text(encoding="utf-8-sig").splitlines()
@@ -163,7 +176,11 @@ def _process_was_lost(task: Task[..., Any], run: TaskRun, state: State[Any]) -> 
     **IN_MEMORY,
 )
 def retrain_one(
-    config: Retrain, prices: Prices, parent: str, flow_run_id: str, perform: Perform[Summary] = operator.call
+    config: Retrain,
+    prices: Prices,
+    parent: str,
+    flow_run_id: str,
+    perform: Perform[Summary] = operator.call,
 ) -> str:
     """Retrain one ticker as a child of the run `parent`; the id of its run. `perform` does the work.
 
@@ -183,7 +200,10 @@ def retrain_one(
 
 def _of_one(config: RetrainUniverse, ticker: str) -> Retrain:
     """The configuration of one ticker; raises ConfigError if it is none, or of no known exchange."""
-    shared = {name: getattr(config, name) for name in RetrainUniverse.model_fields.keys() & Retrain.model_fields.keys()}
+    shared = {
+        name: getattr(config, name)
+        for name in RetrainUniverse.model_fields.keys() & Retrain.model_fields.keys()
+    }
     try:
         one = Retrain(ticker=ticker, **shared)
     except ValidationError as error:
@@ -195,14 +215,23 @@ def _of_one(config: RetrainUniverse, ticker: str) -> Retrain:
 def _without_done(every: Collection[Retrain]) -> list[Retrain]:
     """Those that were not retrained on their last closed session yet."""
     own = [tags(one) for one in every]
-    done = {session: tracking.trained(own[0]["config_hash"], session) for session in {one["session"] for one in own}}
-    todo = [one for one, its in zip(every, own, strict=True) if one.ticker not in done[its["session"]]]
+    done = {
+        session: tracking.trained(own[0]["config_hash"], session)
+        for session in {one["session"] for one in own}
+    }
+    todo = [
+        one for one, its in zip(every, own, strict=True) if one.ticker not in done[its["session"]]
+    ]
     get_run_logger().info("%d of %d tickers are to be retrained", len(todo), len(every))
     return todo
 
 
 def _retraining(
-    workers: TaskRunner[Any], perform: Perform[Any], some: Sequence[Retrain], run_id: str, failed: dict[str, str]
+    workers: TaskRunner[Any],
+    perform: Perform[Any],
+    some: Sequence[Retrain],
+    run_id: str,
+    failed: dict[str, str],
 ) -> Iterator[tuple[Prices, PrefectFuture[str]]]:
     """The retrainings of a chunk, each with its prices as soon as it has ended; whose prices cannot be had has failed.
 
@@ -212,7 +241,9 @@ def _retraining(
     prices, futures = Outcomes[Prices](), {}
     with polite(some[0].source):
         for one in some:
-            prices.attempt(one.ticker, partial(prices_or_fallback, one.source, one.ticker, one.time, _fetched))
+            prices.attempt(
+                one.ticker, partial(prices_or_fallback, one.source, one.ticker, one.time, _fetched)
+            )
             if own := prices.get(one.ticker):
                 futures[workers.submit(retrain_one, {"config": one, "prices": own, **shared})] = own
     failed |= prices.failed

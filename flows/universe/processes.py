@@ -65,7 +65,9 @@ def performer(settings: Runner, pieces: int) -> Iterator[Perform[Any]]:
             return mine.submit(work).result()
         except BrokenProcessPool as error:
             mine = started.enter_context(process())
-            raise ProcessLost("the process at work died: it was killed, or there was not enough memory") from error
+            raise ProcessLost(
+                "the process at work died: it was killed, or there was not enough memory"
+            ) from error
         finally:
             free.put(mine)
 

@@ -27,5 +27,7 @@ def task_runner(settings: Runner) -> TaskRunner[Any]:
     except ImportError as error:
         raise ConfigError(f"runner dask needs {error.name}: pip install 'rnnflow[dask]'") from error
     except (OSError, ValueError) as error:
-        raise ConfigError(f"runner.address {settings.address}: no Dask scheduler answers there") from error
+        raise ConfigError(
+            f"runner.address {settings.address}: no Dask scheduler answers there"
+        ) from error
     return DaskTaskRunner(address=settings.address)

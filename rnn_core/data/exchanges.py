@@ -44,7 +44,9 @@ def exchange_of(ticker: str, exchange: str | None, *, yahoo: bool = True) -> str
         return _canonical(exchange)
     found = next((mic for suffix, mic in SUFFIXES.items() if ticker.upper().endswith(suffix)), None)
     if found is None and "." in ticker and yahoo:
-        raise ConfigError(f"ticker {ticker!r} has no known exchange suffix, such as .KS, .T or .L; set source.exchange")
+        raise ConfigError(
+            f"ticker {ticker!r} has no known exchange suffix, such as .KS, .T or .L; set source.exchange"
+        )
     return found or UNITED_STATES
 
 
@@ -59,7 +61,9 @@ def closed_sessions(index: pd.DatetimeIndex, exchange: str, now: datetime) -> ND
     A date that the calendar does not know as a session closes when its day ends in the exchange's time zone.
     """
     known = _hours(exchange)["close"].reindex(index)
-    closes = known.where(known.notna(), _midnights(index + pd.Timedelta(days=1), time_zone(exchange)))
+    closes = known.where(
+        known.notna(), _midnights(index + pd.Timedelta(days=1), time_zone(exchange))
+    )
     return (closes <= _aware(now)).to_numpy(bool)
 
 
@@ -68,7 +72,9 @@ def last_closed_session(exchange: str, now: datetime) -> pd.Timestamp:
     closes = _hours(exchange)["close"]
     closed = int(closes.searchsorted(pd.Timestamp(_aware(now)), side="right"))
     if not closed:
-        raise ConfigError(f"now = {now} is before the first known session of {exchange}, {closes.index[0]:%Y-%m-%d}")
+        raise ConfigError(
+            f"now = {now} is before the first known session of {exchange}, {closes.index[0]:%Y-%m-%d}"
+        )
     return pd.Timestamp(closes.index[closed - 1])
 
 
@@ -91,7 +97,9 @@ def closed_for_the_day(exchanges: Iterable[str], now: datetime) -> str | None:
     for exchange in exchanges:
         if exchange in closed:
             continue
-        today = pd.Timestamp(_aware(now)).tz_convert(time_zone(exchange)).tz_localize(None).normalize()
+        today = (
+            pd.Timestamp(_aware(now)).tz_convert(time_zone(exchange)).tz_localize(None).normalize()
+        )
         if today in _hours(exchange).index:
             return None
         closed[exchange] = f"{today:%Y-%m-%d} is no session of {exchange}"
@@ -114,7 +122,9 @@ def _canonical(exchange: str) -> str:
 
     if exchange not in exchange_calendars.get_calendar_names():
         known = ", ".join(sorted({UNITED_STATES, *SUFFIXES.values()}))
-        raise ConfigError(f"source.exchange = {exchange!r} is not a known exchange; known are {known}")
+        raise ConfigError(
+            f"source.exchange = {exchange!r} is not a known exchange; known are {known}"
+        )
     return str(exchange_calendars.resolve_alias(exchange))
 
 
@@ -144,7 +154,10 @@ def _built(exchange: str) -> pd.DataFrame:
     a library grown old does not end the sessions unnoticed.
     """
     calendar = _calendar(exchange)
-    zone, weekdays = str(calendar.tz), pd.bdate_range(calendar.last_session, LAST_DAY, inclusive="right")
+    zone, weekdays = (
+        str(calendar.tz),
+        pd.bdate_range(calendar.last_session, LAST_DAY, inclusive="right"),
+    )
     hours = {
         "open": (calendar.opens, _midnights(weekdays, zone)),
         "close": (calendar.closes, _midnights(weekdays + pd.Timedelta(days=1), zone)),
@@ -164,7 +177,9 @@ def _calendar(exchange: str) -> Any:
     except ValueError:  # beyond the calendar's bounds, which it tells only once it is built
         bounds = exchange_calendars.get_calendar(exchange)
         start = max(FIRST_DAY, bounds.bound_min() or FIRST_DAY)
-        return exchange_calendars.get_calendar(exchange, start=start, end=min(LAST_DAY, bounds.bound_max() or LAST_DAY))
+        return exchange_calendars.get_calendar(
+            exchange, start=start, end=min(LAST_DAY, bounds.bound_max() or LAST_DAY)
+        )
 
 
 def _midnights(days: pd.DatetimeIndex, zone: str) -> pd.DatetimeIndex:

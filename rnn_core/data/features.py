@@ -80,7 +80,9 @@ def _volume(frame: "pd.DataFrame") -> Array:
     wrong = ~(np.isfinite(volume) & (volume >= 0))
     if wrong.any():
         days = ", ".join(str(day.date()) for day in frame.index[wrong][:3])
-        raise DataError(f"the feature volume_change needs every volume; {wrong.sum()} missing or negative: {days} …")
+        raise DataError(
+            f"the feature volume_change needs every volume; {wrong.sum()} missing or negative: {days} …"
+        )
     return volume
 
 

@@ -51,7 +51,12 @@ def folds(evaluation: "Evaluation", windows: Windows) -> Folds:
     return Folds(
         train=_padded([range(start - first if rolling else 0, start - gap) for start in starts]),
         valid=_padded([range(start - gap + LABEL_REACH, start - rest) for start in starts]),
-        test=_padded([range(start, stop) for start, stop in zip(starts, [*starts[1:], windows.live], strict=True)]),
+        test=_padded(
+            [
+                range(start, stop)
+                for start, stop in zip(starts, [*starts[1:], windows.live], strict=True)
+            ]
+        ),
     )
 
 

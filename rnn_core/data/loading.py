@@ -16,7 +16,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rnn_core.config import File, Source, Synthetic, Yahoo
-from rnn_core.data.exchanges import closed_sessions, exchange_of, last_closed_session, sessions, time_zone
+from rnn_core.data.exchanges import (
+    closed_sessions,
+    exchange_of,
+    last_closed_session,
+    sessions,
+    time_zone,
+)
 from rnn_core.data.prices import SYNTHETIC_FALLBACK, Prices
 from rnn_core.data.store import COLUMNS, Stored, read, update
 from rnn_core.errors import DataError, PricesUnavailable
@@ -62,12 +68,16 @@ def load(
             return _from_generator(source, ticker, exchange, now)
 
 
-def load_without_asking(source: Source, ticker: str, now: datetime, *, store: Path = STORE) -> Prices | None:
+def load_without_asking(
+    source: Source, ticker: str, now: datetime, *, store: Path = STORE
+) -> Prices | None:
     """What `load` gives where Yahoo need not be asked for it, None where it must be."""
     if not isinstance(source, Yahoo):
         return load(source, ticker, now)
     stored = read(store, ticker)
-    if stored is None or not stored.covers(source.start, last_closed_session(exchange_for(source, ticker), now)):
+    if stored is None or not stored.covers(
+        source.start, last_closed_session(exchange_for(source, ticker), now)
+    ):
         return None
     return _from_stored(source, stored, now, "yahoo", ())
 
@@ -77,7 +87,9 @@ def exchange_for(source: Source, ticker: str) -> str:
     return exchange_of(ticker, source.exchange, yahoo=isinstance(source, Yahoo))
 
 
-def fall_back(source: Yahoo, ticker: str, now: datetime, reason: PricesUnavailable, *, store: Path = STORE) -> Prices:
+def fall_back(
+    source: Yahoo, ticker: str, now: datetime, reason: PricesUnavailable, *, store: Path = STORE
+) -> Prices:
     """What to train on when Yahoo cannot be had: stored prices if there are any, else synthetic ones.
 
     Raises `reason` again if the source allows no fallback.
@@ -89,7 +101,11 @@ def fall_back(source: Yahoo, ticker: str, now: datetime, reason: PricesUnavailab
         age = max((now - stored.fetched_at).days, 0)
         try:
             return _from_stored(
-                source, stored, now, "yahoo-stored", (f"using prices stored {age} days ago, because {reason}",)
+                source,
+                stored,
+                now,
+                "yahoo-stored",
+                (f"using prices stored {age} days ago, because {reason}",),
             )
         except DataError as unfit:
             logger.warning("the stored prices are no use: %s", unfit)
@@ -118,7 +134,9 @@ def _from_yahoo(
     return _from_stored(source, stored, now, "yahoo", tuple(dict.fromkeys(warnings)))
 
 
-def _from_stored(source: Yahoo, stored: Stored, now: datetime, name: str, warnings: tuple[str, ...]) -> Prices:
+def _from_stored(
+    source: Yahoo, stored: Stored, now: datetime, name: str, warnings: tuple[str, ...]
+) -> Prices:
     prices = Prices(
         ticker=stored.ticker,
         frame=_adjusted(stored.frame.loc[pd.Timestamp(source.start) :]),
@@ -179,19 +197,31 @@ def _is_transient(error: Exception) -> bool:
         return True
     if isinstance(error, ValueError):  # not JSON: the page of a server error or of a proxy
         return True
-    return re.search(r"server error|gateway|unavailable|currently down", str(error), re.IGNORECASE) is not None
+    return (
+        re.search(r"server error|gateway|unavailable|currently down", str(error), re.IGNORECASE)
+        is not None
+    )
 
 
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split()).partition(". See https://curl.se")[0]
-    return f"its answer is not JSON ({text})" if isinstance(error, ValueError) else text or type(error).__name__
+    return (
+        f"its answer is not JSON ({text})"
+        if isinstance(error, ValueError)
+        else text or type(error).__name__
+    )
 
 
 def _tidy(answer: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """A frame of yfinance, whatever its columns, as the store's COLUMNS by naive session; and what was dropped."""
     if answer.empty:
-        return pd.DataFrame(columns=COLUMNS, index=pd.DatetimeIndex([], name="date"), dtype=float), []
-    names = [_yahoo_column(column if isinstance(column, tuple) else (column,)) for column in answer.columns]
+        return pd.DataFrame(
+            columns=COLUMNS, index=pd.DatetimeIndex([], name="date"), dtype=float
+        ), []
+    names = [
+        _yahoo_column(column if isinstance(column, tuple) else (column,))
+        for column in answer.columns
+    ]
     frame = answer.set_axis(names, axis=1)[COLUMNS].astype(float)
     frame.index = pd.DatetimeIndex(frame.index).tz_localize(None).normalize().rename("date")
     warnings = []
@@ -239,7 +269,9 @@ def _read_table(path: Path) -> pd.DataFrame:
     try:
         table = _read_csv(path) if _is_text(path) else _read_parquet(path)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as CSV or Parquet: {' '.join(str(error).split())}") from error
+        raise DataError(
+            f"{path}: cannot be read as CSV or Parquet: {' '.join(str(error).split())}"
+        ) from error
     table = table.dropna(how="all")
     if table.empty:
         raise DataError(f"{path}: has no rows")
@@ -248,7 +280,9 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 def _read_csv(path: Path) -> pd.DataFrame:
     table = pd.read_csv(path, dtype=str, encoding="utf-8-sig", skip_blank_lines=False)
-    if not table.index.equals(pd.RangeIndex(len(table))):  # pandas took the first field for an index
+    if not table.index.equals(
+        pd.RangeIndex(len(table))
+    ):  # pandas took the first field for an index
         raise ValueError("rows have more fields than the header")
     return table.set_axis(table.index + 2)
 
@@ -260,12 +294,16 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     return table.set_axis(pd.RangeIndex(1, len(table) + 1))
 
 
-def _find(path: Path, table: pd.DataFrame, named: str | None, usual: tuple[str, ...], what: str) -> str:
+def _find(
+    path: Path, table: pd.DataFrame, named: str | None, usual: tuple[str, ...], what: str
+) -> str:
     column = _first_of(table, usual) if named is None else named
     if column is None or column not in table:
         missing = f"no {what} column by a usual name" if named is None else f"no column {named!r}"
         found = ", ".join(map(repr, table.columns))
-        raise DataError(f"{path}: has {missing}; its columns are {found}: name one as source.{what}_column")
+        raise DataError(
+            f"{path}: has {missing}; its columns are {found}: name one as source.{what}_column"
+        )
     return column
 
 
@@ -278,7 +316,9 @@ def _letters(column: object) -> str:
     return re.sub("[^a-z]", "", str(column).lower())
 
 
-def _parsed_dates(path: Path, column: "pd.Series[Any]", rows: pd.Index, zone: str) -> pd.DatetimeIndex:
+def _parsed_dates(
+    path: Path, column: "pd.Series[Any]", rows: pd.Index, zone: str
+) -> pd.DatetimeIndex:
     """Naive midnights of a column of dates; those that say their offset from UTC are taken to the exchange's zone.
 
     Numbers such as 20130131 are dates. Of 1/2/2013 the other rows must tell whether the day or the month comes first.
@@ -294,7 +334,9 @@ def _parsed_dates(path: Path, column: "pd.Series[Any]", rows: pd.Index, zone: st
         ]
         complete = [reading for reading in readings if reading.notna().all()]
         if len(complete) > 1:
-            raise DataError(f"{path}: column {column.name!r} may put day or month first; write dates as YYYY-MM-DD")
+            raise DataError(
+                f"{path}: column {column.name!r} may put day or month first; write dates as YYYY-MM-DD"
+            )
         dates = max(readings, key=lambda reading: reading.notna().sum())
     if dates.isna().any():
         bad = dates.isna().to_numpy()
@@ -311,7 +353,9 @@ def _parsed_prices(path: Path, column: "pd.Series[Any]", rows: pd.Index) -> "pd.
     text = (prices.isna() & column.notna()).to_numpy()
     if text.any():
         value = column[text].iloc[0]
-        raise DataError(f"{path}: column {column.name!r} has {value!r}, not a number, in {_some(rows, text)}")
+        raise DataError(
+            f"{path}: column {column.name!r} has {value!r}, not a number, in {_some(rows, text)}"
+        )
     return prices
 
 
@@ -321,15 +365,24 @@ def _numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
 
 def _from_generator(source: Synthetic, ticker: str, exchange: str, now: datetime) -> Prices:
     """The last `days` sessions of a walk that begins at a fixed origin: as time goes by, it only grows."""
-    index = sessions(exchange, SYNTHETIC_ORIGIN, last_closed_session(exchange, now).date()).rename("date")
+    index = sessions(exchange, SYNTHETIC_ORIGIN, last_closed_session(exchange, now).date()).rename(
+        "date"
+    )
     if len(index) < source.days:
         raise DataError(
             f"source.days = {source.days}: {exchange} had only {len(index)} sessions from {SYNTHETIC_ORIGIN} to {now}"
         )
     name = int.from_bytes(hashlib.sha256(ticker.encode()).digest()[:8])
-    frame = random_walk(len(index), source.edge, np.random.SeedSequence([source.seed, name])).set_axis(index)
+    frame = random_walk(
+        len(index), source.edge, np.random.SeedSequence([source.seed, name])
+    ).set_axis(index)
     prices = Prices(
-        ticker, frame[-source.days :], "synthetic", "close", exchange, attainable_accuracy=0.5 + abs(source.edge)
+        ticker,
+        frame[-source.days :],
+        "synthetic",
+        "close",
+        exchange,
+        attainable_accuracy=0.5 + abs(source.edge),
     )
     return _checked(prices, ticker, _dates(prices.frame.index), now)
 
@@ -387,7 +440,9 @@ def _checked(prices: Prices, subject: str, rows: pd.Index, now: datetime) -> Pri
         frame = frame.sort_index()
     frame = frame[closed_sessions(pd.DatetimeIndex(frame.index), prices.exchange, now)]
     if len(frame) < 2:
-        raise DataError(f"{subject}: has {len(frame)} of the sessions closed by {now}; at least 2 are needed")
+        raise DataError(
+            f"{subject}: has {len(frame)} of the sessions closed by {now}; at least 2 are needed"
+        )
     if frame["close"].nunique() == 1:
         raise DataError(
             f"{subject}: column {prices.column!r} is {frame['close'].iloc[0]:g} in all {len(frame)} sessions; "
@@ -396,7 +451,9 @@ def _checked(prices: Prices, subject: str, rows: pd.Index, now: datetime) -> Pri
     warnings += _split_warnings(frame, subject, prices.column)
     for column, unknown in frame.isna().items():
         if unknown.any():
-            warnings.append(f"{subject}: {column} is unknown in {_some(_dates(frame.index), unknown.to_numpy())}")
+            warnings.append(
+                f"{subject}: {column} is unknown in {_some(_dates(frame.index), unknown.to_numpy())}"
+            )
     return replace(prices, frame=frame, warnings=tuple(warnings))
 
 
@@ -409,9 +466,13 @@ def _refuse_bad_rows(prices: Prices, subject: str, rows: pd.Index) -> None:
         ("a second price of the same date", prices.frame.index.duplicated(keep=False)),
     ):
         if bad.any():
-            remedy = "correct the file" if prices.source == "file" else "set source.start after them"
+            remedy = (
+                "correct the file" if prices.source == "file" else "set source.start after them"
+            )
             value = f"{close[bad][0]:g} of {prices.frame.index[bad][0]:%Y-%m-%d}"
-            raise DataError(f"{subject}: column {prices.column!r} has {what} ({value}) in {_some(rows, bad)}; {remedy}")
+            raise DataError(
+                f"{subject}: column {prices.column!r} has {what} ({value}) in {_some(rows, bad)}; {remedy}"
+            )
 
 
 def _split_warnings(frame: pd.DataFrame, subject: str, column: str) -> list[str]:
@@ -424,7 +485,9 @@ def _split_warnings(frame: pd.DataFrame, subject: str, column: str) -> list[str]
     if not split.any():
         return []
     where = _some(_dates(frame.index), split)
-    return [f"{subject}: column {column!r} jumps as by an unadjusted split in {where}; take an adjusted close"]
+    return [
+        f"{subject}: column {column!r} jumps as by an unadjusted split in {where}; take an adjusted close"
+    ]
 
 
 def _dates(index: pd.Index) -> pd.Index:

@@ -54,7 +54,9 @@ def read(root: Path, ticker: str) -> Stored | None:
     try:
         return _parsed(ticker, content)
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        logger.warning("%s cannot be read and counts as absent: %s", path, str(error).splitlines()[0])
+        logger.warning(
+            "%s cannot be read and counts as absent: %s", path, str(error).splitlines()[0]
+        )
         return None
 
 
@@ -63,7 +65,9 @@ def stored_tickers(root: Path) -> list[str]:
     return sorted(path.stem for path in root.glob("*.parquet") if not path.name.startswith("."))
 
 
-def update(root: Path, ticker: str, fetch: Fetch, *, start: date, last_session: pd.Timestamp, now: datetime) -> Stored:
+def update(
+    root: Path, ticker: str, fetch: Fetch, *, start: date, last_session: pd.Timestamp, now: datetime
+) -> Stored:
     """Bring the stored prices from `start` to `last_session` up to date, and return them.
 
     `fetch(first_day)` returns the COLUMNS from that day on. It is not called when nothing is missing, from a few
@@ -77,7 +81,9 @@ def update(root: Path, ticker: str, fetch: Fetch, *, start: date, last_session: 
             return stored
         frame = _first(ticker, fetch, start) if stored is None else _renewed(stored, fetch, start)
         # A session that has not closed may still change. What is stored had closed, also when `now` is set back.
-        frame = frame.loc[: last_session if stored is None else max(last_session, stored.frame.index[-1])]
+        frame = frame.loc[
+            : last_session if stored is None else max(last_session, stored.frame.index[-1])
+        ]
         if frame.empty:
             raise PricesUnavailable(f"no prices of {ticker} on or before {last_session:%Y-%m-%d}")
         renewed = Stored(ticker, frame, start if stored is None else min(start, stored.start), now)
@@ -121,7 +127,12 @@ def _parsed(ticker: str, content: bytes) -> Stored:
     if notes["format"] != FORMAT:
         raise ValueError(f"format {notes['format']}, not {FORMAT}")
     frame = table.to_pandas()[COLUMNS]
-    return Stored(ticker, frame, date.fromisoformat(notes["start"]), datetime.fromisoformat(notes["fetched_at"]))
+    return Stored(
+        ticker,
+        frame,
+        date.fromisoformat(notes["start"]),
+        datetime.fromisoformat(notes["fetched_at"]),
+    )
 
 
 def _span(frame: pd.DataFrame) -> str:
@@ -140,7 +151,9 @@ def _write(root: Path, stored: Stored) -> None:
         "fetched_at": stored.fetched_at.isoformat(),
     }
     table = pa.Table.from_pandas(stored.frame)
-    table = table.replace_schema_metadata({**table.schema.metadata, b"rnnflow": json.dumps(notes).encode()})
+    table = table.replace_schema_metadata(
+        {**table.schema.metadata, b"rnnflow": json.dumps(notes).encode()}
+    )
     unfinished = root / f".{stored.ticker}.parquet.unfinished"
     with unfinished.open("wb") as file:
         pq.write_table(table, file)

@@ -11,7 +11,9 @@ from rnn_core.errors import DataError
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.sequences import Sequences
 
-if TYPE_CHECKING:  # a served model has inputs, but no sources; and arrays are trained on without pandas
+if (
+    TYPE_CHECKING
+):  # a served model has inputs, but no sources; and arrays are trained on without pandas
     import pandas as pd
 
     from rnn_core.config import Problem
@@ -55,7 +57,9 @@ def windows(problem: "Problem", prices: "Prices") -> Windows:
     x = inputs(problem, prices.frame)
     if len(x) < 2:
         found, needed = len(prices.frame), prices_needed(problem) + 1
-        raise DataError(f"{prices.ticker}: {found} prices found; one labelled window needs {needed}")
+        raise DataError(
+            f"{prices.ticker}: {found} prices found; one labelled window needs {needed}"
+        )
     returns = log_returns(prices.frame)[-len(x) :]
     next_returns = np.append(returns[1:], np.nan)
     known = np.isfinite(next_returns)
@@ -88,7 +92,9 @@ def inputs(problem: "Problem", frame: "pd.DataFrame") -> Array:
     defined = features(problem, frame).to_numpy()[_undefined(problem) :]
     if len(defined) < problem.seq_len:
         return np.empty((0, problem.seq_len, len(problem.features)))
-    return np.ascontiguousarray(np.moveaxis(sliding_window_view(defined, problem.seq_len, axis=0), -1, 1))
+    return np.ascontiguousarray(
+        np.moveaxis(sliding_window_view(defined, problem.seq_len, axis=0), -1, 1)
+    )
 
 
 def prices_needed(problem: "Problem") -> int:
@@ -108,4 +114,6 @@ def features(problem: "Problem", frame: "pd.DataFrame") -> "pd.DataFrame":
         DataError: the volume feature is asked for and there is no volume, or a gap in it.
     """
     window = problem.volatility_window
-    return frame[[]].assign(**{name: FEATURES[name].values(frame, window) for name in problem.features})
+    return frame[[]].assign(
+        **{name: FEATURES[name].values(frame, window) for name in problem.features}
+    )

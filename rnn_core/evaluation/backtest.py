@@ -89,7 +89,9 @@ def positions(probability: Array, style: Style) -> Array:
     return np.asarray(np.maximum(side, 0) if style == "long_flat" else side)
 
 
-def backtest(weights: Array, next_return: Array, cost: float, overnight: Array | None = None) -> Backtest:
+def backtest(
+    weights: Array, next_return: Array, cost: float, overnight: Array | None = None
+) -> Backtest:
     """Account of holding weights (n,), decided at the closes of n successive sessions and traded one trade later.
 
     `next_return` (n,) is the log return from each of these closes to the next. With `overnight` (n,), the part of it
@@ -107,16 +109,22 @@ def backtest(weights: Array, next_return: Array, cost: float, overnight: Array |
         ArrayError: arrays that differ in length, are empty or hold a NaN; weights beyond −1 … 1.
     """
     if not 0 <= cost < 1 / BASIS_POINT:
-        raise ConfigError(f"cost {cost} basis points: 0 or more and less than {1 / BASIS_POINT:,.0f} is allowed")
+        raise ConfigError(
+            f"cost {cost} basis points: 0 or more and less than {1 / BASIS_POINT:,.0f} is allowed"
+        )
     next_return = check_array("next_return", next_return, (None,), axes="n")
     weights = check_array("weights", weights, next_return.shape, axes="n")
     if len(weights) == 0 or np.abs(weights).max() > 1:
-        raise ArrayError(f"weights of shape {weights.shape}: one or more, from −1 to 1, are expected")
+        raise ArrayError(
+            f"weights of shape {weights.shape}: one or more, from −1 to 1, are expected"
+        )
     until = np.zeros_like(next_return)
     if overnight is not None:
         until = check_array("overnight", overnight, next_return.shape, axes="n")
     strategy, hold = (
-        _account(series if overnight is not None else _later(series), until, next_return - until, cost)
+        _account(
+            series if overnight is not None else _later(series), until, next_return - until, cost
+        )
         for series in (weights, np.ones_like(weights))
     )
     return Backtest(strategy, hold, "next close" if overnight is None else "next open")
@@ -134,7 +142,9 @@ def sharpe(returns: Array, confidence: float = 0.95) -> Sharpe | None:
     daily = float(returns.mean() / returns.std(ddof=1))
     shape = float(skew(returns)), float(kurtosis(returns, fisher=False))
     reach = norm.ppf((1 + confidence) / 2) * sharpe_error(daily, days, *shape)
-    annual, low, high = (float(value * sqrt(DAYS_A_YEAR)) for value in (daily, daily - reach, daily + reach))
+    annual, low, high = (
+        float(value * sqrt(DAYS_A_YEAR)) for value in (daily, daily - reach, daily + reach)
+    )
     return Sharpe(annual, low, high, daily, days, *shape)
 
 
@@ -168,7 +178,11 @@ def _account(weight: Array, until_trade: Array, since_trade: Array, cost: float)
     }
     undefined: dict[str, str] = {}
     if ratio is not None:
-        statistics |= {"sharpe_net": ratio.annual, "sharpe_low": ratio.low, "sharpe_high": ratio.high}
+        statistics |= {
+            "sharpe_net": ratio.annual,
+            "sharpe_low": ratio.low,
+            "sharpe_high": ratio.high,
+        }
     else:
         why = f"the net returns of {len(net)} days do not vary"
         undefined |= dict.fromkeys(("sharpe_net", "sharpe_low", "sharpe_high"), why)
@@ -176,12 +190,16 @@ def _account(weight: Array, until_trade: Array, since_trade: Array, cost: float)
     if charged > 0 and gross.all():
         statistics["break_even_cost"] = float((gross - 1).mean() / charged / BASIS_POINT)
     else:
-        undefined["break_even_cost"] = "all was lost before costs" if charged > 0 else "nothing was traded"
+        undefined["break_even_cost"] = (
+            "all was lost before costs" if charged > 0 else "nothing was traded"
+        )
     return Strategy(weight, turnover, net, equity, ratio, statistics, undefined)
 
 
 def _drift(weight: Array, simple_return: Array) -> Array:
     """(n,) the share of the equity that a weight has become after a simple return of what it holds."""
     value = 1 + weight * simple_return
-    share = np.divide(weight * (1 + simple_return), value, out=np.zeros_like(weight), where=value > 0)
+    share = np.divide(
+        weight * (1 + simple_return), value, out=np.zeros_like(weight), where=value > 0
+    )
     return np.asarray(share)

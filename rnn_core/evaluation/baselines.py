@@ -90,10 +90,14 @@ def regression_baselines(last: Array, y: Array, train: Array, test: Array) -> By
 def _tested(y: Array, train: Array, test: Array) -> tuple[Array, Array]:
     """The test rows (n,) of all folds in their order, and the fold of each."""
     if np.isnan(y[train[train >= 0]]).any():
-        raise ArrayError("a training row of y is NaN: rows whose next session is not known cannot train")
+        raise ArrayError(
+            "a training row of y is NaN: rows whose next session is not known cannot train"
+        )
     tested = test >= 0
     if ((train < 0).all(axis=1) & tested.any(axis=1)).any():
-        raise ArrayError(f"train of shape {train.shape} has a fold without rows, and that fold is tested")
+        raise ArrayError(
+            f"train of shape {train.shape} has a fold without rows, and that fold is tested"
+        )
     return test[tested], np.nonzero(tested)[0]
 
 
@@ -112,13 +116,17 @@ def _logistic(x: Array, y: Array, train: Array, test: Array, base: Array) -> Arr
     from threadpoolctl import threadpool_limits
 
     probability, done = base.copy(), 0
-    with threadpool_limits(1):  # on arrays this small a second thread only costs, and sums in another order
+    with threadpool_limits(
+        1
+    ):  # on arrays this small a second thread only costs, and sums in another order
         for fitted, tested in zip(train, test, strict=True):
             fitted, tested = fitted[fitted >= 0], tested[tested >= 0]
             here = slice(done, done := done + len(tested))
             if len(tested) and len(np.unique(y[fitted])) == 2:
                 scaler = StandardScaler().fit(x[fitted])
-                model = LogisticRegression(C=1.0, max_iter=1000).fit(scaler.transform(x[fitted]), y[fitted])
+                model = LogisticRegression(C=1.0, max_iter=1000).fit(
+                    scaler.transform(x[fitted]), y[fitted]
+                )
                 # Summed row by row: a matrix product gives other bits for other numbers of rows.
                 logits = (scaler.transform(x[tested]) * model.coef_).sum(axis=1) + model.intercept_
                 probability[here] = expit(logits)

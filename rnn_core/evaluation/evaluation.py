@@ -12,7 +12,14 @@ from rnn_core.errors import ConfigError
 from rnn_core.evaluation import backtest, names, significance
 from rnn_core.evaluation.backtest import Backtest
 from rnn_core.evaluation.baselines import Baselines, direction_baselines
-from rnn_core.evaluation.metrics import calibration, called_up, log_losses, scores, wilson_interval, with_interval
+from rnn_core.evaluation.metrics import (
+    calibration,
+    called_up,
+    log_losses,
+    scores,
+    wilson_interval,
+    with_interval,
+)
 from rnn_core.evaluation.significance import Verdict
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.sequences import Folds
@@ -50,7 +57,13 @@ class Evaluation:
 
 
 def evaluate(
-    windows: Windows, folds: Folds, logits: Array, settings: Settings, *, shrinkage: float, trials: int = 1
+    windows: Windows,
+    folds: Folds,
+    logits: Array,
+    settings: Settings,
+    *,
+    shrinkage: float,
+    trials: int = 1,
 ) -> Evaluation:
     """Score and judge the logits (K × seeds, s, 1, 1) of the test rows of K folds.
 
@@ -62,9 +75,13 @@ def evaluate(
     """
     tested = folds.test >= 0
     rows, fold = folds.test[tested], np.nonzero(tested)[0]
-    by_seed = np.moveaxis(logits[..., 0, 0].reshape(len(folds), -1, folds.test.shape[1]), 1, 2)[tested]  # (n, seeds)
+    by_seed = np.moveaxis(logits[..., 0, 0].reshape(len(folds), -1, folds.test.shape[1]), 1, 2)[
+        tested
+    ]  # (n, seeds)
     probability, spread = ensemble(by_seed, base_rates(windows, folds.train)[fold], shrinkage)
-    baselines = direction_baselines(windows.x, windows.y[:, 0, 0], windows.returns, folds.train, folds.test)
+    baselines = direction_baselines(
+        windows.x, windows.y[:, 0, 0], windows.returns, folds.train, folds.test
+    )
     calls = pd.DataFrame(
         {
             "fold": fold,
@@ -88,7 +105,11 @@ def evaluate(
         _skilled(up, baselines),
     )
     backtests = {style: _backtest(windows, rows, probability, style, settings) for style in STYLES}
-    found |= {f"significance/{name}": value for name, value in verdict.inputs.items() if name != "log_loss"}
+    found |= {
+        f"significance/{name}": value
+        for name, value in verdict.inputs.items()
+        if name != "log_loss"
+    }
     confusion = confusion_matrix(up, called, labels=[0, 1])
     found |= _test_scores(up, probability, confusion) | _baseline_scores(up, baselines)
     for style, result in backtests.items():
@@ -111,7 +132,10 @@ def evaluate(
 def _test_scores(up: Array, probability: Array, confusion: Array) -> dict[str, float]:
     found = scores(up, probability) | calibration(up, probability)
     for happened, counts in zip(("down", "up"), confusion, strict=True):
-        found |= {f"{happened}_called_{call}": float(count) for call, count in zip(("down", "up"), counts, strict=True)}
+        found |= {
+            f"{happened}_called_{call}": float(count)
+            for call, count in zip(("down", "up"), counts, strict=True)
+        }
     hits = int((called_up(probability) == up).sum())
     found["accuracy_low"], found["accuracy_high"] = wilson_interval(hits, len(up))
     return {f"test/{name}": value for name, value in found.items()}
@@ -119,19 +143,32 @@ def _test_scores(up: Array, probability: Array, confusion: Array) -> dict[str, f
 
 def _baseline_scores(up: Array, baselines: Baselines) -> dict[str, float]:
     accuracy = {
-        names.baseline_accuracy(name): float((called == up).mean()) for name, called in baselines.called.items()
+        names.baseline_accuracy(name): float((called == up).mean())
+        for name, called in baselines.called.items()
     }
-    losses = {names.baseline_log_loss(name): log_losses(up, p).mean() for name, p in baselines.probability.items()}
+    losses = {
+        names.baseline_log_loss(name): log_losses(up, p).mean()
+        for name, p in baselines.probability.items()
+    }
     return accuracy | {name: float(loss) for name, loss in losses.items()}
 
 
 def _skilled(up: Array, baselines: Baselines) -> list[str]:
     """The baselines whose own calls agree with what happened more than independent ones would."""
-    tests = {name: significance.pesaran_timmermann(up, called) for name, called in baselines.called.items()}
-    return [name for name, test in tests.items() if test is not None and test.pvalue <= significance.ALPHA]
+    tests = {
+        name: significance.pesaran_timmermann(up, called)
+        for name, called in baselines.called.items()
+    }
+    return [
+        name
+        for name, test in tests.items()
+        if test is not None and test.pvalue <= significance.ALPHA
+    ]
 
 
-def _significance(calls: pd.DataFrame, baselines: Baselines) -> tuple[dict[str, float], dict[str, str]]:
+def _significance(
+    calls: pd.DataFrame, baselines: Baselines
+) -> tuple[dict[str, float], dict[str, str]]:
     """The tests by metric name, and why those that are left out are undefined."""
     up, probability = calls["up"].to_numpy(), calls["probability"].to_numpy()
     called = called_up(probability).astype(int)
@@ -146,29 +183,40 @@ def _significance(calls: pd.DataFrame, baselines: Baselines) -> tuple[dict[str, 
         "dm_bootstrap": significance.bootstrap_mean(worse["majority"] - loss),
         **{f"dm_{name}": test for name, test in against.items()},
     }
-    pvalues = {f"significance/{name}_pvalue": None if test is None else test.pvalue for name, test in tests.items()}
+    pvalues = {
+        f"significance/{name}_pvalue": None if test is None else test.pvalue
+        for name, test in tests.items()
+    }
     why = "what it compares does not vary: constant calls, one class only, or equal losses"
     days = significance.days_needed(float((called == up).mean()))
     found = {name: value for name, value in pvalues.items() if value is not None}
     undefined = {name: why for name, value in pvalues.items() if value is None}
     if days is None:
-        undefined[names.DAYS_FOR_THIS_ACCURACY] = "an accuracy of a half or less is never shown to be above it"
+        undefined[names.DAYS_FOR_THIS_ACCURACY] = (
+            "an accuracy of a half or less is never shown to be above it"
+        )
     else:
         found[names.DAYS_FOR_THIS_ACCURACY] = days
     return found, undefined
 
 
-def _backtest(windows: Windows, rows: Array, probability: Array, style: backtest.Style, settings: Settings) -> Backtest:
+def _backtest(
+    windows: Windows, rows: Array, probability: Array, style: backtest.Style, settings: Settings
+) -> Backtest:
     overnight = None
     if settings.trade == "next_open":
         if windows.overnight is None or not np.isfinite(windows.overnight[rows]).all():
-            raise ConfigError("evaluation.trade is next_open and opening prices are missing; use next_close")
+            raise ConfigError(
+                "evaluation.trade is next_open and opening prices are missing; use next_close"
+            )
         overnight = windows.overnight[rows]
     weights = backtest.positions(probability, style)
     return backtest.backtest(weights, windows.next_returns[rows], settings.cost, overnight)
 
 
-def _backtest_scores(style: str, result: Backtest, trials: int) -> tuple[dict[str, float], dict[str, str]]:
+def _backtest_scores(
+    style: str, result: Backtest, trials: int
+) -> tuple[dict[str, float], dict[str, str]]:
     """`backtest/…`; the plain names are long/flat's, and the names of the others begin with the style."""
     prefix = "backtest/" if style == "long_flat" else f"backtest/{style}_"
     strategy = result.strategy
@@ -176,17 +224,25 @@ def _backtest_scores(style: str, result: Backtest, trials: int) -> tuple[dict[st
     undefined = {f"{prefix}{name}": why for name, why in strategy.undefined.items()}
     if strategy.sharpe is not None:
         ratio = strategy.sharpe
-        deflated = significance.deflated_sharpe(ratio.daily, ratio.days, trials, ratio.skew, ratio.kurtosis)
+        deflated = significance.deflated_sharpe(
+            ratio.daily, ratio.days, trials, ratio.skew, ratio.kurtosis
+        )
         if deflated is not None:
             found[f"{prefix}deflated_sharpe"] = deflated
     if style == "long_flat":
-        found |= {f"backtest/hold_{name}": value for name, value in result.buy_and_hold.statistics.items()}
+        found |= {
+            f"backtest/hold_{name}": value for name, value in result.buy_and_hold.statistics.items()
+        }
     return found, undefined
 
 
 def _by_fold(calls: pd.DataFrame) -> pd.DataFrame:
     hit = called_up(calls["probability"]) == calls["up"]
-    judged = calls.assign(hit=hit, majority=calls["majority"] == calls["up"]).reset_index().groupby("fold")
+    judged = (
+        calls.assign(hit=hit, majority=calls["majority"] == calls["up"])
+        .reset_index()
+        .groupby("fold")
+    )
     table = judged.agg(
         first=("date", "first"),
         last=("date", "last"),

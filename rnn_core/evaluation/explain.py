@@ -36,7 +36,11 @@ def explain(fit: Fit, windows: Windows, rows: Array) -> Explanation:
     usable = (rows >= 0) & (fit.frozen < 0)[:, None]
     x = np.where(usable[..., None, None], x, 0)
     parts = split(fit.params)
-    options: dict[str, Any] = {"cell": model.cell, "num_layers": model.num_layers, "bidirectional": model.bidirectional}
+    options: dict[str, Any] = {
+        "cell": model.cell,
+        "num_layers": model.num_layers,
+        "bidirectional": model.bidirectional,
+    }
     if model.bidirectional:
         output, state, backward = run_recurrent(parts[""], x, **options)
         logits, read_backward = read(parts, output, state, model)
@@ -47,12 +51,16 @@ def explain(fit: Fit, windows: Windows, rows: Array) -> Explanation:
     h0: Array | None = None
     c0: Array | None = None
     for t in range(x.shape[2]):
-        output, state, backward = run_recurrent(parts[""], x[:, :, t : t + 1], h0=h0, c0=c0, **options)
+        output, state, backward = run_recurrent(
+            parts[""], x[:, :, t : t + 1], h0=h0, c0=c0, **options
+        )
         h0, c0 = state if isinstance(state, tuple) else (state, None)
         steps.append(backward)
     logits, read_backward = read(parts, output, state, model)
     y = np.where(usable, windows.y[rows, -1, 0], 0).astype(dtype)[..., None, None]
-    error = sigmoid(logits) - y  # (M, N, 1, 1) ∂L/∂z; of the one logit z, all gradients are its own times a number
+    error = (
+        sigmoid(logits) - y
+    )  # (M, N, 1, 1) ∂L/∂z; of the one logit z, all gradients are its own times a number
     _, _, d_state = read_backward(np.ones_like(logits))
     reach, moved = [], []
     for backward in reversed(steps):
@@ -80,4 +88,6 @@ def _mean(values: Array, usable: Array) -> Array:
     """Mean of values (M, s, …) over the usable rows (M, s) of each model."""
     weight = usable.reshape(*usable.shape, *[1] * (values.ndim - 2))
     count = weight.sum(axis=1)
-    return np.where(count > 0, np.where(weight, values, 0).sum(axis=1) / np.maximum(count, 1), np.nan)
+    return np.where(
+        count > 0, np.where(weight, values, 0).sum(axis=1) / np.maximum(count, 1), np.nan
+    )

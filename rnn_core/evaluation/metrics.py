@@ -68,8 +68,12 @@ def wilson_interval(hits: int, days: int, confidence: float = 0.95) -> tuple[flo
 def reliability(up: Array, probability: Array, bins: int = 10) -> pd.DataFrame:
     """Calls in equally filled bins: mean `forecast`, `frequency` of up with its interval `low`..`high`, and `days`."""
     edges = np.unique(np.quantile(probability, np.linspace(0, 1, bins + 1)[1:-1]))
-    grouped = pd.DataFrame({"up": up, "forecast": probability}).groupby(np.searchsorted(edges, probability))
-    table = grouped.agg(forecast=("forecast", "mean"), hits=("up", "sum"), days=("up", "size")).reset_index(drop=True)
+    grouped = pd.DataFrame({"up": up, "forecast": probability}).groupby(
+        np.searchsorted(edges, probability)
+    )
+    table = grouped.agg(
+        forecast=("forecast", "mean"), hits=("up", "sum"), days=("up", "size")
+    ).reset_index(drop=True)
     table["frequency"] = table["hits"] / table["days"]
     return with_interval(table)
 

@@ -86,9 +86,16 @@ def diebold_mariano(loss_a: Array, loss_b: Array, horizon: int = 1) -> Test | No
     """
     from statsmodels.tsa.stattools import diebold_mariano_test  # 0.3 s
 
-    if len(loss_a) <= max(horizon, 1) or not _varies(loss_a - loss_b, max(np.abs(loss_a).max(), np.abs(loss_b).max())):
+    if len(loss_a) <= max(horizon, 1) or not _varies(
+        loss_a - loss_b, max(np.abs(loss_a).max(), np.abs(loss_b).max())
+    ):
         return None
-    options = {"criterion": lambda _, loss: loss, "lags": horizon - 1, "harvey_adj": True, "horizon": horizon}
+    options = {
+        "criterion": lambda _, loss: loss,
+        "lags": horizon - 1,
+        "harvey_adj": True,
+        "horizon": horizon,
+    }
     found = diebold_mariano_test(loss_a, loss_a, loss_b, **options)
     return Test(float(found.statistic), float(found.pvalue))
 
@@ -102,7 +109,9 @@ def excess_hits(up: Array, called: Array) -> Array:
     return np.asarray(2 * (up - up.mean()) * (called - called.mean()))
 
 
-def bootstrap_mean(values: Array, *, seed: int = 0, reps: int = 1000, confidence: float = 0.95) -> Bootstrap | None:
+def bootstrap_mean(
+    values: Array, *, seed: int = 0, reps: int = 1000, confidence: float = 0.95
+) -> Bootstrap | None:
     """Interval of the mean of a dependent series values (n,), and the one-sided p-value that it is above 0.
 
     Blocks of random length are drawn with replacement (Politis and Romano, The Stationary Bootstrap, JASA 89 (1994)
@@ -115,17 +124,23 @@ def bootstrap_mean(values: Array, *, seed: int = 0, reps: int = 1000, confidence
         return None
     from arch.bootstrap import StationaryBootstrap, optimal_block_length  # 0.5 s
 
-    with np.errstate(divide="ignore", invalid="ignore"):  # a tail that does not vary has no autocorrelation
+    with np.errstate(
+        divide="ignore", invalid="ignore"
+    ):  # a tail that does not vary has no autocorrelation
         length = float(optimal_block_length(values)["stationary"].iloc[0])
     block = ceil(length) if length > 1 else 1
-    drawn = StationaryBootstrap(block, values, seed=np.random.default_rng(seed)).apply(_mean, reps)[:, 0]
+    drawn = StationaryBootstrap(block, values, seed=np.random.default_rng(seed)).apply(_mean, reps)[
+        :, 0
+    ]
     mean, outside = float(values.mean()), (1 - confidence) / 2
     high, low = 2 * mean - np.quantile(drawn, [outside, 1 - outside])
     pvalue = (1 + np.count_nonzero(drawn >= 2 * mean)) / (1 + reps)
     return Bootstrap(mean, float(low), float(high), pvalue, block)
 
 
-def days_needed(accuracy: float, *, alpha: float = ALPHA, power: float = POWER, null: float = CHANCE) -> int | None:
+def days_needed(
+    accuracy: float, *, alpha: float = ALPHA, power: float = POWER, null: float = CHANCE
+) -> int | None:
     """Test days after which a one-sided test of `null` finds a true `accuracy` with `power`; None if it is not above.
 
     n = ((z₁₋ₐ √(p₀ (1 − p₀)) + z_power √(p (1 − p))) / (p − p₀))², to the nearest day: 616 for 0.55, 3,862 for 0.52.
@@ -134,7 +149,9 @@ def days_needed(accuracy: float, *, alpha: float = ALPHA, power: float = POWER, 
     """
     if not null < accuracy <= 1:
         return None
-    spread = norm.ppf(1 - alpha) * sqrt(null * (1 - null)) + norm.ppf(power) * sqrt(accuracy * (1 - accuracy))
+    spread = norm.ppf(1 - alpha) * sqrt(null * (1 - null)) + norm.ppf(power) * sqrt(
+        accuracy * (1 - accuracy)
+    )
     return round(float((spread / (accuracy - null)) ** 2))
 
 
@@ -145,7 +162,9 @@ def adjust(pvalue: float, trials: int) -> float:
         ConfigError: fewer than one trial; what is judged is one itself.
     """
     if trials < 1:
-        raise ConfigError(f"trials {trials}: at least 1 is needed, the configuration that is judged")
+        raise ConfigError(
+            f"trials {trials}: at least 1 is needed, the configuration that is judged"
+        )
     return 1.0 if pvalue >= 1 else -expm1(trials * log1p(-pvalue))
 
 
@@ -173,7 +192,11 @@ def benjamini_hochberg(pvalues: Array) -> Array:
     Raises:
         ArrayError: a value is NaN or outside 0 … 1.
     """
-    return np.asarray(false_discovery_control(_probabilities(pvalues))) if len(pvalues) else np.empty(0)
+    return (
+        np.asarray(false_discovery_control(_probabilities(pvalues)))
+        if len(pvalues)
+        else np.empty(0)
+    )
 
 
 def sharpe_error(sharpe: float, days: int, skew: float = 0.0, kurtosis: float = 3.0) -> float:
@@ -198,7 +221,12 @@ def probabilistic_sharpe(
 
 
 def deflated_sharpe(
-    sharpe: float, days: int, trials: int, skew: float = 0.0, kurtosis: float = 3.0, variance: float | None = None
+    sharpe: float,
+    days: int,
+    trials: int,
+    skew: float = 0.0,
+    kurtosis: float = 3.0,
+    variance: float | None = None,
 ) -> float | None:
     """Probability that the true daily Sharpe ratio is above what the best of `trials` without skill would show.
 
@@ -212,13 +240,17 @@ def deflated_sharpe(
         ConfigError: fewer than one trial, or a variance below 0.
     """
     if trials < 1 or (variance is not None and variance < 0):
-        raise ConfigError(f"trials {trials}, variance {variance}: at least 1 trial and a variance of 0 or more")
+        raise ConfigError(
+            f"trials {trials}, variance {variance}: at least 1 trial and a variance of 0 or more"
+        )
     if days < 2:
         return None
     gamma, spread = np.euler_gamma, sqrt(1 / (days - 1) if variance is None else variance)
     best = 0.0
     if trials > 1:
-        best = float((1 - gamma) * norm.ppf(1 - 1 / trials) + gamma * norm.ppf(1 - 1 / (trials * e)))
+        best = float(
+            (1 - gamma) * norm.ppf(1 - 1 / trials) + gamma * norm.ppf(1 - 1 / (trials * e))
+        )
     return probabilistic_sharpe(sharpe, days, skew, kurtosis, spread * best)
 
 
@@ -270,7 +302,9 @@ def verdict(
         ConfigError: fewer than one trial, or no baseline `majority`.
     """
     if "majority" not in baselines:
-        raise ConfigError(f"baselines {', '.join(baselines) or 'none'}: majority, the training base rate, is needed")
+        raise ConfigError(
+            f"baselines {', '.join(baselines) or 'none'}: majority, the training base rate, is needed"
+        )
     adjusted = None if pvalue is None else adjust(pvalue, trials)
     found = adjusted is not None and adjusted <= ALPHA
     informed = log_loss < min(baselines["majority"], COIN_TOSS)
@@ -278,7 +312,13 @@ def verdict(
     rivals = {"network": log_loss, "coin toss": COIN_TOSS, **baselines}
     losses = {name: loss for name, loss in rivals.items() if isfinite(loss)}
     lowest = min(losses, key=losses.__getitem__, default="none")
-    tag: Tag = "skill" if found and informed else "inconclusive" if days < enough else "no evidence of skill"
+    tag: Tag = (
+        "skill"
+        if found and informed
+        else "inconclusive"
+        if days < enough
+        else "no evidence of skill"
+    )
     reason = _reason(tag, adjusted, trials, log_loss, baselines["majority"], days, enough)
     if tag == "skill" and lowest != "network":
         reason += f"; but the baseline {lowest} has a lower log loss, {losses[lowest]:.4f}"
@@ -293,18 +333,34 @@ def verdict(
         "log_loss": log_loss,
         "log_loss_majority": baselines["majority"],
     }
-    known = {name: float(value) for name, value in inputs.items() if value is not None and isfinite(value)}
+    known = {
+        name: float(value)
+        for name, value in inputs.items()
+        if value is not None and isfinite(value)
+    }
     return Verdict(tag, reason, lowest, known)
 
 
 def _reason(
-    tag: Tag, adjusted: float | None, trials: int, log_loss: float, majority: float, days: int, enough: int
+    tag: Tag,
+    adjusted: float | None,
+    trials: int,
+    log_loss: float,
+    majority: float,
+    days: int,
+    enough: int,
 ) -> str:
     direction = "direction p undefined (calls or outcomes do not vary)"
     if adjusted is not None:
-        direction = f"direction p {adjusted:.3g}" + (f" after {trials} trials" if trials > 1 else "")
+        direction = f"direction p {adjusted:.3g}" + (
+            f" after {trials} trials" if trials > 1 else ""
+        )
     text = f"{direction}, log loss {log_loss:.4f} against {majority:.4f} of the base rate and {COIN_TOSS:.4f} of a coin"
-    return f"{days} test days, {enough} needed; {text}" if tag == "inconclusive" else f"{text}, over {days} test days"
+    return (
+        f"{days} test days, {enough} needed; {text}"
+        if tag == "inconclusive"
+        else f"{text}, over {days} test days"
+    )
 
 
 def _mean(values: Array) -> Array:
@@ -322,5 +378,7 @@ def _varies(values: Array, scale: float | None = None) -> bool:
 def _probabilities(pvalues: Array) -> Array:
     pvalues = np.asarray(pvalues, dtype=float)
     if not ((pvalues >= 0) & (pvalues <= 1)).all():
-        raise ArrayError(f"p-values {pvalues}: numbers from 0 to 1 are expected; an undefined test enters as 1")
+        raise ArrayError(
+            f"p-values {pvalues}: numbers from 0 to 1 are expected; an undefined test enters as 1"
+        )
     return pvalues

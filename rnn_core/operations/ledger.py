@@ -51,7 +51,9 @@ ALLOWED = "LEDGER_URL names an SQLite file or a PostgreSQL database, as in sqlit
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}
 MIGRATIONS = Path(__file__).parent / "migrations"
 REVISIONS = sorted(path.stem[:4] for path in MIGRATIONS.glob("versions/[0-9]*.py"))  # oldest first
-VERSION_TABLE = "ledger_version"  # a name of its own, since MLflow may keep its tables in the same database
+VERSION_TABLE = (
+    "ledger_version"  # a name of its own, since MLflow may keep its tables in the same database
+)
 BUSY_SECONDS = 30
 CONNECT_SECONDS = 10
 
@@ -186,8 +188,12 @@ class Decision:
         """
         champions = self.champions
         if champions[-1:] == [model_version]:
-            raise LedgerError(f"version {model_version} of {self.ticker} is the champion already; promote another")
-        self._append("promotion", model_version, champions[-1] if champions else None, reason, run_id, at)
+            raise LedgerError(
+                f"version {model_version} of {self.ticker} is the champion already; promote another"
+            )
+        self._append(
+            "promotion", model_version, champions[-1] if champions else None, reason, run_id, at
+        )
 
     def roll_back(self, *, reason: str, at: datetime) -> int:
         """Return to the champion before the present one, and return its version.
@@ -197,13 +203,21 @@ class Decision:
         champions = self.champions
         if len(champions) < 2:
             known = f"only version {champions[0]}" if champions else "none"
-            raise LedgerError(f"{self.ticker} has no earlier champion to return to: {known} is in force; promote one")
+            raise LedgerError(
+                f"{self.ticker} has no earlier champion to return to: {known} is in force; promote one"
+            )
         earlier, present = champions[-2:]
         self._append("rollback", earlier, present, reason, None, at)
         return earlier
 
     def _append(
-        self, kind: str, version: int, previous: int | None, reason: str, run_id: str | None, at: datetime
+        self,
+        kind: str,
+        version: int,
+        previous: int | None,
+        reason: str,
+        run_id: str | None,
+        at: datetime,
     ) -> None:
         last = select(func.max(PROMOTIONS.c.number)).where(PROMOTIONS.c.ticker == self.ticker)
         self.connection.execute(
@@ -271,7 +285,11 @@ class Ledger:
                 if row.model_version == forecast.model_version:
                     return row
             counted = not (forecast.late or rows)
-            values = asdict(forecast) | {"late": forecast.late, "counted": counted, "written_at": datetime.now(UTC)}
+            values = asdict(forecast) | {
+                "late": forecast.late,
+                "counted": counted,
+                "written_at": datetime.now(UTC),
+            }
             return connection.execute(FORECASTS.insert().values(values).returning(FORECASTS)).one()
 
     def forecasts(self, ticker: str | None = None) -> pd.DataFrame:
@@ -285,13 +303,19 @@ class Ledger:
     def said(self, ticker: str, session: date, model_version: int) -> Row[Any] | None:
         """What the model has said of the session already, with the columns of `forecasts` as attributes."""
         column = FORECASTS.c
-        which = (column.ticker == ticker) & (column.session == session) & (column.model_version == model_version)
+        which = (
+            (column.ticker == ticker)
+            & (column.session == session)
+            & (column.model_version == model_version)
+        )
         with self._engine.connect() as connection:
             return connection.execute(select(FORECASTS).where(which)).one_or_none()
 
     def exchanges(self) -> dict[str, str]:
         """The exchange of each ticker that was ever forecast."""
-        each = select(FORECASTS.c.ticker, FORECASTS.c.exchange).distinct().order_by(FORECASTS.c.ticker)
+        each = (
+            select(FORECASTS.c.ticker, FORECASTS.c.exchange).distinct().order_by(FORECASTS.c.ticker)
+        )
         with self._engine.connect() as connection:
             return dict(connection.execute(each).tuples().all())
 
@@ -302,11 +326,19 @@ class Ledger:
         above 0. Raises LedgerError for a return that is no finite number.
         """
         if next_return is not None and not isfinite(next_return):
-            raise LedgerError(f"return {next_return} of forecast {forecast_id}: a finite number or None is expected")
-        outcome = {} if next_return is None else {"up": bool(next_return > 0), "next_return": float(next_return)}
+            raise LedgerError(
+                f"return {next_return} of forecast {forecast_id}: a finite number or None is expected"
+            )
+        outcome = (
+            {}
+            if next_return is None
+            else {"up": bool(next_return > 0), "next_return": float(next_return)}
+        )
         unsettled = (FORECASTS.c.id == forecast_id) & FORECASTS.c.settled_at.is_(None)
         with self._engine.begin() as connection:
-            settled = connection.execute(FORECASTS.update().where(unsettled).values(settled_at=at, **outcome))
+            settled = connection.execute(
+                FORECASTS.update().where(unsettled).values(settled_at=at, **outcome)
+            )
             return settled.rowcount == 1
 
     def champions(self, ticker: str) -> list[int]:
@@ -323,7 +355,9 @@ class Ledger:
         column = PROMOTIONS.c
         which = (column.ticker == ticker) & (column.model_version == model_version)
         with self._engine.connect() as connection:
-            return connection.scalar(select(column.decided_at).where(which).order_by(column.number.desc()).limit(1))
+            return connection.scalar(
+                select(column.decided_at).where(which).order_by(column.number.desc()).limit(1)
+            )
 
     @contextmanager
     def deciding(self, ticker: str) -> Iterator[Decision]:
@@ -337,7 +371,10 @@ class Ledger:
 
     def versions(self, ticker: str) -> set[int]:
         """The model versions that any row of the ticker names: models that must be kept."""
-        named = (select(table.c.model_version).where(table.c.ticker == ticker) for table in (FORECASTS, PROMOTIONS))
+        named = (
+            select(table.c.model_version).where(table.c.ticker == ticker)
+            for table in (FORECASTS, PROMOTIONS)
+        )
         with self._engine.connect() as connection:
             return set(connection.scalars(union(*named)))
 
@@ -390,7 +427,9 @@ class Ledger:
 
 
 def _champions(connection: Connection, ticker: str) -> list[int]:
-    query = select(PROMOTIONS.c.kind, PROMOTIONS.c.model_version).where(PROMOTIONS.c.ticker == ticker)
+    query = select(PROMOTIONS.c.kind, PROMOTIONS.c.model_version).where(
+        PROMOTIONS.c.ticker == ticker
+    )
     champions: list[int] = []
     for kind, version in connection.execute(query.order_by(PROMOTIONS.c.number)):
         if kind == "promotion":
@@ -404,7 +443,9 @@ def _engine_at(address: str) -> Engine:
     try:
         url = make_url(address)
     except (ArgumentError, ValueError):
-        raise LedgerError(f"ledger address cannot be read as a URL; {ALLOWED}") from None  # it may hold a password
+        raise LedgerError(
+            f"ledger address cannot be read as a URL; {ALLOWED}"
+        ) from None  # it may hold a password
     backend = url.get_backend_name()
     if backend not in DRIVERS or url.database in (None, "", ":memory:"):
         raise LedgerError(f"ledger {_shown(url)}: {ALLOWED}")
@@ -427,7 +468,9 @@ def _sqlite(url: URL) -> Engine:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LedgerError(f"ledger {_shown(url)}: {folder} cannot be made ({error.strerror}); {ALLOWED}") from error
+        raise LedgerError(
+            f"ledger {_shown(url)}: {folder} cannot be made ({error.strerror}); {ALLOWED}"
+        ) from error
     # isolation_level None: Python begins no transaction of its own, so that BEGIN IMMEDIATE can be said
     engine = create_engine(url, connect_args={"isolation_level": None, "timeout": BUSY_SECONDS})
 
@@ -442,7 +485,9 @@ def _postgresql(url: URL) -> Engine:
     try:
         return create_engine(url, connect_args={"connect_timeout": CONNECT_SECONDS})
     except ModuleNotFoundError as error:
-        raise LedgerError(f"ledger {_shown(url)} needs {error.name}: pip install 'rnnflow[postgresql]'") from error
+        raise LedgerError(
+            f"ledger {_shown(url)} needs {error.name}: pip install 'rnnflow[postgresql]'"
+        ) from error
 
 
 def _shown(url: URL) -> str:

@@ -56,7 +56,9 @@ class Alarm:
     text: str
 
 
-def confidence_sequence(hits: Array, *, alpha: float = ALPHA, tightest: int = NARROWEST_AFTER) -> tuple[Array, Array]:
+def confidence_sequence(
+    hits: Array, *, alpha: float = ALPHA, tightest: int = NARROWEST_AFTER
+) -> tuple[Array, Array]:
     """Intervals low (n,) and high (n,) of the accuracy after each day, which all hold at once.
 
     With probability 1 − `alpha` there is no day t on which the mean chance of a hit up to then lies outside, however
@@ -134,12 +136,19 @@ def drift(reference: Array, recent: Array, names: Sequence[str]) -> dict[str, fl
     """
     check_array("reference", reference, (None, len(names)), axes="sessions, features")
     check_array("recent", recent, (None, len(names)), axes="sessions, features")
-    pvalues = [ks_2samp(before, now).pvalue for before, now in zip(reference.T, recent.T, strict=True)]
+    pvalues = [
+        ks_2samp(before, now).pvalue for before, now in zip(reference.T, recent.T, strict=True)
+    ]
     return dict(zip(names, holm(np.array(pvalues)).tolist(), strict=True))
 
 
 def alarms(
-    record: LiveRecord | None, drift: Mapping[str, float], missing: int, *, level: float, tolerated: int
+    record: LiveRecord | None,
+    drift: Mapping[str, float],
+    missing: int,
+    *,
+    level: float,
+    tolerated: int,
 ) -> list[Alarm]:
     """What a user should be told of a ticker; mostly nothing.
 
@@ -149,13 +158,25 @@ def alarms(
     - `stale`: more than `tolerated` sessions have closed without a price; `missing` counts them.
     """
     found = []
-    if record is not None and (record.high < record.promised_low or record.low > record.promised_high):
+    if record is not None and (
+        record.high < record.promised_low or record.low > record.promised_high
+    ):
         found.append(Alarm("performance", _performance(record)))
     changed = [f"{name} (p {pvalue:.1e})" for name, pvalue in drift.items() if pvalue < level]
     if changed:
-        found.append(Alarm("drift", f"recent inputs are not distributed as those before them: {', '.join(changed)}"))
+        found.append(
+            Alarm(
+                "drift",
+                f"recent inputs are not distributed as those before them: {', '.join(changed)}",
+            )
+        )
     if missing > tolerated:
-        found.append(Alarm("stale", f"closed sessions without a price: {missing}, of which {tolerated} are tolerated"))
+        found.append(
+            Alarm(
+                "stale",
+                f"closed sessions without a price: {missing}, of which {tolerated} are tolerated",
+            )
+        )
     return found
 
 

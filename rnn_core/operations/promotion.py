@@ -75,7 +75,12 @@ class Judgement:
 
 
 def judge(
-    settings: Promotion, challenger: Candidate, champion: Candidate | None, *, unusable: int, served: bool
+    settings: Promotion,
+    challenger: Candidate,
+    champion: Candidate | None,
+    *,
+    unusable: int,
+    served: bool,
 ) -> Judgement:
     """Judge a challenger that has just been registered.
 
@@ -96,17 +101,27 @@ def judge(
             f"prices are {challenger.data_source}",
         ),
         Check(
-            "networks", unusable == 0, f"{unusable} live networks are unusable" if unusable else "networks are usable"
+            "networks",
+            unusable == 0,
+            f"{unusable} live networks are unusable" if unusable else "networks are usable",
         ),
-        Check("served", served, "it is served as trained" if served else "the registered model forecasts otherwise"),
+        Check(
+            "served",
+            served,
+            "it is served as trained" if served else "the registered model forecasts otherwise",
+        ),
     ]
     if settings.require_skill:
-        checks.append(Check("skill", challenger.verdict == "skill", f"verdict is {challenger.verdict}"))
+        checks.append(
+            Check("skill", challenger.verdict == "skill", f"verdict is {challenger.verdict}")
+        )
     if champion is None:
         return Judgement((*checks, Check("newer", True, "there is no champion yet")))
     checks.append(_newer(challenger, champion))
     if challenger.config_hash == champion.config_hash:
-        return Judgement((*checks, Check("not worse", True, f"same configuration as version {champion.version}")))
+        return Judgement(
+            (*checks, Check("not worse", True, f"same configuration as version {champion.version}"))
+        )
     not_worse, figures = _not_worse(challenger, champion)
     return Judgement((*checks, not_worse), figures)
 
@@ -114,15 +129,29 @@ def judge(
 def _newer(challenger: Candidate, champion: Candidate) -> Check:
     first, last = champion.data_last, challenger.data_last
     if last < first:
-        return Check("newer", False, f"prices end on {last}, those of version {champion.version} on {first}")
-    same = challenger.config_hash == champion.config_hash and challenger.data_sha256 == champion.data_sha256
-    found = f"version {champion.version} has learned from the same prices" if same else f"prices reach {last}"
+        return Check(
+            "newer", False, f"prices end on {last}, those of version {champion.version} on {first}"
+        )
+    same = (
+        challenger.config_hash == champion.config_hash
+        and challenger.data_sha256 == champion.data_sha256
+    )
+    found = (
+        f"version {champion.version} has learned from the same prices"
+        if same
+        else f"prices reach {last}"
+    )
     return Check("newer", not same, found)
 
 
 def _not_worse(challenger: Candidate, champion: Candidate) -> tuple[Check, dict[str, float]]:
     other = f"version {champion.version}, of another configuration"
-    both = pd.concat([challenger.losses(), champion.losses()], axis=1, join="inner", keys=["loss", "champion_loss"])
+    both = pd.concat(
+        [challenger.losses(), champion.losses()],
+        axis=1,
+        join="inner",
+        keys=["loss", "champion_loss"],
+    )
     if both.empty:
         return Check("not worse", True, f"no day in common with {other}"), {"days": 0}
     figures = {"days": float(len(both)), **both.mean()}

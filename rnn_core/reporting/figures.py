@@ -24,7 +24,9 @@ from rnn_core.evaluation.metrics import called_up, reliability
 from rnn_core.nn.training import Fit
 from rnn_core.operations.live import confidence_sequence
 
-BLUE, ORANGE, RED, PURPLE, GREY, _ = mpl.color_sequences["petroff6"]  # told apart with colour-vision deficiency too
+BLUE, ORANGE, RED, PURPLE, GREY, _ = mpl.color_sequences[
+    "petroff6"
+]  # told apart with colour-vision deficiency too
 HIT, MISS = BLUE, ORANGE
 Figures: TypeAlias = dict[str, Figure]
 """Figures by file name."""
@@ -37,8 +39,15 @@ Sides: TypeAlias = tuple[float, float]
 
 HANGUL_FONTS = ("NanumGothic", "Noto Sans CJK KR", "Noto Sans KR", "Malgun Gothic", "AppleGothic")
 COIN_TOSS = float(np.log(2))
-WIDTH, ABOVE, BELOW = 8.0, 0.4, 0.65  # inches; above a plot is its title, below it are its ticks and their label
-X_LABEL, Y_LABEL = 0.36, 0.3  # inches from the lower and the left edge of a figure with `sides`: where labels end
+WIDTH, ABOVE, BELOW = (
+    8.0,
+    0.4,
+    0.65,
+)  # inches; above a plot is its title, below it are its ticks and their label
+X_LABEL, Y_LABEL = (
+    0.36,
+    0.3,
+)  # inches from the lower and the left edge of a figure with `sides`: where labels end
 STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -80,7 +89,9 @@ def rendered(figures: Figures) -> dict[str, bytes]:
 
     def png(figure: Figure) -> bytes:
         buffer = BytesIO()
-        figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 3})  # a seventh larger, in half the time
+        figure.savefig(
+            buffer, format="png", pil_kwargs={"compress_level": 3}
+        )  # a seventh larger, in half the time
         return buffer.getvalue()
 
     return {name: png(figure) for name, figure in figures.items()}
@@ -130,7 +141,10 @@ def hangul_font() -> str | None:
 def direction_strip(calls: pd.DataFrame, title: str, days: int = 60, say: Say = english) -> Figure:
     """The last test days: the direction that was called, the one that happened, and whether they agree."""
     last = calls.tail(days)
-    subject = say("called and actual direction, last {} test days", "예측한 방향과 실제 방향, 마지막 테스트 {}일")
+    subject = say(
+        "called and actual direction, last {} test days",
+        "예측한 방향과 실제 방향, 마지막 테스트 {}일",
+    )
     figure, axes = canvas(f"{title}: {subject.format(len(last))}", height=3.4, sides=(0.95, 0.45))
     position, called = np.arange(len(last)), called_up(last["probability"]).to_numpy()
     up = last["up"].to_numpy().astype(bool)
@@ -140,12 +154,27 @@ def direction_strip(calls: pd.DataFrame, title: str, days: int = 60, say: Say = 
             for upward, marker in ((True, "^"), (False, "v")):
                 shown = agrees & (direction == upward)
                 fill = colour if agrees is hit else "none"
-                axes.scatter(position[shown], np.full(shown.sum(), row), 34, marker=marker, ec=colour, fc=fill, lw=1.2)
-    axes.scatter(position[~hit], np.full((~hit).sum(), 0.5), 24, marker="x", color=MISS, linewidth=1.2)
-    axes.set_yticks([1, 0.5, 0], [say("called", "예측"), say("miss ×", "빗나감 ×"), say("happened", "실제")])
+                axes.scatter(
+                    position[shown],
+                    np.full(shown.sum(), row),
+                    34,
+                    marker=marker,
+                    ec=colour,
+                    fc=fill,
+                    lw=1.2,
+                )
+    axes.scatter(
+        position[~hit], np.full((~hit).sum(), 0.5), 24, marker="x", color=MISS, linewidth=1.2
+    )
+    axes.set_yticks(
+        [1, 0.5, 0], [say("called", "예측"), say("miss ×", "빗나감 ×"), say("happened", "실제")]
+    )
     axes.set(ylim=(-0.5, 1.5), xlim=(-1, len(last)))
     _by_session(axes, last.index)
-    legend = say("▲ up  ▼ down  filled: hit ({})  hollow: miss ({})", "▲ 상승  ▼ 하락  ● 적중 ({})  ○ 빗나감 ({})")
+    legend = say(
+        "▲ up  ▼ down  filled: hit ({})  hollow: miss ({})",
+        "▲ 상승  ▼ 하락  ● 적중 ({})  ○ 빗나감 ({})",
+    )
     axes.set_xlabel(legend.format(hit.sum(), (~hit).sum()))
     return figure
 
@@ -155,9 +184,23 @@ def reliability_curve(calls: pd.DataFrame, title: str) -> Figure:
     figure, axes = canvas(f"{title}: frequency of up by forecast probability", sides=(0.8, 0.25))
     table = reliability(calls["up"].to_numpy(), calls["probability"].to_numpy())
     low, high = table["frequency"] - table["low"], table["high"] - table["frequency"]
-    axes.errorbar(table["forecast"], table["frequency"], [low, high], color=BLUE, marker="o", capsize=3, linewidth=1)
+    axes.errorbar(
+        table["forecast"],
+        table["frequency"],
+        [low, high],
+        color=BLUE,
+        marker="o",
+        capsize=3,
+        linewidth=1,
+    )
     for _, row in table.iterrows():
-        place: Any = {"xytext": (0, 5), "textcoords": "offset points", "ha": "center", "color": "0.35", "fontsize": 9}
+        place: Any = {
+            "xytext": (0, 5),
+            "textcoords": "offset points",
+            "ha": "center",
+            "color": "0.35",
+            "fontsize": 9,
+        }
         axes.annotate(f"{row['days']:.0f}", (row["forecast"], row["high"]), **place)
     ends = [table["forecast"].min(), table["forecast"].max()]
     axes.plot(ends, ends, color=GREY, linestyle="--", linewidth=1)
@@ -172,8 +215,12 @@ def accuracy_by_fold(folds: pd.DataFrame, title: str) -> Figure:
     figure, axes = canvas(f"{title}: accuracy by fold", sides=(0.8, 0.2))
     low, high = folds["accuracy"] - folds["low"], folds["high"] - folds["accuracy"]
     fold = np.arange(len(folds))
-    axes.errorbar(fold, folds["accuracy"], [low, high], color=BLUE, fmt="o", capsize=2, lw=1, label="network")
-    axes.scatter(fold, folds["majority"], 46, marker="_", color=ORANGE, linewidth=2, label="majority class")
+    axes.errorbar(
+        fold, folds["accuracy"], [low, high], color=BLUE, fmt="o", capsize=2, lw=1, label="network"
+    )
+    axes.scatter(
+        fold, folds["majority"], 46, marker="_", color=ORANGE, linewidth=2, label="majority class"
+    )
     axes.axhline(0.5, color=GREY, linestyle="--", linewidth=1)
     _by_session(axes, pd.Index(folds["first"]))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -198,7 +245,9 @@ def equity(evaluation: Evaluation, title: str) -> Figure:
         axes.plot(days, strategy.equity, color=colour, linestyle=style, linewidth=1.2, label=name)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else ""))
+    axes.yaxis.set_minor_formatter(
+        FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
+    )
     axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
     axes.set(xlabel="test day", ylabel="value (log scale)")
     axes.legend(loc="upper left", ncols=3, frameon=False)
@@ -211,10 +260,21 @@ def accuracy_by_seed(evaluation: Evaluation, title: str) -> Figure:
     seeds, scores = evaluation.seeds, evaluation.scores
     subject = f"{title}: accuracy of each of {len(seeds)} seeds, and of the ensemble"
     figure, axes = canvas(subject, height=2.6, sides=(1.3, 0.3))
-    low, mean, high = (scores[name] for name in (names.ACCURACY_LOW, names.ACCURACY, names.ACCURACY_HIGH))
+    low, mean, high = (
+        scores[name] for name in (names.ACCURACY_LOW, names.ACCURACY, names.ACCURACY_HIGH)
+    )
     axes.scatter(seeds, np.full(len(seeds), 1.0), 40, ec=BLUE, fc="none", lw=1.2)
-    axes.errorbar([mean], [0.0], xerr=[[mean - low], [high - mean]], color=BLUE, marker="o", capsize=3)
-    axes.scatter([scores[names.baseline_accuracy("majority")]], [-1.0], 60, marker="|", color=ORANGE, linewidth=3)
+    axes.errorbar(
+        [mean], [0.0], xerr=[[mean - low], [high - mean]], color=BLUE, marker="o", capsize=3
+    )
+    axes.scatter(
+        [scores[names.baseline_accuracy("majority")]],
+        [-1.0],
+        60,
+        marker="|",
+        color=ORANGE,
+        linewidth=3,
+    )
     axes.axvline(0.5, color=GREY, linestyle="--", linewidth=1)
     axes.set_yticks([1, 0, -1], ["seeds", "ensemble", "majority class"])
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
@@ -227,13 +287,25 @@ def live_accuracy(settled: pd.DataFrame, title: str) -> Figure:
 
     `settled` is what `operations.live.live_record` takes, with `session` too; the band is the mean promise so far.
     """
-    figure, axes = canvas(f"{title}: accuracy of {len(settled)} settled forecasts", sides=(0.8, 0.45))
+    figure, axes = canvas(
+        f"{title}: accuracy of {len(settled)} settled forecasts", sides=(0.8, 0.45)
+    )
     hits = (called_up(settled["probability"]) == settled["up"]).to_numpy(float)
     days = np.arange(1, len(hits) + 1)
     low, high = confidence_sequence(hits)
     promised = settled[["promised_low", "promised_high"]].expanding().mean()
-    axes.fill_between(days - 1, low, high, color=BLUE, alpha=0.15, lw=0, label="95 % interval, on all days at once")
-    axes.fill_between(days - 1, *promised.to_numpy().T, color=ORANGE, alpha=0.35, lw=0, label="promised")
+    axes.fill_between(
+        days - 1,
+        low,
+        high,
+        color=BLUE,
+        alpha=0.15,
+        lw=0,
+        label="95 % interval, on all days at once",
+    )
+    axes.fill_between(
+        days - 1, *promised.to_numpy().T, color=ORANGE, alpha=0.35, lw=0, label="promised"
+    )
     marker = "o" if len(hits) < 3 else None
     axes.plot(days - 1, np.cumsum(hits) / days, color=BLUE, marker=marker, label="accuracy so far")
     axes.axhline(0.5, color=GREY, linestyle="--", linewidth=1)
@@ -252,7 +324,9 @@ def gradient_reach(explanation: Explanation, seeds: int, title: str) -> Figure:
     """
     reach: Any = explanation.reach
     by_seed = reach.reshape(-1, seeds, reach.shape[-1])
-    by_fold = np.nanmean(by_seed[np.isfinite(by_seed).any(axis=(1, 2))], axis=1)  # the live fold has no test rows
+    by_fold = np.nanmean(
+        by_seed[np.isfinite(by_seed).any(axis=(1, 2))], axis=1
+    )  # the live fold has no test rows
     figure, axes = canvas(f"{title}: how far back the gradient reaches", sides=(0.7, 0.3))
     floor = max(float(by_fold.max()) * 1e-6, np.finfo(float).tiny)
     folds, back = np.arange(len(by_fold)), np.arange(by_fold.shape[1])[::-1]
@@ -268,8 +342,12 @@ def gradient_reach(explanation: Explanation, seeds: int, title: str) -> Figure:
 def input_sensitivity(explanation: Explanation, features: Sequence[str], title: str) -> Figure:
     """Mean |∂p/∂x| by feature and steps before the call."""
     moved = 100 * np.nanmean(explanation.sensitivity, axis=0)  # (T, I)
-    figure, axes = canvas(f"{title}: what moves the probability", 2.2 + 0.4 * len(features), sides=(1.45, 0.2))
-    image = axes.pcolormesh(np.arange(len(moved))[::-1], np.arange(len(features)), moved.T, cmap="cividis", vmin=0)
+    figure, axes = canvas(
+        f"{title}: what moves the probability", 2.2 + 0.4 * len(features), sides=(1.45, 0.2)
+    )
+    image = axes.pcolormesh(
+        np.arange(len(moved))[::-1], np.arange(len(features)), moved.T, cmap="cividis", vmin=0
+    )
     axes.invert_xaxis()
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_yticks(np.arange(len(features)), [name.replace("_", " ") for name in features])
@@ -286,7 +364,9 @@ def _by_session(axes: Axes, sessions: "pd.Index[Any]") -> None:
 
 def label(axes: Axes, text: str, x: float, y: float, colour: Any) -> None:
     """Name a line at its right end."""
-    axes.annotate(text, (x, y), xytext=(6, 0), textcoords="offset points", color=colour, va="center")
+    axes.annotate(
+        text, (x, y), xytext=(6, 0), textcoords="offset points", color=colour, va="center"
+    )
 
 
 def canvas(title: str, height: float = 4.5, sides: Sides | None = None) -> tuple[Figure, Axes]:

@@ -29,7 +29,16 @@ MEANINGS = {
 }
 CALLS = 20  # the last of them, on the page of a ticker
 CALLS_IN_SHORT, ROWS_IN_SHORT = 5, 30
-COLUMNS_IN_SHORT = ("ticker", "look at", "verdict", "p (Holm)", "live", "promised", "last call", "prices")
+COLUMNS_IN_SHORT = (
+    "ticker",
+    "look at",
+    "verdict",
+    "p (Holm)",
+    "live",
+    "promised",
+    "last call",
+    "prices",
+)
 
 
 @dataclass(frozen=True)
@@ -160,7 +169,9 @@ def _facts(standing: Standing) -> dict[str, str]:
     champion, promise, since = standing.champion, standing.promise, standing.promoted_at
     facts = {}
     if champion:
-        facts["champion"] = f"version {champion.version}" + (f", since {_minute(since)}" if since else "")
+        facts["champion"] = f"version {champion.version}" + (
+            f", since {_minute(since)}" if since else ""
+        )
         facts["trained on"] = f"{champion.data_source} prices to {champion.data_last}"
     if promise:
         found = _accuracy(promise.accuracy, promise.low, promise.high)
@@ -181,7 +192,10 @@ def _record(record: LiveRecord | None) -> list[dict[str, str]]:
     )
     promised = "", _promised(record), _number(record.promised_log_loss, ".4f")
     names = "right calls", "accuracy", "log loss"
-    return [{"": name, "live": now, "promised": then} for name, now, then in zip(names, live, promised, strict=True)]
+    return [
+        {"": name, "live": now, "promised": then}
+        for name, now, then in zip(names, live, promised, strict=True)
+    ]
 
 
 def _calls(forecasts: pd.DataFrame, last: int) -> list[dict[str, str]]:
@@ -195,7 +209,9 @@ def _call(call: Any) -> dict[str, str]:
         "outcome": _outcome(call),
         "called": _direction(called_up(call.probability)),
         "p (up)": f"{call.probability:.1%}",
-        "happened": "" if pd.isna(call.up) else f"{_direction(call.up)} {expm1(call.next_return):+.2%}",
+        "happened": ""
+        if pd.isna(call.up)
+        else f"{_direction(call.up)} {expm1(call.next_return):+.2%}",
         "version": f"{call.model_version}",
     }
 
@@ -260,7 +276,10 @@ def _sums(standings: Sequence[Standing], failures: Mapping[str, str]) -> dict[st
 
 def _skill(standings: Sequence[Standing]) -> str:
     """How many tickers show skill before and after the adjustment, beside what chance alone would give."""
-    pvalues, verdicts = _pvalues(standings), np.array([_verdict(standing) for standing in standings])
+    pvalues, verdicts = (
+        _pvalues(standings),
+        np.array([_verdict(standing) for standing in standings]),
+    )
     before, by_holm, by_benjamini_hochberg = (
         np.count_nonzero((adjusted <= ALPHA) & (verdicts == "skill"))
         for adjusted in (pvalues, holm(pvalues), benjamini_hochberg(pvalues))
@@ -279,7 +298,11 @@ def _pvalues(standings: Sequence[Standing]) -> Array:
 
 def _prices(standing: Standing) -> str:
     missing = f", {standing.missing} missing since" if standing.missing else ""
-    return f"to {standing.last_price} ({standing.data_source}){missing}" if standing.last_price else "none"
+    return (
+        f"to {standing.last_price} ({standing.data_source}){missing}"
+        if standing.last_price
+        else "none"
+    )
 
 
 def _promised(record: LiveRecord) -> str:

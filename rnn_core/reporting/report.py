@@ -25,7 +25,9 @@ CAPTIONS = {
 }
 
 
-def report(config: Retrain, prices: Prices, evaluation: Evaluation, images: Mapping[str, bytes]) -> str:
+def report(
+    config: Retrain, prices: Prices, evaluation: Evaluation, images: Mapping[str, bytes]
+) -> str:
     """The page of a run, as HTML: verdict, baselines, figures, every score, where the prices came from, the config.
 
     `images` are the figures as PNG, by file name.
@@ -40,7 +42,9 @@ def report(config: Retrain, prices: Prices, evaluation: Evaluation, images: Mapp
         last=f"{days[-1]:%Y-%m-%d}",
         rivals=_rivals(evaluation.scores),
         confusion=zip(("down", "up"), evaluation.confusion.tolist(), strict=True),
-        figures=[(text, data_uri(images[name])) for name, text in CAPTIONS.items() if name in images],
+        figures=[
+            (text, data_uri(images[name])) for name, text in CAPTIONS.items() if name in images
+        ],
         provenance=_provenance(prices),
         config=config.model_dump_json(indent=2),
     )
@@ -74,7 +78,14 @@ def _rivals(scores: dict[str, float]) -> list[dict[str, str]]:
     for name in ("majority", "persistence", "reversal", "logistic"):
         pvalue = scores.get(names.dm_pvalue(name))
         said = "undefined" if pvalue is None else f"{pvalue:.3f}"
-        rows.append((scores[names.baseline_log_loss(name)], name, f"{scores[names.baseline_accuracy(name)]:.1%}", said))
+        rows.append(
+            (
+                scores[names.baseline_log_loss(name)],
+                name,
+                f"{scores[names.baseline_accuracy(name)]:.1%}",
+                said,
+            )
+        )
     fields = ("log_loss", "name", "accuracy", "pvalue")
     return [dict(zip(fields, (f"{row[0]:.4f}", *row[1:]), strict=True)) for row in sorted(rows)]
 
@@ -88,7 +99,9 @@ def _provenance(prices: Prices) -> dict[str, str]:
         "sessions": f"{len(sessions)}, {sessions[0]:%Y-%m-%d} to {sessions[-1]:%Y-%m-%d}",
         "fetched": prices.fetched_at.isoformat(timespec="seconds") if prices.fetched_at else "",
         "SHA-256": prices.sha256,
-        "attainable accuracy": "" if prices.attainable_accuracy is None else f"{prices.attainable_accuracy:.1%}",
+        "attainable accuracy": ""
+        if prices.attainable_accuracy is None
+        else f"{prices.attainable_accuracy:.1%}",
         "warnings": "; ".join(prices.warnings),
     }
     return {name: value for name, value in known.items() if value}

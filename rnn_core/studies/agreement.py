@@ -11,7 +11,16 @@ from rnn_core.evaluation import names
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.sequences import holdout
 from rnn_core.reporting.figures import BLUE, GREY, ORANGE, RED, Figure, Say, canvases
-from rnn_core.studies.lesson import Finding, Lesson, Trained, Variant, Variants, examples, sayer, training
+from rnn_core.studies.lesson import (
+    Finding,
+    Lesson,
+    Trained,
+    Variant,
+    Variants,
+    examples,
+    sayer,
+    training,
+)
 
 DAYS, EDGE, SHARE, SEED = 800, 0.10, 0.75, 7
 AGREED = 1e-6  # a difference of losses, in nats, that no figure shows
@@ -30,7 +39,9 @@ def variants(study: Study, prices: Prices) -> Variants:
     train = int(SHARE * built.live)
     folds = holdout(train, 0, built.live - train)
     return {
-        engine: Variant(Model(), training(study, engine=engine, epochs=30, seeds=8, clip_norm=1.0), built, folds)
+        engine: Variant(
+            Model(), training(study, engine=engine, epochs=30, seeds=8, clip_norm=1.0), built, folds
+        )
         for engine in ("numpy", "torch")
     }
 
@@ -39,7 +50,9 @@ def finding(study: Study, prices: Prices, trained: dict[str, Trained]) -> Findin
     """How far the losses and the parameters of the two are apart, and how long each took."""
     ours, theirs, say = trained["numpy"], trained["torch"], sayer(study)
     apart = np.abs(ours.fit.train_loss - theirs.fit.train_loss)  # (M, epochs)
-    params = max(np.abs(value - theirs.fit.params[name]).max() for name, value in ours.fit.params.items())
+    params = max(
+        np.abs(value - theirs.fit.params[name]).max() for name, value in ours.fit.params.items()
+    )
     up = ours.variant.sequences.y[ours.variant.folds.test[0], 0, 0]
     ratio = theirs.seconds / ours.seconds
     metrics = {
@@ -47,16 +60,26 @@ def finding(study: Study, prices: Prices, trained: dict[str, Trained]) -> Findin
         "difference/loss": float(apart.max()),
         "difference/params": float(params),
     }
-    updates = apart.shape[1] * -(-(ours.variant.folds.train.shape[1]) // ours.variant.training.batch_size)
+    updates = apart.shape[1] * -(
+        -(ours.variant.folds.train.shape[1]) // ours.variant.training.batch_size
+    )
     agreed = apart.max() <= AGREED
     sentences = (
         say(
             f"After {updates} updates of each of {len(apart)} networks the losses of the two engines differ by at most "
             f"{apart.max():.1e} nats and a parameter by at most {params:.1e}: "
-            + ("gradients by hand and by autograd are the same." if agreed else "more than rounding explains at once."),
+            + (
+                "gradients by hand and by autograd are the same."
+                if agreed
+                else "more than rounding explains at once."
+            ),
             f"신경망 {len(apart)}개를 각각 {updates}번 갱신한 뒤 두 엔진의 손실 차이는 최대 {apart.max():.1e} nat, "
             f"매개변수 차이는 최대 {params:.1e}이다. "
-            + ("손으로 쓴 기울기와 자동미분의 기울기는 같다." if agreed else "반올림만으로는 설명되지 않는 차이다."),
+            + (
+                "손으로 쓴 기울기와 자동미분의 기울기는 같다."
+                if agreed
+                else "반올림만으로는 설명되지 않는 차이다."
+            ),
         ),
         say(
             f"NumPy took {ours.seconds:.1f} s and torch {theirs.seconds:.1f} s, {ratio:.1f} times as long, on the same "
@@ -65,7 +88,9 @@ def finding(study: Study, prices: Prices, trained: dict[str, Trained]) -> Findin
             f"({ratio:.1f}배) 걸렸다.",
         ),
     )
-    figure = _losses(ours.fit.train_loss.mean(axis=0), theirs.fit.train_loss.mean(axis=0), apart, say)
+    figure = _losses(
+        ours.fit.train_loss.mean(axis=0), theirs.fit.train_loss.mean(axis=0), apart, say
+    )
     return Finding(sentences, metrics, {"losses.png": figure})
 
 
@@ -84,7 +109,8 @@ def _losses(ours: Array, theirs: Array, apart: Array, say: Say) -> Figure:
     below.set_yscale("log")
     below.set_ylim(none, max(100 * apart.max(), 1e-12))
     below.set(
-        xlabel=say("epoch", "에포크"), ylabel=say("difference (nats): each, largest", "손실 차이 (nat): 각각, 최대")
+        xlabel=say("epoch", "에포크"),
+        ylabel=say("difference (nats): each, largest", "손실 차이 (nat): 각각, 최대"),
     )
     return figure
 

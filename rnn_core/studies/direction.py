@@ -38,7 +38,9 @@ def data(study: Study) -> Prices:
     """A trend, a slow wave and noise, as the lesson has always had them."""
     day = np.arange(DAYS)
     close = 100 + 0.08 * day + 3 * np.sin(day / 12) + np.random.RandomState(SEED).normal(size=DAYS)
-    frame = pd.DataFrame({"close": close}, index=pd.bdate_range("2024-01-01", periods=DAYS, name="date"))
+    frame = pd.DataFrame(
+        {"close": close}, index=pd.bdate_range("2024-01-01", periods=DAYS, name="date")
+    )
     return Prices("LESSON", frame, "synthetic", "close", "XNYS")
 
 
@@ -70,18 +72,28 @@ def variants(study: Study, prices: Prices) -> Variants:
         loss="textbook_cross_entropy",
         raw=True,
     )
-    folds = Folds(np.stack([train, train + rows]), np.empty((2, 0), int), np.stack([test, test + rows]))
-    own = training(study, epochs=EPOCHS, batch_size=1, optimiser="sgd", learning_rate=0.005, clip_value=5.0)
+    folds = Folds(
+        np.stack([train, train + rows]), np.empty((2, 0), int), np.stack([test, test + rows])
+    )
+    own = training(
+        study, epochs=EPOCHS, batch_size=1, optimiser="sgd", learning_rate=0.005, clip_value=5.0
+    )
     params0, shuffled = _start(len(train), own.epochs)
     order = np.stack([shuffled, shuffled + rows], axis=1)  # (epochs, M, n)
-    return {"network": Variant(Model(hidden_size=HIDDEN, bias=False), own, sequences, folds, params0, order)}
+    return {
+        "network": Variant(
+            Model(hidden_size=HIDDEN, bias=False), own, sequences, folds, params0, order
+        )
+    }
 
 
 def _start(rows: int, epochs: int) -> tuple[Params, Array]:
     """Initial parameters of both models and the order (epochs, rows), drawn where the prices' noise left off."""
     random = np.random.RandomState(SEED)
     random.normal(size=DAYS)
-    wx, wh, wy = (random.randn(*shape) * 0.05 for shape in ((1, HIDDEN), (HIDDEN, HIDDEN), (HIDDEN, 1)))
+    wx, wh, wy = (
+        random.randn(*shape) * 0.05 for shape in ((1, HIDDEN), (HIDDEN, HIDDEN), (HIDDEN, 1))
+    )
     one = {
         "weight_ih_l0": np.concatenate([wx.T, np.zeros((HIDDEN, 1))], axis=1),
         "weight_hh_l0": wh.T,
@@ -109,7 +121,10 @@ def finding(study: Study, prices: Prices, trained: dict[str, Trained]) -> Findin
     majority = float(called_up(sequences.y[folds.train[0]].mean()))
     last = sequences.x[: len(sequences) // 2, -1, 0]
     rose = (last > 0)[folds.test[0]].astype(float)
-    records = {"majority": _record(np.full(len(up), majority), up), "reversal": _record(1 - rose, up)}
+    records = {
+        "majority": _record(np.full(len(up), majority), up),
+        "reversal": _record(1 - rose, up),
+    }
     autocorrelation = float(np.corrcoef(last[:-1], last[1:])[0, 1])
     loss = network.fit.train_loss
     metrics = {
@@ -126,7 +141,9 @@ def finding(study: Study, prices: Prices, trained: dict[str, Trained]) -> Findin
         _of_returns(autocorrelation, records["reversal"], say),
         _of_standardised(scaled, float(loss[1, -1]), len(up), say),
     )
-    calls = pd.DataFrame({"probability": raw.called, "up": up}, index=prices.frame.index[STEPS + folds.test[0]])
+    calls = pd.DataFrame(
+        {"probability": raw.called, "up": up}, index=prices.frame.index[STEPS + folds.test[0]]
+    )
     return Finding(sentences, metrics, _figures(loss, calls, say))
 
 
@@ -185,7 +202,10 @@ def _of_standardised(scaled: Record, loss: float, days: int, say: Say) -> str:
 
 def _figures(loss: Array, calls: pd.DataFrame, say: Say) -> Figures:
     title = say("Direction, from scratch", "처음부터 만든 방향 예측")
-    return {"loss.png": _losses(loss, title, say), "days.png": direction_strip(calls, title, STRIP, say)}
+    return {
+        "loss.png": _losses(loss, title, say),
+        "days.png": direction_strip(calls, title, STRIP, say),
+    }
 
 
 def _losses(loss: Array, title: str, say: Say) -> Figure:

@@ -69,7 +69,9 @@ class Lesson(NamedTuple):
 
 def training(study: Study, **own: Any) -> Training:
     """How a lesson trains, with what the user asks for in its place; without early stopping, one network."""
-    asked = {name: value for name, value in study.training.model_dump().items() if value is not None}
+    asked = {
+        name: value for name, value in study.training.model_dump().items() if value is not None
+    }
     return Training(**{"patience": None, "seeds": 1, "clip_norm": None} | own | asked)
 
 

@@ -14,15 +14,39 @@ from rnn_core.nn.layers import recurrent
 from rnn_core.nn.losses import sigmoid
 from rnn_core.nn.network import split
 from rnn_core.nn.sequences import Sequences, holdout
-from rnn_core.reporting.figures import BLUE, COIN_TOSS, GREY, ORANGE, RED, Figure, Say, canvas, canvases, label
-from rnn_core.studies.lesson import Finding, Lesson, Trained, Variant, Variants, examples, sayer, training
+from rnn_core.reporting.figures import (
+    BLUE,
+    COIN_TOSS,
+    GREY,
+    ORANGE,
+    RED,
+    Figure,
+    Say,
+    canvas,
+    canvases,
+    label,
+)
+from rnn_core.studies.lesson import (
+    Finding,
+    Lesson,
+    Trained,
+    Variant,
+    Variants,
+    examples,
+    sayer,
+    training,
+)
 
 TRAIN, TEST, STEPS, INPUTS, HIDDEN, EPOCHS = 512, 200, 10, 4, 8, 20
 STREAM = 4  # this lesson's own random numbers
 KEPT = 0.9  # a correlation from which on a unit is said to keep the bit
 ROUNDING = 1e-10  # what float64 leaves of two ways to add up the same
 SHOWN = 3  # sequences of the table of shapes: no other axis is that long
-NETWORKS: dict[str, dict[str, Any]] = {"one": {}, "deep": {"num_layers": 2}, "bidirectional": {"bidirectional": True}}
+NETWORKS: dict[str, dict[str, Any]] = {
+    "one": {},
+    "deep": {"num_layers": 2},
+    "bidirectional": {"bidirectional": True},
+}
 
 
 def data(study: Study) -> Sequences:
@@ -37,7 +61,10 @@ def variants(study: Study, sequences: Sequences) -> Variants:
     """An LSTM of one layer, one of two, and one that reads in both directions."""
     folds = holdout(examples(study, TRAIN), 0, examples(study, TEST))
     own = training(study, epochs=EPOCHS, learning_rate=0.01, clip_norm=1.0)
-    models = {name: Model(cell="lstm", hidden_size=HIDDEN, **options) for name, options in NETWORKS.items()}
+    models = {
+        name: Model(cell="lstm", hidden_size=HIDDEN, **options)
+        for name, options in NETWORKS.items()
+    }
     return {name: Variant(model, own, sequences, folds) for name, model in models.items()}
 
 
@@ -46,7 +73,10 @@ def finding(study: Study, sequences: Sequences, trained: dict[str, Trained]) -> 
     say = sayer(study)
     tests = sequences.x[trained["one"].variant.folds.test[0]]  # (N, T, I)
     bit = tests[:, 0, 0]
-    accuracy = {name: float(((one.logits[0, :, 0, 0] > 0) == (bit > 0)).mean()) for name, one in trained.items()}
+    accuracy = {
+        name: float(((one.logits[0, :, 0, 0] > 0) == (bit > 0)).mean())
+        for name, one in trained.items()
+    }
     walk = step_by_step(_recurrent_params(trained["one"]), tests)
     difference = _from_the_whole(walk, _recurrent_params(trained["one"]), tests)
     memory = _memory(walk, bit)
@@ -145,7 +175,12 @@ def _memory(walk: Walk, bit: Array) -> Memory:
     unit = int(correlation[-1].argmax())
     lost = np.flatnonzero(correlation[:, unit] < KEPT)
     since = int(lost[-1]) + 2 if len(lost) else 1
-    return Memory(correlation, unit, float(correlation[-1, unit]), since if since <= len(correlation) else None)
+    return Memory(
+        correlation,
+        unit,
+        float(correlation[-1, unit]),
+        since if since <= len(correlation) else None,
+    )
 
 
 def _correlation(states: Array, bit: Array) -> Array:
@@ -164,7 +199,8 @@ def _learned(one: Trained) -> int | None:
 def _refusal() -> str | None:
     """What is said of an input that was never filled; None if it is taken."""
     params = {
-        name: np.zeros((1, 4 * HIDDEN, size)) for name, size in (("weight_ih_l0", INPUTS), ("weight_hh_l0", HIDDEN))
+        name: np.zeros((1, 4 * HIDDEN, size))
+        for name, size in (("weight_ih_l0", INPUTS), ("weight_hh_l0", HIDDEN))
     }
     try:
         recurrent(params, np.full((1, 1, STEPS, INPUTS), np.nan), cell="lstm")
@@ -205,11 +241,20 @@ def _row(network: str, array: str, ours: Array, theirs: Array | None) -> Row:
 
 def _markdown(table: list[Row], say: Say) -> str:
     """The shapes as a table."""
-    here, there, apart = say("here", "이 프로젝트"), "torch", say("largest difference", "가장 큰 차이")
-    lines = [f"| {say('network', '신경망')} | | {here} | {there} | {apart} |", "|---|---|---|---|---|"]
+    here, there, apart = (
+        say("here", "이 프로젝트"),
+        "torch",
+        say("largest difference", "가장 큰 차이"),
+    )
+    lines = [
+        f"| {say('network', '신경망')} | | {here} | {there} | {apart} |",
+        "|---|---|---|---|---|",
+    ]
     for row in table:
         difference = "–" if row.difference is None else f"{row.difference:.1e}"
-        lines.append(f"| {row.network} | {row.array} | {row.shape} | {row.torch_shape or '–'} | {difference} |")
+        lines.append(
+            f"| {row.network} | {row.array} | {row.shape} | {row.torch_shape or '–'} | {difference} |"
+        )
     axes = say(
         f"N = {SHOWN} sequences, T = {STEPS} steps, H = {HIDDEN} units, D directions, L layers: "
         "output (N, T, D·H), h_n and c_n (D·L, N, H).",
@@ -217,7 +262,9 @@ def _markdown(table: list[Row], say: Say) -> str:
         "output (N, T, D·H), h_n과 c_n (D·L, N, H).",
     )
     absent = say("torch is not installed.", "torch가 설치되어 있지 않다.")
-    return "\n".join([*lines, "", axes, *([] if any(row.torch_shape for row in table) else [absent]), ""])
+    return "\n".join(
+        [*lines, "", axes, *([] if any(row.torch_shape for row in table) else [absent]), ""]
+    )
 
 
 def _of_memory(accuracy: dict[str, float], memory: Memory, walk: Walk, rows: int, say: Say) -> str:
@@ -252,7 +299,8 @@ def _of_directions(accuracy: float, learned: dict[str, int | None], say: Say) ->
     else:
         sooner = say("it does not learn sooner for that", "그렇다고 더 빨리 배우지는 않는다")
     epochs = [
-        say(f"in epoch {epoch}", f"{epoch}번째 에포크") if epoch else say("never", "없음") for epoch in (both, one)
+        say(f"in epoch {epoch}", f"{epoch}번째 에포크") if epoch else say("never", "없음")
+        for epoch in (both, one)
     ]
     return say(
         f"The bidirectional network is right on {accuracy:.1%}. Its reverse direction reads the bit last and has "
@@ -291,7 +339,9 @@ def _of_torch(table: list[Row], say: Say) -> str:
         )
     shapes = sum(row.shape == row.torch_shape for row in table)
     values = sum(row.difference is not None and row.difference < ROUNDING for row in table)
-    apart = max((row.difference for row in table if row.difference is not None), default=float("nan"))
+    apart = max(
+        (row.difference for row in table if row.difference is not None), default=float("nan")
+    )
     return say(
         f"Of {arrays} arrays (output, h_n and c_n of one layer, deep and bidirectional) {shapes} have torch's shape "
         f"and {values} torch's values up to rounding; the largest difference is {apart:.1e}.",
@@ -311,13 +361,22 @@ def _states(walk: Walk, bit: Array, unit: int, say: Say) -> Figure:
         limit = max(np.abs(one).max() for one in pair)
         for axes, one, sign in zip(plots[row], pair, ("+1", "−1"), strict=True):
             image = axes.pcolormesh(steps, units, one, cmap="RdBu_r", vmin=-limit, vmax=limit)
-            axes.plot([0.5, STEPS + 0.5, STEPS + 0.5, 0.5, 0.5], unit + np.array([-0.5, -0.5, 0.5, 0.5, -0.5]), "k-")
+            axes.plot(
+                [0.5, STEPS + 0.5, STEPS + 0.5, 0.5, 0.5],
+                unit + np.array([-0.5, -0.5, 0.5, 0.5, -0.5]),
+                "k-",
+            )
             axes.set_title(f"{name}, {say('bit', '비트')} {sign}", fontsize=11, fontweight="normal")
             axes.set(xticks=steps[::3], yticks=units)
         plots[row, 0].set_ylabel(say("unit", "유닛"))
         figure.colorbar(image, ax=list(plots[row]), label=name)
     for axes in plots[1]:
-        axes.set_xlabel(say("step (framed: what follows the bit best)", "단계 (테두리: 비트를 가장 잘 따르는 유닛)"))
+        axes.set_xlabel(
+            say(
+                "step (framed: what follows the bit best)",
+                "단계 (테두리: 비트를 가장 잘 따르는 유닛)",
+            )
+        )
     return figure
 
 
@@ -341,7 +400,9 @@ def _keeping(walk: Walk, memory: Memory, say: Say) -> Figure:
         label(right, name, STEPS, mean[-1], colour)
     right.set_ylabel(say(f"gates of unit {unit}, test mean", f"유닛 {unit}의 게이트, 테스트 평균"))
     for axes in (left, right):
-        axes.set(xlabel=say("step", "단계"), ylim=(-0.03, 1.05), xlim=(0.5, STEPS + 3), xticks=steps[::3])
+        axes.set(
+            xlabel=say("step", "단계"), ylim=(-0.03, 1.05), xlim=(0.5, STEPS + 3), xticks=steps[::3]
+        )
     return figure
 
 
@@ -351,11 +412,21 @@ def _losses(trained: dict[str, Trained], say: Say) -> Figure:
     names = say("one layer", "한 층"), say("two layers", "두 층"), say("bidirectional", "양방향")
     for name, one, colour in zip(names, trained.values(), (BLUE, ORANGE, RED), strict=True):
         loss = one.fit.train_loss[0]
-        axes.plot(np.arange(1, len(loss) + 1), loss, color=colour, marker="o", markersize=3, label=name)
+        axes.plot(
+            np.arange(1, len(loss) + 1), loss, color=colour, marker="o", markersize=3, label=name
+        )
     axes.axhline(
-        COIN_TOSS, color=GREY, linestyle="--", linewidth=1, label=say("ln 2, a coin toss", "ln 2, 동전 던지기")
+        COIN_TOSS,
+        color=GREY,
+        linestyle="--",
+        linewidth=1,
+        label=say("ln 2, a coin toss", "ln 2, 동전 던지기"),
     )
-    axes.set(xlabel=say("epoch", "에포크"), ylabel=say("log loss (nats)", "로그 손실 (nat)"), yscale="log")
+    axes.set(
+        xlabel=say("epoch", "에포크"),
+        ylabel=say("log loss (nats)", "로그 손실 (nat)"),
+        yscale="log",
+    )
     axes.legend(frameon=False)
     return figure
 

@@ -19,14 +19,39 @@ from rnn_core.nn.arrays import Array, Params
 from rnn_core.nn.network import initial_params, network
 from rnn_core.nn.sequences import Folds, Sequences, holdout
 from rnn_core.nn.training import Fit
-from rnn_core.reporting.figures import BLUE, GREY, ORANGE, RED, Axes, Figure, Say, canvas, canvases, label
-from rnn_core.studies.lesson import Finding, Lesson, Trained, Variant, Variants, examples, sayer, training
+from rnn_core.reporting.figures import (
+    BLUE,
+    GREY,
+    ORANGE,
+    RED,
+    Axes,
+    Figure,
+    Say,
+    canvas,
+    canvases,
+    label,
+)
+from rnn_core.studies.lesson import (
+    Finding,
+    Lesson,
+    Trained,
+    Variant,
+    Variants,
+    examples,
+    sayer,
+    training,
+)
 
-WINDOW, SPAN = 50, 4 * np.pi  # values of a window of the next-value lesson, and the radians from first to last
+WINDOW, SPAN = (
+    50,
+    4 * np.pi,
+)  # values of a window of the next-value lesson, and the radians from first to last
 STEPS = 64  # of a sequence of the other lessons
 PERIODS = 2, 4  # in a sequence, at least and at most
 DELAY = 5  # steps after which a cosine is asked for in the delayed lesson
-SEEN = STEPS // 2  # steps up to where two sequences are the same, in the test of what an output has seen
+SEEN = (
+    STEPS // 2
+)  # steps up to where two sequences are the same, in the test of what an output has seen
 DATA = 20  # marks the data's random stream
 GRAPH_STEPS = 3
 EPOCHS = 100
@@ -49,7 +74,9 @@ class Waves(NamedTuple):
 def _waves(x: Array, y: Array, train: int) -> Waves:
     """Inputs (N, T) and targets (N, S) that are all scored."""
     mask = np.ones(y.shape, bool)
-    return Waves(Sequences(x[..., None], y[..., None], mask, loss="mean_squared_error", raw=True), train)
+    return Waves(
+        Sequences(x[..., None], y[..., None], mask, loss="mean_squared_error", raw=True), train
+    )
 
 
 class Outcome(NamedTuple):
@@ -101,7 +128,11 @@ def next_value_variants(study: Study, waves: Waves) -> Variants:
 
 def next_value_finding(study: Study, waves: Waves, trained: dict[str, Trained]) -> Finding:
     """How near the network comes, beside the last value and the rule that the sine follows."""
-    say, outcome, loss = sayer(study), _outcome(trained["network"]), trained["network"].fit.train_loss[0]
+    say, outcome, loss = (
+        sayer(study),
+        _outcome(trained["network"]),
+        trained["network"].fit.train_loss[0],
+    )
     x, y, folds = waves.sequences.x[:, :, 0], waves.sequences.y[:, 0, 0], waves.folds
     target, window = outcome.targets[:, 0], x[folds.test[0]]
     gap = outcome.answers[:, 0] - target
@@ -111,13 +142,18 @@ def next_value_finding(study: Study, waves: Waves, trained: dict[str, Trained]) 
         "test/mse": outcome.mse,
         "test/largest_error": float(np.abs(gap).max()),
         "train/last_loss": float(loss[-1]),
-        **{f"baseline/{name}_mse": float(((forecast - target) ** 2).mean()) for name, forecast in naive.items()},
+        **{
+            f"baseline/{name}_mse": float(((forecast - target) ** 2).mean())
+            for name, forecast in naive.items()
+        },
     }
     figures = {"predicted.png": _predicted(target, gap, say), "loss.png": _loss(loss, say)}
     return Finding(_of_next_value(metrics, len(loss), len(target), say), metrics, figures)
 
 
-def _of_next_value(metrics: dict[str, float], epochs: int, windows: int, say: Say) -> tuple[str, ...]:
+def _of_next_value(
+    metrics: dict[str, float], epochs: int, windows: int, say: Say
+) -> tuple[str, ...]:
     mse, largest, loss, last, _, rule = metrics.values()
     verdict = say("better", "더 정확하다") if mse < last else say("no better", "더 정확하지 않다")
     return (
@@ -140,10 +176,14 @@ def _of_next_value(metrics: dict[str, float], epochs: int, windows: int, say: Sa
 
 def _predicted(target: Array, gap: Array, say: Say) -> Figure:
     """Predicted against true (s,), and how far each is off."""
-    figure, ((both, off),) = canvases(say("The next value of a sine", "사인의 다음 값"), columns=2, height=4)
+    figure, ((both, off),) = canvases(
+        say("The next value of a sine", "사인의 다음 값"), columns=2, height=4
+    )
     both.axline((0, 0), slope=1, color=GREY, linestyle="--", linewidth=1)
     both.scatter(target, target + gap, 16, ec=BLUE, fc="none")
-    both.annotate(say("dashed: right", "점선: 정답"), (0.05, 0.92), xycoords="axes fraction", color="0.35")
+    both.annotate(
+        say("dashed: right", "점선: 정답"), (0.05, 0.92), xycoords="axes fraction", color="0.35"
+    )
     off.axhline(0, color=GREY, linestyle="--", linewidth=1)
     off.scatter(target, gap, 16, ec=BLUE, fc="none")
     off.ticklabel_format(axis="y", scilimits=(-2, 2), useMathText=True)
@@ -155,7 +195,9 @@ def _predicted(target: Array, gap: Array, say: Say) -> Figure:
 
 def _loss(loss: Array, say: Say) -> Figure:
     """Training loss (epochs,) by epoch."""
-    figure, axes = canvas(say("The next value: training loss by epoch", "다음 값: 에포크별 학습 손실"))
+    figure, axes = canvas(
+        say("The next value: training loss by epoch", "다음 값: 에포크별 학습 손실")
+    )
     axes.semilogy(np.arange(1, len(loss) + 1), loss, color=BLUE, marker="o", markersize=3)
     label(axes, f"{loss[-1]:.2g}", len(loss), loss[-1], BLUE)
     axes.set(xlabel=say("epoch", "에포크"), ylabel=say("mean squared error", "평균제곱오차"))
@@ -191,7 +233,9 @@ def _training(study: Study, waves: Waves, epochs: int) -> Training:
 
 def synced_variants(study: Study, waves: Waves) -> Variants:
     """One network that is asked for the cosine at once."""
-    return {"synced": Variant(ANSWERS, _training(study, waves, EPOCHS), waves.sequences, waves.folds)}
+    return {
+        "synced": Variant(ANSWERS, _training(study, waves, EPOCHS), waves.sequences, waves.folds)
+    }
 
 
 def synced_finding(study: Study, waves: Waves, trained: dict[str, Trained]) -> Finding:
@@ -202,7 +246,9 @@ def synced_finding(study: Study, waves: Waves, trained: dict[str, Trained]) -> F
     metrics = _metrics(synced) | {"baseline/zero_mse_first_step": ignorant}
     title = say("The cosine, asked for at once", "곧바로 묻는 코사인")
     errors = _errors(title, {say("asked at once", "곧바로 물음"): synced}, ignorant, say)
-    note = say("After one value: does the wave rise or fall?", "값 하나만 보고: 파동이 오르는가, 내리는가?")
+    note = say(
+        "After one value: does the wave rise or fall?", "값 하나만 보고: 파동이 오르는가, 내리는가?"
+    )
     _note(errors, f"← {note}", (0.03, 0.93), "0.35")
     figures = {"errors.png": errors, "answers.png": _answers(title, synced, say)}
     sentences = (_of_synced(synced, ignorant, say), _of_twins(synced, first, say))
@@ -230,7 +276,8 @@ def _of_synced(synced: Outcome, ignorant: float, say: Say) -> str:
             "값 하나로는 파동이 오르는지 내리는지 알 수 없으므로 처음 몇 시점의 답은 나쁘고, 그 뒤의 답은 좋다.",
         )
     return numbers + say(
-        "The later steps are not yet much better than the first.", "뒤쪽 시점도 아직 첫 시점보다 크게 낫지 않다."
+        "The later steps are not yet much better than the first.",
+        "뒤쪽 시점도 아직 첫 시점보다 크게 낫지 않다.",
     )
 
 
@@ -265,10 +312,13 @@ def _graph(fit: Fit) -> dict[str, str]:
 def delayed_variants(study: Study, waves: Waves) -> Variants:
     """The same network from the same start, asked for each cosine `DELAY` steps later, and at once."""
     own, now = _training(study, waves, EPOCHS), waves.sequences
-    mask = now.mask & (np.arange(STEPS) >= DELAY)  # what np.roll brings round to the first steps is not scored
+    mask = now.mask & (
+        np.arange(STEPS) >= DELAY
+    )  # what np.roll brings round to the first steps is not scored
     later = Sequences(now.x, np.roll(now.y, DELAY, axis=1), mask, loss=now.loss, raw=True)
     return {
-        name: Variant(ANSWERS, own, sequences, waves.folds) for name, sequences in (("delayed", later), ("synced", now))
+        name: Variant(ANSWERS, own, sequences, waves.folds)
+        for name, sequences in (("delayed", later), ("synced", now))
     }
 
 
@@ -276,9 +326,14 @@ def delayed_finding(study: Study, waves: Waves, trained: dict[str, Trained]) -> 
     """The error of each cosine when it is asked for later, beside that when it is asked for at once."""
     say, delayed, synced = sayer(study), _outcome(trained["delayed"]), _outcome(trained["synced"])
     ignorant = float((synced.targets[:, 0] ** 2).mean())
-    metrics = _metrics(delayed) | {f"{name}_synced": value for name, value in _metrics(synced).items()}
+    metrics = _metrics(delayed) | {
+        f"{name}_synced": value for name, value in _metrics(synced).items()
+    }
     title = say(f"The cosine, asked for {DELAY} steps later", f"{DELAY}스텝 뒤에 묻는 코사인")
-    names = say(f"asked {DELAY} steps later", f"{DELAY}스텝 뒤에 물음"), say("asked at once", "곧바로 물음")
+    names = (
+        say(f"asked {DELAY} steps later", f"{DELAY}스텝 뒤에 물음"),
+        say("asked at once", "곧바로 물음"),
+    )
     aligned = delayed._replace(errors=delayed.errors[DELAY:])  # by the step whose cosine it is
     errors = _errors(title, dict(zip(names, (aligned, synced), strict=True)), ignorant, say)
     figures = {"errors.png": errors, "answers.png": _answers(title, delayed, say, DELAY)}
@@ -313,16 +368,25 @@ def _of_early_error(first: float, before: float, say: Say) -> str:
     """How much is left of the error `before` of a first step."""
     if first < 0.1 * before:
         left = f"{first / before:.1%}"
-        return say(f"all but {left} of the early error is gone.", f"초반 오차 가운데 {left}만 남고 나머지는 사라졌다.")
+        return say(
+            f"all but {left} of the early error is gone.",
+            f"초반 오차 가운데 {left}만 남고 나머지는 사라졌다.",
+        )
     if first < 0.5 * before:
-        return say("the early error is smaller, but not gone.", "초반의 오차가 줄었지만 사라지지는 않았다.")
+        return say(
+            "the early error is smaller, but not gone.", "초반의 오차가 줄었지만 사라지지는 않았다."
+        )
     return say("the early error is still there.", "초반의 오차가 그대로 남아 있다.")
 
 
 def bidirectional_variants(study: Study, waves: Waves) -> Variants:
     """One network that reads a sequence both ways before it is asked for the cosine of every step."""
     model = replace(ANSWERS, bidirectional=True)
-    return {"bidirectional": Variant(model, _training(study, waves, EPOCHS), waves.sequences, waves.folds)}
+    return {
+        "bidirectional": Variant(
+            model, _training(study, waves, EPOCHS), waves.sequences, waves.folds
+        )
+    }
 
 
 def bidirectional_finding(study: Study, waves: Waves, trained: dict[str, Trained]) -> Finding:
@@ -331,7 +395,9 @@ def bidirectional_finding(study: Study, waves: Waves, trained: dict[str, Trained
     ignorant = float((both.targets[:, 0] ** 2).mean())
     x = waves.sequences.x[waves.folds.test[0]]
     answers, altered = _with_another_future(fit.model, fit.params, x)
-    start = initial_params(ANSWERS, 1, 1, [_random(study)], "float32")  # its order of reading is all that matters
+    start = initial_params(
+        ANSWERS, 1, 1, [_random(study)], "float32"
+    )  # its order of reading is all that matters
     change, one_way = (
         float(np.abs(after - before)[:, :SEEN].max())
         for before, after in ((answers, altered), _with_another_future(ANSWERS, start, x))
@@ -356,7 +422,9 @@ def bidirectional_finding(study: Study, waves: Waves, trained: dict[str, Trained
 def _with_another_future(model: settings.Model, params: Params, x: Array) -> tuple[Array, Array]:
     """Answers (s, S) to x (s, T, I), as it is and with another sequence's inputs behind the first `SEEN` steps."""
     other = _spliced(x)
-    before, after = (network(params, each[None].astype(np.float32), model)[0][0, :, :, 0] for each in (x, other))
+    before, after = (
+        network(params, each[None].astype(np.float32), model)[0][0, :, :, 0] for each in (x, other)
+    )
     return before, after
 
 
@@ -365,7 +433,9 @@ def _spliced(x: Array) -> Array:
     return np.concatenate([x[:, :SEEN], np.roll(x, 1, axis=0)[:, SEEN:]], axis=1)
 
 
-def _of_both_ways(both: Outcome, ignorant: float, change: float, one_way: float, say: Say) -> tuple[str, ...]:
+def _of_both_ways(
+    both: Outcome, ignorant: float, change: float, one_way: float, say: Say
+) -> tuple[str, ...]:
     sees = change > one_way
     return (
         say(
@@ -405,12 +475,20 @@ def _errors(title: str, outcomes: dict[str, Outcome], ignorant: float, say: Say)
     for (name, outcome), colour in zip(outcomes.items(), (BLUE, ORANGE), strict=False):
         steps, (first, last) = np.arange(1, len(outcome.errors) + 1), outcome.errors[[0, -1]]
         line = f"{name}: {first:.2g} → {last:.2g}"
-        axes.semilogy(steps, outcome.errors, color=colour, marker="o", markersize=3, linewidth=1.2, label=line)
+        axes.semilogy(
+            steps, outcome.errors, color=colour, marker="o", markersize=3, linewidth=1.2, label=line
+        )
     axes.legend(loc="upper right", bbox_to_anchor=(1, 0.92), labelcolor="linecolor", frameon=False)
     axes.axhline(ignorant, color=GREY, linestyle="--", linewidth=1)
-    zero = say(f"the answer 0 for every wave: {ignorant:.2g}", f"모든 파동에 0이라고 답함: {ignorant:.2g}")
-    axes.annotate(zero, (STEPS, ignorant), xytext=(0, 4), textcoords="offset points", ha="right", color="0.35")
-    axes.set(xlabel=say("step whose cosine is asked for", "코사인을 묻는 시점"), xlim=(0, STEPS + 1))
+    zero = say(
+        f"the answer 0 for every wave: {ignorant:.2g}", f"모든 파동에 0이라고 답함: {ignorant:.2g}"
+    )
+    axes.annotate(
+        zero, (STEPS, ignorant), xytext=(0, 4), textcoords="offset points", ha="right", color="0.35"
+    )
+    axes.set(
+        xlabel=say("step whose cosine is asked for", "코사인을 묻는 시점"), xlim=(0, STEPS + 1)
+    )
     axes.set(ylabel=say("mean squared error", "평균제곱오차"), xticks=[1, *range(8, STEPS + 1, 8)])
     return figure
 
@@ -420,8 +498,16 @@ def _answers(title: str, outcome: Outcome, say: Say, masked: int = 0) -> Figure:
     figure, plots = canvases(title, 3, 3, height=6)
     steps = np.arange(1, STEPS + 1)
     for axes, answer, target in zip(plots.flat, outcome.answers, outcome.targets, strict=False):
-        axes.plot(steps[masked:], target[masked:], color=GREY, linewidth=3, label=say("true", "실제"))
-        axes.plot(steps[masked:], answer[masked:], color=BLUE, linewidth=1.2, label=say("predicted", "예측"))
+        axes.plot(
+            steps[masked:], target[masked:], color=GREY, linewidth=3, label=say("true", "실제")
+        )
+        axes.plot(
+            steps[masked:],
+            answer[masked:],
+            color=BLUE,
+            linewidth=1.2,
+            label=say("predicted", "예측"),
+        )
         if masked:
             axes.axvspan(0.5, masked + 0.5, color="0.9", label=say("not scored", "채점하지 않음"))
         axes.set(ylim=(-1.6, 1.6), xticks=[1, 32, 64])

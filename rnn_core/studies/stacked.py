@@ -15,7 +15,9 @@ from rnn_core.nn.sequences import Folds, Sequences
 from rnn_core.reporting.figures import BLUE, GREY, ORANGE, PURPLE, RED, Figure, Say, canvas, label
 from rnn_core.studies.lesson import Finding, Lesson, Trained, Variant, Variants, sayer, training
 
-X = np.array([[[1, 2, 3, 4], [3, 4, 5, 6], [4, 5, 6, 7]], [[3, 4, 1, 1], [4, 5, 1, 1], [5, 6, 1, 1]]], float)
+X = np.array(
+    [[[1, 2, 3, 4], [3, 4, 5, 6], [4, 5, 6, 7]], [[3, 4, 1, 1], [4, 5, 1, 1], [5, 6, 1, 1]]], float
+)
 Y = np.array([0, 1])
 EPOCHS, LEARNT = 400, 1e-3
 DIRECTIONS, STEP, PASSES = 8, 1e-6, 1e-6
@@ -36,10 +38,18 @@ class Toy(NamedTuple):
     @property
     def y(self) -> Array:
         """(N, 1, O) the classes as one number, 0 or 1, or one-hot for a softmax."""
-        return np.eye(2)[Y][:, None] if self.loss == "cross_entropy" else Y[:, None, None].astype(float)
+        return (
+            np.eye(2)[Y][:, None]
+            if self.loss == "cross_entropy"
+            else Y[:, None, None].astype(float)
+        )
 
 
-TOYS = {"tanh": Toy(TANH, "brier"), "prelu": Toy(PRELU, "brier"), "softmax": Toy(TANH, "cross_entropy")}
+TOYS = {
+    "tanh": Toy(TANH, "brier"),
+    "prelu": Toy(PRELU, "brier"),
+    "softmax": Toy(TANH, "cross_entropy"),
+}
 COLOURS = {"tanh": BLUE, "prelu": ORANGE, "softmax": PURPLE}
 
 
@@ -86,7 +96,9 @@ def constant_tanh(params: Params, x: Array, y: Array) -> tuple[float, Params]:
     logits, head_backward = linear(head, np.ones((1, len(x), 1, TANH.hidden_size)))
     loss, dlogits = brier(logits, y[None], _all_scored(logits))
     head_grads, _ = head_backward(dlogits)
-    return float(loss[0]), backward(dlogits) | {f"head.{name}": grad for name, grad in head_grads.items()}
+    return float(loss[0]), backward(dlogits) | {
+        f"head.{name}": grad for name, grad in head_grads.items()
+    }
 
 
 def unshared(params: Params, x: Array, y: Array) -> tuple[float, Params]:
@@ -104,7 +116,9 @@ def whole_softmax(params: Params, x: Array, y: Array) -> tuple[float, Params]:
     logits, backward = network(params, x[None], TANH)
     p, _ = softmax(logits.reshape(1, -1))
     p = p.reshape(logits.shape)
-    return float(-(y * np.log(p)).sum() / len(x)), backward((p - y) / len(x))  # p − y, as of a softmax of each
+    return float(-(y * np.log(p)).sum() / len(x)), backward(
+        (p - y) / len(x)
+    )  # p − y, as of a softmax of each
 
 
 def wrong_sign(params: Params, x: Array, y: Array) -> tuple[float, Params]:
@@ -128,19 +142,29 @@ class Case(NamedTuple):
 RIGHT = {
     "right": Case(right(TOYS["tanh"]), TOYS["tanh"], ("right: tanh", "올바름: tanh")),
     "right_prelu": Case(right(TOYS["prelu"]), TOYS["prelu"], ("right: PReLU", "올바름: PReLU")),
-    "right_softmax": Case(right(TOYS["softmax"]), TOYS["softmax"], ("right: softmax", "올바름: softmax")),
+    "right_softmax": Case(
+        right(TOYS["softmax"]), TOYS["softmax"], ("right: softmax", "올바름: softmax")
+    ),
 }
 FAULTS = {
     "constant_tanh": Case(constant_tanh, TOYS["tanh"], ("“tanh” that is 1", "값이 1인 “tanh”")),
-    "unshared": Case(unshared, TOYS["tanh"], ("weights not shared\nover time", "시간에 걸쳐\n공유하지 않은 가중치")),
+    "unshared": Case(
+        unshared,
+        TOYS["tanh"],
+        ("weights not shared\nover time", "시간에 걸쳐\n공유하지 않은 가중치"),
+    ),
     "whole_softmax": Case(
-        whole_softmax, TOYS["softmax"], ("softmax over\nthe whole array", "배열 전체에 대한\nsoftmax")
+        whole_softmax,
+        TOYS["softmax"],
+        ("softmax over\nthe whole array", "배열 전체에 대한\nsoftmax"),
     ),
     "sign": Case(wrong_sign, TOYS["tanh"], ("wrong sign", "틀린 부호")),
 }
 
 
-def gradient_error(implementation: Implementation, params: Params, y: Array, rng: np.random.Generator) -> float:
+def gradient_error(
+    implementation: Implementation, params: Params, y: Array, rng: np.random.Generator
+) -> float:
     """How far the gradients are from the slope of the loss along random directions: 0 same, 2 opposite.
 
     Along a direction v the slope is ⟨∇L, v⟩, and the central difference (L(θ + εv) − L(θ − εv)) / 2ε is the same up to
@@ -150,9 +174,14 @@ def gradient_error(implementation: Implementation, params: Params, y: Array, rng
     _, grads = implementation(params, X, y)
 
     def loss_at(step: float, v: Params) -> float:
-        return implementation({name: value + step * v[name] for name, value in params.items()}, X, y)[0]
+        return implementation(
+            {name: value + step * v[name] for name, value in params.items()}, X, y
+        )[0]
 
-    directions = [{name: rng.normal(size=value.shape) for name, value in params.items()} for _ in range(DIRECTIONS)]
+    directions = [
+        {name: rng.normal(size=value.shape) for name, value in params.items()}
+        for _ in range(DIRECTIONS)
+    ]
     numeric = np.array([loss_at(STEP, v) - loss_at(-STEP, v) for v in directions]) / (2 * STEP)
     analytic = np.array([sum((grads[name] * v[name]).sum() for name in v) for v in directions])
     longer = max(np.linalg.norm(numeric), np.linalg.norm(analytic))
@@ -186,13 +215,19 @@ def finding(study: Study, x: Array, trained: dict[str, Trained]) -> Finding:
         _of_right(errors, say),
         _of_faults(errors, say),
     )
-    return Finding(sentences, metrics, {"loss.png": _curves(curves, say), "gradient-check.png": _checks(errors, say)})
+    return Finding(
+        sentences,
+        metrics,
+        {"loss.png": _curves(curves, say), "gradient-check.png": _checks(errors, say)},
+    )
 
 
 def _loss(trained: Trained) -> float:
     """The loss after the last update, of both sequences."""
     sequences, logits = trained.variant.sequences, trained.logits
-    return float(LOSSES[sequences.loss](logits, sequences.y[None], sequences.mask[None], None)[0][0])
+    return float(
+        LOSSES[sequences.loss](logits, sequences.y[None], sequences.mask[None], None)[0][0]
+    )
 
 
 def _of_losses(losses: dict[str, float], epochs: int, say: Say) -> str:
@@ -201,9 +236,17 @@ def _of_losses(losses: dict[str, float], epochs: int, say: Say) -> str:
     listed = "; ".join(f"{_name(name, say)}: {loss:.1e}" for name, loss in losses.items())
     return say(
         f"After {epochs} epochs the losses are {listed}. "
-        + (f"All are below {LEARNT:g}." if every else f"Below {LEARNT:g}: {learnt} of {len(losses)}."),
+        + (
+            f"All are below {LEARNT:g}."
+            if every
+            else f"Below {LEARNT:g}: {learnt} of {len(losses)}."
+        ),
         f"{epochs}에포크 뒤의 손실: {listed}. "
-        + (f"모두 {LEARNT:g} 미만이다." if every else f"{len(losses)}개 중 {learnt}개가 {LEARNT:g} 미만이다."),
+        + (
+            f"모두 {LEARNT:g} 미만이다."
+            if every
+            else f"{len(losses)}개 중 {learnt}개가 {LEARNT:g} 미만이다."
+        ),
     )
 
 
@@ -212,9 +255,17 @@ def _of_right(errors: dict[str, float], say: Say) -> str:
     passes = worst < PASSES
     return say(
         f"The gradients of the right implementations differ from the slope of their loss by {worst:.0e} at most: "
-        + (f"all three pass the check at {PASSES:.0e}." if passes else f"not all pass the check at {PASSES:.0e}."),
+        + (
+            f"all three pass the check at {PASSES:.0e}."
+            if passes
+            else f"not all pass the check at {PASSES:.0e}."
+        ),
         f"올바른 구현의 기울기는 손실의 수치 미분과 상대 오차가 최대 {worst:.0e}이다. "
-        + (f"셋 모두 기준 {PASSES:.0e}을 통과한다." if passes else f"기준 {PASSES:.0e}을 통과하지 못한 것이 있다."),
+        + (
+            f"셋 모두 기준 {PASSES:.0e}을 통과한다."
+            if passes
+            else f"기준 {PASSES:.0e}을 통과하지 못한 것이 있다."
+        ),
     )
 
 
@@ -232,7 +283,11 @@ def _of_faults(errors: dict[str, float], say: Say) -> str:
 
 def _name(toy: str, say: Say) -> str:
     squared, entropy = say("squared error", "제곱 오차"), say("cross-entropy", "교차 엔트로피")
-    return {"tanh": f"tanh ({squared})", "prelu": f"PReLU ({squared})", "softmax": f"softmax ({entropy})"}[toy]
+    return {
+        "tanh": f"tanh ({squared})",
+        "prelu": f"PReLU ({squared})",
+        "softmax": f"softmax ({entropy})",
+    }[toy]
 
 
 def _flat(case: Case, say: Say) -> str:
@@ -242,7 +297,10 @@ def _flat(case: Case, say: Say) -> str:
 def _curves(curves: dict[str, Array], say: Say) -> Figure:
     """Training loss by epoch (epochs,) of each network, and the line that says learnt."""
     figure, axes = canvas(
-        say("Three layers, two sequences: training loss by epoch", "세 층, 두 시퀀스: 에포크별 학습 손실")
+        say(
+            "Three layers, two sequences: training loss by epoch",
+            "세 층, 두 시퀀스: 에포크별 학습 손실",
+        )
     )
     span = max(map(np.max, curves.values())) / min(LEARNT, *map(np.min, curves.values()))
     height = 0.0
@@ -255,14 +313,20 @@ def _curves(curves: dict[str, Array], say: Say) -> Figure:
     learnt = say(f"learnt: below {LEARNT:g}", f"학습됨: {LEARNT:g} 미만")
     place: Any = {"xytext": (-2, 4), "textcoords": "offset points", "ha": "right", "color": "0.35"}
     axes.annotate(learnt, (1, LEARNT), xycoords=axes.get_yaxis_transform(), **place)
-    axes.set(xlabel=say("epoch", "에포크"), ylabel=say("loss (log scale)", "손실 (로그 눈금)"), yscale="log")
+    axes.set(
+        xlabel=say("epoch", "에포크"),
+        ylabel=say("loss (log scale)", "손실 (로그 눈금)"),
+        yscale="log",
+    )
     axes.set_xlim(1, epochs[-1] * 1.4)
     return figure
 
 
 def _checks(errors: dict[str, float], say: Say) -> Figure:
     """Relative error of each implementation's gradients, and the threshold under which it passes."""
-    title = say("Gradient check: relative error of the gradients", "기울기 검사: 기울기의 상대 오차")
+    title = say(
+        "Gradient check: relative error of the gradients", "기울기 검사: 기울기의 상대 오차"
+    )
     figure, axes = canvas(title, height=4.2)
     cases = RIGHT | FAULTS
     for row, name in enumerate(cases):
@@ -270,14 +334,25 @@ def _checks(errors: dict[str, float], say: Say) -> Figure:
         axes.plot(errors[name], row, "o", color=colour)
         label(axes, f"{errors[name]:.2g}", errors[name], row, colour)
     axes.axvline(PASSES, color=GREY, linestyle="--", linewidth=1)
-    threshold: Any = {"xy": (PASSES, -0.7), "textcoords": "offset points", "color": "0.35", "va": "center"}
+    threshold: Any = {
+        "xy": (PASSES, -0.7),
+        "textcoords": "offset points",
+        "color": "0.35",
+        "va": "center",
+    }
     axes.annotate(say("passes", "통과"), xytext=(-6, 0), ha="right", **threshold)
     axes.annotate(say("fails", "탈락"), xytext=(6, 0), ha="left", **threshold)
     axes.set_yticks(range(len(cases)), [say(*case.names) for case in cases.values()])
     error = say(
-        "analytic against central difference, relative (log scale)", "해석적 기울기와 중심 차분의 상대 차이 (로그 눈금)"
+        "analytic against central difference, relative (log scale)",
+        "해석적 기울기와 중심 차분의 상대 차이 (로그 눈금)",
     )
-    axes.set(xscale="log", xlabel=error, xlim=(min(errors.values()) / 5, 30), ylim=(len(cases) - 0.5, -1.1))
+    axes.set(
+        xscale="log",
+        xlabel=error,
+        xlim=(min(errors.values()) / 5, 30),
+        ylim=(len(cases) - 0.5, -1.1),
+    )
     return figure
 
 

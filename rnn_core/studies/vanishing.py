@@ -25,14 +25,29 @@ from rnn_core.reporting.figures import (
     canvases,
     label,
 )
-from rnn_core.studies.lesson import Finding, Lesson, Trained, Variant, Variants, examples, sayer, training
+from rnn_core.studies.lesson import (
+    Finding,
+    Lesson,
+    Trained,
+    Variant,
+    Variants,
+    examples,
+    sayer,
+    training,
+)
 
 HIDDEN, LENGTHS = 16, (10, 50, 100, 200)
 RADII = (0.5, 0.9, 1.0, 1.1, 1.5)  # largest |eigenvalue| of W_hh at the start
 FLOOR = 1e-30  # of the figures
 LEARNT = 0.9  # accuracy
 LOST = 1e-12  # a gradient smaller than this moves nothing
-RECALL, TRAIN, TEST, EPOCHS, RATE = 30, 1000, 500, 40, 2.0  # steps to remember a sign for, and how that is trained
+RECALL, TRAIN, TEST, EPOCHS, RATE = (
+    30,
+    1000,
+    500,
+    40,
+    2.0,
+)  # steps to remember a sign for, and how that is trained
 STREAM = 13  # of weights and sequences, beside the study's seed
 COLOURS = (BLUE, ORANGE, PURPLE, "0.25", RED)  # of the radii
 
@@ -100,8 +115,14 @@ def finding(study: Study, sequences: Sequences, trained: dict[str, Trained]) -> 
         names.ACCURACY: float(_accuracy(clipped).mean()),
         "test/accuracy_unclipped": float(_accuracy(unclipped).mean()),
         "difference/jacobian_product": apart,
-        **{f"gradient/{name.replace(' ', '_')}": float(one.state[-1]) for name, one in longest.items()},
-        **{f"lost_at_lag/{name.replace(' ', '_')}": float(at) for name, at in _lost(longest).items()},
+        **{
+            f"gradient/{name.replace(' ', '_')}": float(one.state[-1])
+            for name, one in longest.items()
+        },
+        **{
+            f"lost_at_lag/{name.replace(' ', '_')}": float(at)
+            for name, at in _lost(longest).items()
+        },
     }
     sentences = (
         _of_lags(longest, say),
@@ -125,7 +146,10 @@ def _networks(study: Study) -> dict[str, tuple[Model, Params]]:
     """One network of each kind at its start values: the recurrent parameters by name, as a stack of one."""
     stack = _vanilla(study)
     networks = {
-        _tanh(radius): (Model(hidden_size=HIDDEN), {name: value[[m]] for name, value in stack.items()})
+        _tanh(radius): (
+            Model(hidden_size=HIDDEN),
+            {name: value[[m]] for name, value in stack.items()},
+        )
         for m, radius in enumerate(RADII)
     }
     for name, model in (
@@ -174,7 +198,11 @@ def jacobian_product(params: Params, x: Array) -> Array:
 
     Pascanu, Mikolov and Bengio, On the difficulty of training recurrent neural networks (2013), equation 5.
     """
-    w_in, w, bias = params["weight_ih_l0"][0], params["weight_hh_l0"][0], params["bias_ih_l0"] + params["bias_hh_l0"]
+    w_in, w, bias = (
+        params["weight_ih_l0"][0],
+        params["weight_hh_l0"][0],
+        params["bias_ih_l0"] + params["bias_hh_l0"],
+    )
     h, jacobians = np.zeros(HIDDEN), []
     for value in x:
         h = np.tanh(w_in @ value + w @ h + bias[0])
@@ -208,15 +236,23 @@ def _accuracy(trained: Trained) -> Array:
 def _of_lags(longest: dict[str, Reach], say: Say) -> str:
     lost = _lost({_tanh(radius): longest[_tanh(radius)] for radius in RADII})
     kept = [f"{radius:g}" for radius in RADII if _tanh(radius) not in lost]
-    english = ", ".join(f"{name.removeprefix('tanh ')} after {lag} steps" for name, lag in lost.items())
-    korean = ", ".join(f"{name.removeprefix('tanh ')}에서는 {lag}단계" for name, lag in lost.items())
+    english = ", ".join(
+        f"{name.removeprefix('tanh ')} after {lag} steps" for name, lag in lost.items()
+    )
+    korean = ", ".join(
+        f"{name.removeprefix('tanh ')}에서는 {lag}단계" for name, lag in lost.items()
+    )
     return say(
         f"At the start the gradient of a tanh network falls below {LOST:g} with a spectral radius of "
         f"{english or 'none of those tried'}"
         + (f"; within {max(LENGTHS)} steps it does not with {', '.join(kept)}." if kept else "."),
         f"시작 값에서 tanh 신경망의 기울기가 {LOST:g} 아래로 떨어지기까지 걸리는 단계는 스펙트럼 반지름 "
         f"{korean or '어느 것에서도 나오지 않았다'}"
-        + (f"이다. {', '.join(kept)}에서는 {max(LENGTHS)}단계 안에 그렇게 되지 않는다." if kept else "이다."),
+        + (
+            f"이다. {', '.join(kept)}에서는 {max(LENGTHS)}단계 안에 그렇게 되지 않는다."
+            if kept
+            else "이다."
+        ),
     )
 
 
@@ -227,7 +263,11 @@ def _of_gates(longest: dict[str, Reach], say: Say) -> str:
     return say(
         f"Over {max(LENGTHS) - 1} steps there is left of the gradient of the gated networks: {listed} (of an LSTM, "
         "that of h and c together). "
-        + ("A forget bias of 1 keeps more of it." if farther else "A forget bias of 1 keeps no more of it."),
+        + (
+            "A forget bias of 1 keeps more of it."
+            if farther
+            else "A forget bias of 1 keeps no more of it."
+        ),
         f"게이트가 있는 신경망에서 {max(LENGTHS) - 1}단계를 거슬러 남는 기울기: {listed}(LSTM은 h와 c를 함께 잰다). "
         + ("망각 편향 1은 기울기를 더 남긴다." if farther else "망각 편향 1이 더 남기지는 않는다."),
     )
@@ -237,7 +277,8 @@ def _of_product(apart: float, say: Say) -> str:
     same = apart < 1e-9
     return say(
         "Backpropagation a step at a time and the plain product of Jacobians differ by at most "
-        f"{apart:.0e} of the norm" + (": it is that product." if same else ", more than rounding explains."),
+        f"{apart:.0e} of the norm"
+        + (": it is that product." if same else ", more than rounding explains."),
         f"한 단계씩 역전파한 값과 야코비 행렬을 그냥 곱한 값의 상대 차이는 최대 {apart:.0e}이다. "
         + ("역전파는 바로 그 곱이다." if same else "반올림만으로는 설명되지 않는다."),
     )
@@ -253,13 +294,19 @@ def _of_clip(clipped: Trained, unclipped: Trained, say: Say) -> str:
         + ("Here the clip helps." if helps else "The clip makes no difference that shows here."),
         f"{RECALL - 1}단계 뒤에 부호를 물으면 tanh 신경망 {count}개 중 클리핑 없이는 {free}개, 클리핑하면 {learnt}개가 "
         f"배운다. 가장 나쁜 에포크의 손실은 클리핑 없이 {free_worst:.1f}, 클리핑하면 {worst:.1f}이다. "
-        + ("여기서는 클리핑이 도움이 된다." if helps else "여기서는 클리핑의 차이가 드러나지 않는다."),
+        + (
+            "여기서는 클리핑이 도움이 된다."
+            if helps
+            else "여기서는 클리핑의 차이가 드러나지 않는다."
+        ),
     )
 
 
 def _by_lag(longest: dict[str, Reach], products: dict[str, Array], say: Say) -> Figure:
     """‖∂s_T/∂s_t‖ by lag of every network, the product of Jacobians as dots on the tanh networks' lines."""
-    figure, axes = canvas(say("How much of a gradient is left, by lag", "지연에 따라 남는 기울기"), height=5)
+    figure, axes = canvas(
+        say("How much of a gradient is left, by lag", "지연에 따라 남는 기울기"), height=5
+    )
     _lines(axes, {name: one.state for name, one in longest.items()}, say)
     for product in products.values():
         shown = np.arange(0, len(product), 10)
@@ -267,13 +314,17 @@ def _by_lag(longest: dict[str, Reach], products: dict[str, Array], say: Say) -> 
         axes.plot(shown, product[shown], ".", color="0.1", markersize=4)
     axes.axhline(LOST, color=GREY, linestyle="--", linewidth=1)
     axes.annotate(f"{LOST:g}", (0, LOST), xytext=(2, 3), textcoords="offset points", color="0.35")
-    axes.set_ylabel(say("‖∂s_T/∂s_t‖; dots: product of Jacobians", "‖∂s_T/∂s_t‖, 점: 야코비 행렬의 곱"))
+    axes.set_ylabel(
+        say("‖∂s_T/∂s_t‖; dots: product of Jacobians", "‖∂s_T/∂s_t‖, 점: 야코비 행렬의 곱")
+    )
     return figure
 
 
 def _inputs_by_lag(longest: dict[str, Reach], say: Say) -> Figure:
     """‖∂s_T/∂x_t‖ by lag of every network."""
-    figure, axes = canvas(say("What an input still moves, by lag", "지연에 따른 입력의 영향"), height=5)
+    figure, axes = canvas(
+        say("What an input still moves, by lag", "지연에 따른 입력의 영향"), height=5
+    )
     _lines(axes, {name: one.inputs for name, one in longest.items()}, say)
     axes.set_ylabel("‖∂s_T/∂x_t‖")
     return figure
@@ -285,12 +336,17 @@ def _lines(axes: Axes, norms: dict[str, Array], say: Say) -> None:
     ends: list[End] = []
     for name, norm in norms.items():
         line = np.where(norm > FLOOR, norm, np.nan)
-        axes.plot(line, color=colours.get(name, "0.45"), linestyle=styles.get(name, "-"), linewidth=1.3)
+        axes.plot(
+            line, color=colours.get(name, "0.45"), linestyle=styles.get(name, "-"), linewidth=1.3
+        )
         last = int(np.flatnonzero(np.isfinite(line))[-1])
         ends.append((name, last, float(line[last]), colours.get(name, "0.35")))
     axes.set_yscale("log")
     axes.set(
-        xlabel=say("lag T − t (steps); s is h, of an LSTM h and c", "지연 T − t (단계), s는 h이고 LSTM에서는 h와 c"),
+        xlabel=say(
+            "lag T − t (steps); s is h, of an LSTM h and c",
+            "지연 T − t (단계), s는 h이고 LSTM에서는 h와 c",
+        ),
         xlim=(0, 1.2 * max(LENGTHS)),
         ylim=(FLOOR / 1e3, None),
     )
@@ -333,9 +389,15 @@ def _losses(clipped: Trained, unclipped: Trained, say: Say) -> Figure:
 
 def _table(reaches: dict[str, dict[int, Reach]], say: Say) -> str:
     """‖∂h_T/∂h_1‖ for each T, in markdown."""
-    head = f"| {say('network', '신경망')} | " + " | ".join(f"T = {length}" for length in LENGTHS) + " |"
+    head = (
+        f"| {say('network', '신경망')} | "
+        + " | ".join(f"T = {length}" for length in LENGTHS)
+        + " |"
+    )
     rows = [
-        f"| {name} | " + " | ".join(f"{by_length[length].state[-1]:.1e}" for length in LENGTHS) + " |"
+        f"| {name} | "
+        + " | ".join(f"{by_length[length].state[-1]:.1e}" for length in LENGTHS)
+        + " |"
         for name, by_length in reaches.items()
     ]
     return "\n".join([head, "|---" * (1 + len(LENGTHS)) + "|", *rows]) + "\n"

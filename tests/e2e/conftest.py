@@ -39,7 +39,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             cwd=elsewhere,
             log=home / "worker.log",
         )
-        done = run("prefect", "--no-prompt", "deploy", "--all", environment=environment, cwd=CHECKOUT)
+        done = run(
+            "prefect", "--no-prompt", "deploy", "--all", environment=environment, cwd=CHECKOUT
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         yield site
     finally:

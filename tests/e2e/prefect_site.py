@@ -36,14 +36,24 @@ class Site:
         """Run `retrain/adhoc` with these parameters, as `ad_hoc` does."""
         return self.ad_hoc("retrain", *options, **parameters)
 
-    def ad_hoc(self, flow: str, *options: str, **parameters: Any) -> tuple[str, "CompletedProcess[str]"]:
+    def ad_hoc(
+        self, flow: str, *options: str, **parameters: Any
+    ) -> tuple[str, "CompletedProcess[str]"]:
         """Run `flow/adhoc` with these parameters, as `deployed` does."""
         return self.deployed(f"{flow}/adhoc", *options, **parameters)
 
-    def deployed(self, deployment: str, /, *options: str, **parameters: Any) -> tuple[str, "CompletedProcess[str]"]:
+    def deployed(
+        self, deployment: str, /, *options: str, **parameters: Any
+    ) -> tuple[str, "CompletedProcess[str]"]:
         """Run a deployment with these parameters: the id of the flow run, if there is one, and what was said."""
-        values = (value if isinstance(value, str) else json.dumps(value) for value in parameters.values())
-        said = [part for name, value in zip(parameters, values, strict=True) for part in ("-p", f"{name}={value}")]
+        values = (
+            value if isinstance(value, str) else json.dumps(value) for value in parameters.values()
+        )
+        said = [
+            part
+            for name, value in zip(parameters, values, strict=True)
+            for part in ("-p", f"{name}={value}")
+        ]
         done = self.prefect("deployment", "run", deployment, *said, *options)
         found = re.search(r"UUID: (\S+)", done.stdout)
         return found[1] if found else "", done
@@ -76,5 +86,7 @@ class Site:
     def tracked(self, flow_run_id: str) -> Run | None:
         """The MLflow run of a flow run."""
         experiments = [experiment.experiment_id for experiment in self.mlflow.search_experiments()]
-        found = self.mlflow.search_runs(experiments, f"tags.`prefect.flow_run_id` = '{flow_run_id}'")
+        found = self.mlflow.search_runs(
+            experiments, f"tags.`prefect.flow_run_id` = '{flow_run_id}'"
+        )
         return found[0] if found else None

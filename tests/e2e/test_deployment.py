@@ -17,7 +17,9 @@ LEFT_BEHIND = ("mlruns", "mlartifacts", "mlflow.db", "data/prices", "data/ledger
 
 def test_a_run_by_hand_is_completed_recorded_and_registered(site: Site) -> None:
     before = [name for name in LEFT_BEHIND if (CHECKOUT / name).exists()]
-    flow_run, done = site.retrain("--watch", ticker="AAPL", source=PRICES, training={"epochs": 2, "seeds": 1})
+    flow_run, done = site.retrain(
+        "--watch", ticker="AAPL", source=PRICES, training={"epochs": 2, "seeds": 1}
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Completed" in done.stdout
 
@@ -32,7 +34,9 @@ def test_a_run_by_hand_is_completed_recorded_and_registered(site: Site) -> None:
 
 
 def test_a_failing_run_is_failed_everywhere(site: Site) -> None:
-    flow_run, done = site.retrain("--watch", ticker="AAPL", source={"kind": "file", "path": "/absent/prices.csv"})
+    flow_run, done = site.retrain(
+        "--watch", ticker="AAPL", source={"kind": "file", "path": "/absent/prices.csv"}
+    )
     assert done.returncode == 1
     assert site.state(flow_run) == "FAILED"
     run = _tracked(site, flow_run)
@@ -42,16 +46,24 @@ def test_a_failing_run_is_failed_everywhere(site: Site) -> None:
 
 def test_a_killed_run_is_crashed_and_its_mlflow_run_closed(site: Site) -> None:
     flow_run = _start_a_long_run(site)
-    [pid] = (pid for pid, command in processes("PREFECT__FLOW_RUN_ID", flow_run).items() if "prefect.engine" in command)
+    [pid] = (
+        pid
+        for pid, command in processes("PREFECT__FLOW_RUN_ID", flow_run).items()
+        if "prefect.engine" in command
+    )
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: site.state(flow_run) == "CRASHED", "the flow run to be Crashed")
-    wait_for(lambda: _tracked(site, flow_run).info.status == "FAILED", "the MLflow run to be FAILED")
+    wait_for(
+        lambda: _tracked(site, flow_run).info.status == "FAILED", "the MLflow run to be FAILED"
+    )
 
 
 def test_a_cancelled_run_is_cancelled_and_its_mlflow_run_killed(site: Site) -> None:
     flow_run = _start_a_long_run(site)
     assert site.prefect("flow-run", "cancel", flow_run).returncode == 0
-    wait_for(lambda: _tracked(site, flow_run).info.status == "KILLED", "the MLflow run to be KILLED")
+    wait_for(
+        lambda: _tracked(site, flow_run).info.status == "KILLED", "the MLflow run to be KILLED"
+    )
     wait_for(lambda: site.state(flow_run) == "CANCELLED", "the flow run to be Cancelled")
 
 

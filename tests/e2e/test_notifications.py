@@ -54,7 +54,9 @@ def promoted(site: Site, texts: list[str]) -> str:
 
 
 def test_the_flows_of_all_deployments_are_watched(site: Site) -> None:
-    flows = {site.ask(f"/flows/{one['flow_id']}")["name"] for one in site.ask("/deployments/filter", {})}
+    flows = {
+        site.ask(f"/flows/{one['flow_id']}")["name"] for one in site.ask("/deployments/filter", {})
+    }
     assert set(WRITTEN["definitions"]["ours"]["prefect.resource.name"]) == flows
 
 
@@ -77,23 +79,47 @@ def test_an_alarm_is_told_and_has_no_link_outside_of_a_run(site: Site, texts: li
     assert _told(texts, "alarm") == "MSFT alarm: stale: 13 sessions"
 
 
-def test_a_run_whose_heartbeats_have_ceased_is_crashed_and_told(site: Site, texts: list[str]) -> None:
+def test_a_run_whose_heartbeats_have_ceased_is_crashed_and_told(
+    site: Site, texts: list[str]
+) -> None:
     [lost] = (one for one in WRITTEN["automations"] if one["trigger"]["posture"] == "Proactive")
-    soon = {"match": {"prefect.resource.name": "retrain-LOST"}, "within": 10}  # seconds, the least that Prefect allows
+    soon = {
+        "match": {"prefect.resource.name": "retrain-LOST"},
+        "within": 10,
+    }  # seconds, the least that Prefect allows
     sooner = lost | {"trigger": lost["trigger"] | soon}
     done = site.prefect("automation", "create", "--from-json", json.dumps(sooner))
     assert done.returncode == 0, done.stdout + done.stderr
-    endless = ("--training.epochs", "100000", "--training.patience", "100000", "--training.seeds", "1")
+    endless = (
+        "--training.epochs",
+        "100000",
+        "--training.patience",
+        "100000",
+        "--training.seeds",
+        "1",
+    )
     options = ("--ticker", "LOST", "--source.kind", "file", "--source.path", PRICES, *endless)
     log = site.folder / "lost.log"
     process = start(
-        sys.executable, "-m", "flows.retrain", *options, environment=site.environment, cwd=CHECKOUT, log=log
+        sys.executable,
+        "-m",
+        "flows.retrain",
+        *options,
+        environment=site.environment,
+        cwd=CHECKOUT,
+        log=log,
     )
     heartbeats = {"filter": {"event": {"name": ["prefect.flow-run.heartbeat"]}}}
 
     def heard() -> list[str]:
-        resources = [event["resource"] for event in site.ask("/events/filter", heartbeats)["events"]]
-        return [one["prefect.resource.id"] for one in resources if one["prefect.resource.name"] == "retrain-LOST"]
+        resources = [
+            event["resource"] for event in site.ask("/events/filter", heartbeats)["events"]
+        ]
+        return [
+            one["prefect.resource.id"]
+            for one in resources
+            if one["prefect.resource.name"] == "retrain-LOST"
+        ]
 
     [heart] = wait_for(heard, "a heartbeat")
     process.kill()  # nobody is left to say that it has crashed
@@ -103,7 +129,9 @@ def test_a_run_whose_heartbeats_have_ceased_is_crashed_and_told(site: Site, text
 
 def _told(texts: list[str], what: str) -> str:
     """The only text on this."""
-    [text] = wait_for(lambda: [text for text in texts if f" {what}: " in text], f"a text on what has {what}")
+    [text] = wait_for(
+        lambda: [text for text in texts if f" {what}: " in text], f"a text on what has {what}"
+    )
     return text
 
 

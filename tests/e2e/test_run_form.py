@@ -24,11 +24,21 @@ def test_every_parameter_shows_its_description(form: tuple[str, str]) -> None:
     text, _ = form
     schema = Retrain.model_json_schema()
     on_other_tabs = ("File", "Synthetic")
-    sections = [schema, *(part for name, part in schema["$defs"].items() if name not in on_other_tabs)]
-    fields = {name: field for part in sections for name, field in part["properties"].items() if "const" not in field}
+    sections = [
+        schema,
+        *(part for name, part in schema["$defs"].items() if name not in on_other_tabs),
+    ]
+    fields = {
+        name: field
+        for part in sections
+        for name, field in part["properties"].items()
+        if "const" not in field
+    }
     assert len(fields) > 30
     assert [
-        name for name, field in fields.items() if field.get("description", f"no description of {name}") not in text
+        name
+        for name, field in fields.items()
+        if field.get("description", f"no description of {name}") not in text
     ] == []
 
 

@@ -20,14 +20,21 @@ DAILY = {
 
 def test_scheduled_deployments_plan_the_days_and_the_hour_that_are_written(site: Site) -> None:
     scheduled = {
-        f"{entry['entrypoint'].rpartition(':')[2].replace('_', '-')}/{entry['name']}": entry["schedules"]
+        f"{entry['entrypoint'].rpartition(':')[2].replace('_', '-')}/{entry['name']}": entry[
+            "schedules"
+        ]
         for entry in yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"]
         if "schedules" in entry
     }
-    assert {"retrain/daily", "retrain-universe/nightly", "forecast/daily", "score/daily"} <= set(scheduled)
+    assert {"retrain/daily", "retrain-universe/nightly", "forecast/daily", "score/daily"} <= set(
+        scheduled
+    )
     for name, [schedule] in scheduled.items():
         deployment = site.ask(f"/deployments/name/{name}")["id"]
-        wait_for(lambda deployment=deployment: len(_planned(site, deployment)) >= 3, f"{name} to be planned")
+        wait_for(
+            lambda deployment=deployment: len(_planned(site, deployment)) >= 3,
+            f"{name} to be planned",
+        )
         starts = _planned(site, deployment, schedule["timezone"])
         assert starts == _written(schedule["cron"], starts), name
 
@@ -36,8 +43,14 @@ def test_a_change_of_daylight_saving_does_not_move_the_hour(site: Site) -> None:
     cron, zone = "0 17 * * 1-5", "America/New_York"
     flow = site.deployment("daily")["flow_id"]
     schedule = {"schedule": {"cron": cron, "timezone": zone}}
-    deployment = site.ask("/deployments/", {"name": "new-york", "flow_id": flow, "schedules": [schedule]})["id"]
-    march = {"start_time": "2027-03-01T05:00:00Z", "end_time": "2027-03-31T04:00:00Z", "min_runs": 30}
+    deployment = site.ask(
+        "/deployments/", {"name": "new-york", "flow_id": flow, "schedules": [schedule]}
+    )["id"]
+    march = {
+        "start_time": "2027-03-01T05:00:00Z",
+        "end_time": "2027-03-31T04:00:00Z",
+        "min_runs": 30,
+    }
     site.ask(f"/deployments/{deployment}/schedule", march)
     starts = [start for start in _planned(site, deployment, zone) if f"{start:%Y-%m}" == "2027-03"]
     assert len(starts) == 22
@@ -49,7 +62,10 @@ def test_a_scheduled_run_on_a_holiday_says_so_and_records_nothing(site: Site) ->
     flow_run, done = site.deployed("retrain/daily", "--watch", now=CHRISTMAS)
     assert done.returncode == 0, done.stdout + done.stderr
     state = site.ended(flow_run)
-    assert (state["type"], state["message"]) == ("COMPLETED", "nothing to do: 2025-12-25 is no session of XKRX")
+    assert (state["type"], state["message"]) == (
+        "COMPLETED",
+        "nothing to do: 2025-12-25 is no session of XKRX",
+    )
     assert site.tracked(flow_run) is None
 
 
@@ -78,14 +94,20 @@ def _planned(site: Site, deployment: str, zone: str = "UTC") -> list[datetime]:
         "sort": "EXPECTED_START_TIME_ASC",
     }
     runs = site.ask("/flow_runs/filter", planned)
-    return [datetime.fromisoformat(run["expected_start_time"]).astimezone(ZoneInfo(zone)) for run in runs]
+    return [
+        datetime.fromisoformat(run["expected_start_time"]).astimezone(ZoneInfo(zone))
+        for run in runs
+    ]
 
 
 def _written(cron: str, starts: list[datetime]) -> list[datetime]:
     """What a cron line of an hour and weekdays means from the first to the last of `starts`."""
     minute, hour, _, _, weekdays = cron.split()
     first, _, last = weekdays.partition("-")
-    days = [starts[0] + timedelta(days=number) for number in range((starts[-1].date() - starts[0].date()).days + 1)]
+    days = [
+        starts[0] + timedelta(days=number)
+        for number in range((starts[-1].date() - starts[0].date()).days + 1)
+    ]
     return [
         day.replace(hour=int(hour), minute=int(minute), second=0, microsecond=0)
         for day in days

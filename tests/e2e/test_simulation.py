@@ -51,7 +51,11 @@ class Lived:
     def runs(self, *experiments: str) -> list[Run]:
         """The MLflow runs of these flows, or of all."""
         client = MlflowClient(self.tracking)
-        ids = [one.experiment_id for one in client.search_experiments() if not experiments or one.name in experiments]
+        ids = [
+            one.experiment_id
+            for one in client.search_experiments()
+            if not experiments or one.name in experiments
+        ]
         found, page = [], None
         while page != "":
             runs = client.search_runs(ids, page_token=page)
@@ -82,14 +86,20 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Lived]]
                     "PREFECT_API_DATABASE_CONNECTION_URL": urls["prefect"].replace(
                         "postgresql:", "postgresql+asyncpg:"
                     ),
-                    "MLFLOW_TRACKING_URI": urls["mlflow"].replace("postgresql:", "postgresql+psycopg:"),
+                    "MLFLOW_TRACKING_URI": urls["mlflow"].replace(
+                        "postgresql:", "postgresql+psycopg:"
+                    ),
                     "LEDGER_URL": urls["ledger"],
                 }
-            environment = isolated(home, PYTHONPATH=str(CHECKOUT), PREFECT_LOGGING_TO_API_ENABLED="false", **own)
+            environment = isolated(
+                home, PYTHONPATH=str(CHECKOUT), PREFECT_LOGGING_TO_API_ENABLED="false", **own
+            )
             server = ("prefect", "server", "start", "--host", "127.0.0.1", "--port", port)
             start(*server, environment=environment, cwd=home, log=home / "server.log")
             command = (sys.executable, "-m", "tests.simulation", str(folder))
-            lived[name] = Lived(folder, own["PREFECT_API_URL"], own["MLFLOW_TRACKING_URI"], own["LEDGER_URL"])
+            lived[name] = Lived(
+                folder, own["PREFECT_API_URL"], own["MLFLOW_TRACKING_URI"], own["LEDGER_URL"]
+            )
             wait_for(lambda api=own["PREFECT_API_URL"]: _healthy(api), "the Prefect server")
             log = home / "simulation.log"
             living.append((start(*command, environment=environment, cwd=folder, log=log), log))
@@ -111,7 +121,11 @@ def expected() -> set[tuple[str, date]]:
             calendar = exchange_calendars.get_calendar(exchange)
             following = calendar.date_to_session(pd.Timestamp(day) + pd.Timedelta(days=1), "next")
             gone = ticker == "DELISTED" and day >= DELISTED_DAY
-            if day not in (LATE, SATURDAY) and not gone and calls["forecast/daily"] < calendar.session_open(following):
+            if (
+                day not in (LATE, SATURDAY)
+                and not gone
+                and calls["forecast/daily"] < calendar.session_open(following)
+            ):
                 pairs.add((ticker, following.date()))
     return pairs
 
@@ -133,7 +147,9 @@ def test_each_ticker_and_session_has_exactly_one_counted_forecast(lived: Lived) 
 
 def test_what_was_said_late_is_marked_and_not_counted(lived: Lived) -> None:
     late = lived.forecasts().query("late")
-    assert set(late["ticker"]) == {"SPLIT", "DIVIDEND", "LONDON.L"}, "in Seoul the session was over, and the next named"
+    assert set(late["ticker"]) == {"SPLIT", "DIVIDEND", "LONDON.L"}, (
+        "in Seoul the session was over, and the next named"
+    )
     assert not late["counted"].any()
     assert (late["made_at"] >= late["opens_at"]).all()
 
@@ -171,13 +187,20 @@ def test_each_ticker_has_one_champion_the_one_that_the_ledger_names(lived: Lived
 def test_no_run_is_left_running(lived: Lived) -> None:
     assert {run.info.status for run in lived.runs()} == {"FINISHED"}
     states = httpx.post(
-        f"{lived.prefect}/flow_runs/count", json={"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}}
+        f"{lived.prefect}/flow_runs/count",
+        json={"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}},
     )
     assert states.json() == 0
 
 
-def test_each_ticker_is_retrained_once_a_session_and_not_for_the_days_of_downtime(lived: Lived) -> None:
-    tags = [run.data.tags for run in lived.runs("retrain", "retrain-universe") if "session" in run.data.tags]
+def test_each_ticker_is_retrained_once_a_session_and_not_for_the_days_of_downtime(
+    lived: Lived,
+) -> None:
+    tags = [
+        run.data.tags
+        for run in lived.runs("retrain", "retrain-universe")
+        if "session" in run.data.tags
+    ]
     sessions = Counter((one["ticker"], one["session"]) for one in tags)
     assert set(sessions.values()) == {1}
     new_york = {session for ticker, session in sessions if ticker == "SPLIT"}
@@ -207,7 +230,9 @@ def test_the_delisted_ticker_is_listed_with_its_reason_and_raises_an_alarm(lived
         (run for run in lived.runs("retrain-universe") if "tickers" in run.data.tags),
         key=lambda run: run.info.start_time,
     )
-    failed = json.loads(Path(client.download_artifacts(latest.info.run_id, "failed.json")).read_text())
+    failed = json.loads(
+        Path(client.download_artifacts(latest.info.run_id, "failed.json")).read_text()
+    )
     assert list(failed) == ["DELISTED"]
     assert "delisted" in failed["DELISTED"]
     scored = max(lived.runs("score"), key=lambda run: run.info.start_time)
@@ -219,7 +244,8 @@ def test_both_databases_tell_the_same_story(both: dict[str, Lived]) -> None:
     sqlite, postgresql = (lived.forecasts().drop(columns=own) for lived in both.values())
     order = ["ticker", "session", "model_version"]
     pd.testing.assert_frame_equal(
-        sqlite.sort_values(order, ignore_index=True), postgresql.sort_values(order, ignore_index=True)
+        sqlite.sort_values(order, ignore_index=True),
+        postgresql.sort_values(order, ignore_index=True),
     )
 
 

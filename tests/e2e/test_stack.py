@@ -36,17 +36,25 @@ class Copy:
         return (self.folder / "stack.log").read_text()
 
     def start(self) -> "Popen[bytes]":
-        return start(*STACK, environment=self.environment, cwd=self.folder, log=self.folder / "stack.log")
+        return start(
+            *STACK, environment=self.environment, cwd=self.folder, log=self.folder / "stack.log"
+        )
 
     def programs(self) -> dict[int, str]:
         """Command lines by process id of what the stack has started."""
-        return {pid: line for pid, line in processes("PREFECT_HOME", self.home).items() if "flows.stack" not in line}
+        return {
+            pid: line
+            for pid, line in processes("PREFECT_HOME", self.home).items()
+            if "flows.stack" not in line
+        }
 
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Iterator[Copy]:
     for name in ("flows", "rnn_core"):
-        shutil.copytree(CHECKOUT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            CHECKOUT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__")
+        )
     shutil.copy(CHECKOUT / "prefect.yaml", tmp_path)
     prefect, mlflow = free_port(), free_port()
     ports = {"PREFECT_SERVER_API_PORT": str(prefect), "MLFLOW_PORT": str(mlflow)}
@@ -79,7 +87,10 @@ def test_everything_comes_up_and_goes_down_with_it(copy: Copy) -> None:
 
 def test_all_end_when_one_does(copy: Copy) -> None:
     stack = copy.start()
-    [server] = wait_for(lambda: [pid for pid, line in copy.programs().items() if "server start" in line], "the server")
+    [server] = wait_for(
+        lambda: [pid for pid, line in copy.programs().items() if "server start" in line],
+        "the server",
+    )
     os.kill(server, signal.SIGKILL)
     assert stack.wait(90) == 1
     assert "error: prefect has ended; see data/logs/prefect.log" in copy.said

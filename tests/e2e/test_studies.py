@@ -19,11 +19,15 @@ def ended(site: Site, flow_run: str, name: str) -> str:
 
 
 def test_every_lesson_runs_as_a_deployment(site: Site) -> None:
-    first, done = site.ad_hoc("study", name=next(iter(LESSONS)), size="0.05", training=QUICK["training"])
+    first, done = site.ad_hoc(
+        "study", name=next(iter(LESSONS)), size="0.05", training=QUICK["training"]
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     deployment = site.ask("/deployments/name/study/adhoc")["id"]
     flow_runs = {
-        name: site.ask(f"/deployments/{deployment}/create_flow_run", {"parameters": QUICK | {"name": name}})["id"]
+        name: site.ask(
+            f"/deployments/{deployment}/create_flow_run", {"parameters": QUICK | {"name": name}}
+        )["id"]
         for name in list(LESSONS)[1:]
     } | {next(iter(LESSONS)): first}
     for name, flow_run in flow_runs.items():
@@ -39,8 +43,12 @@ def test_every_lesson_runs_from_the_shell_by_torch(site: Site) -> None:
     def shell(name: str) -> "CompletedProcess[str]":
         engine = () if name == BOTH else ("--training.engine", "torch")
         options = ("--name", name, "--size", "0.05", "--training.epochs", "2", *engine)
-        environment = site.environment | {"OMP_NUM_THREADS": "1"}  # else torch takes every core from other tests
-        return run(sys.executable, "-m", "flows.study", *options, environment=environment, cwd=site.folder)
+        environment = site.environment | {
+            "OMP_NUM_THREADS": "1"
+        }  # else torch takes every core from other tests
+        return run(
+            sys.executable, "-m", "flows.study", *options, environment=environment, cwd=site.folder
+        )
 
     with ThreadPoolExecutor(2) as pool:
         for name, done in zip(LESSONS, pool.map(shell, LESSONS), strict=True):

@@ -17,7 +17,11 @@ from tests.processes import wait_for
 
 AAPL = Path(__file__).parents[1] / "data" / "AAPL.csv"
 FEW_FOLDS = Evaluation(train_days=300, valid_days=60, test_days=1000)
-TINY = {"model": Model(hidden_size=4), "training": Training(epochs=2, seeds=2), "evaluation": FEW_FOLDS}
+TINY = {
+    "model": Model(hidden_size=4),
+    "training": Training(epochs=2, seeds=2),
+    "evaluation": FEW_FOLDS,
+}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -55,7 +59,11 @@ def runs(runs_folder: Path) -> Callable[[], list[Run]]:
 
     def latest_first() -> list[Run]:
         found = client.get_experiment_by_name("retrain")
-        return list(client.search_runs([found.experiment_id], order_by=["attributes.start_time DESC"])) if found else []
+        return (
+            list(client.search_runs([found.experiment_id], order_by=["attributes.start_time DESC"]))
+            if found
+            else []
+        )
 
     return latest_first
 
@@ -65,8 +73,13 @@ def wait_for_event() -> Callable[[str, str], None]:
     """Waits until Prefect's server knows an event of this name whose text has these words."""
 
     def known(name: str, words: str) -> bool:
-        answer = httpx.post(f"{PREFECT_API_URL.value()}/events/filter", json={"filter": {"event": {"name": [name]}}})
-        return any(words in event["payload"]["text"] for event in answer.raise_for_status().json()["events"])
+        answer = httpx.post(
+            f"{PREFECT_API_URL.value()}/events/filter", json={"filter": {"event": {"name": [name]}}}
+        )
+        return any(
+            words in event["payload"]["text"]
+            for event in answer.raise_for_status().json()["events"]
+        )
 
     def wait(name: str, words: str) -> None:
         wait_for(lambda: known(name, words), f"the event {name}: {words}", seconds=30)

@@ -37,7 +37,10 @@ FILES: dict[str, tuple[str | bytes, str]] = {
     "text in the prices": (with_row(5, "Adj Close", "n/a!"), "n/a!"),
     "twenty rows": (ROWS.head(20).to_csv(index=False), "needs 603"),
     "one repeated price": (edited(**{"Adj Close": 7.0}), "'Adj Close' is 7 in all 700 sessions"),
-    "null prices": (with_row(5, "Adj Close", np.nan), "has no price (nan of 2000-03-08) in lines 7"),
+    "null prices": (
+        with_row(5, "Adj Close", np.nan),
+        "has no price (nan of 2000-03-08) in lines 7",
+    ),
     "an infinite price": (with_row(5, "Adj Close", np.inf), "inf"),
     "a negative price": (with_row(5, "Adj Close", -1.0), "-1"),
     "duplicate dates": (with_row(5, "Date", "2000-03-01"), "2000-03-01"),
@@ -60,7 +63,9 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
 
 
 @pytest.fixture
-def shell(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+def shell(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
     """Run the command line in this process; returns its exit code and the last thing it said on stderr."""
 
     def run(*options: str) -> tuple[int, str]:
@@ -78,7 +83,10 @@ def shell(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
 
 @pytest.mark.parametrize(("options", "named"), OPTIONS.values(), ids=OPTIONS)
 def test_a_bad_option_is_named_before_anything_starts(
-    shell: Callable[..., tuple[int, str]], runs: Callable[[], list[Run]], options: list[str], named: str
+    shell: Callable[..., tuple[int, str]],
+    runs: Callable[[], list[Run]],
+    options: list[str],
+    named: str,
 ) -> None:
     before = len(runs())
     code, said = shell(*options)
@@ -89,21 +97,31 @@ def test_a_bad_option_is_named_before_anything_starts(
 
 @pytest.mark.parametrize(("content", "named"), FILES.values(), ids=FILES)
 def test_a_bad_file_is_named_and_leaves_no_run_running(
-    shell: Callable[..., tuple[int, str]], runs: Callable[[], list[Run]], content: str | bytes, named: str
+    shell: Callable[..., tuple[int, str]],
+    runs: Callable[[], list[Run]],
+    content: str | bytes,
+    named: str,
 ) -> None:
     Path("prices.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
     code, said = shell("--source.kind", "file", "--source.path", "prices.csv", *QUICK)
     assert code == 1
     assert named in said
     assert runs()[0].info.status == "FAILED"
-    assert [path.name for path in Path().iterdir()] == ["prices.csv"], "something half-written was left behind"
+    assert [path.name for path in Path().iterdir()] == ["prices.csv"], (
+        "something half-written was left behind"
+    )
 
 
 def test_a_missing_file_is_named(shell: Callable[..., tuple[int, str]]) -> None:
-    assert shell("--source.kind", "file", "--source.path", "nowhere.csv") == (1, "error: nowhere.csv: no such file")
+    assert shell("--source.kind", "file", "--source.path", "nowhere.csv") == (
+        1,
+        "error: nowhere.csv: no such file",
+    )
 
 
-@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "nonsense://x", "sqlite:////proc/nowhere/mlflow.db"])
+@pytest.mark.parametrize(
+    "uri", ["http://127.0.0.1:9", "nonsense://x", "sqlite:////proc/nowhere/mlflow.db"]
+)
 def test_a_tracking_store_that_is_not_there_is_named(
     shell: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch, uri: str
 ) -> None:
@@ -125,14 +143,23 @@ def test_no_environment_variable_is_mistaken_for_an_option(monkeypatch: pytest.M
     assert heard == [Retrain()]
 
 
-def test_the_options_of_the_contract_reach_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_options_of_the_contract_reach_the_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     line = "--ticker MSFT --source.kind file --source.path prices.csv --training.epochs 40 --now 2013-02-28T22:00:00Z"
-    monkeypatch.setattr(sys, "argv", ["flows.retrain", *line.split(), "--training.clip_norm", "null"])
+    monkeypatch.setattr(
+        sys, "argv", ["flows.retrain", *line.split(), "--training.clip_norm", "null"]
+    )
     heard: list[Retrain] = []
     command_line.run(Retrain, heard.append)
     source = {"kind": "file", "path": "prices.csv"}
     training = {"epochs": 40, "clip_norm": None}
-    wanted = {"ticker": "MSFT", "source": source, "training": training, "now": "2013-02-28T22:00:00Z"}
+    wanted = {
+        "ticker": "MSFT",
+        "source": source,
+        "training": training,
+        "now": "2013-02-28T22:00:00Z",
+    }
     assert heard == [Retrain.model_validate(wanted)]
 
 
@@ -153,7 +180,9 @@ def test_a_real_process_says_one_line_and_minus_v_shows_the_traceback() -> None:
     quiet, verbose = real_process(*missing), real_process("-v", *missing)
     assert quiet.returncode == verbose.returncode == 1
     assert "Traceback" not in quiet.stdout + quiet.stderr
-    assert [line for line in quiet.stderr.splitlines() if "nowhere" in line] == ["error: nowhere.csv: no such file"]
+    assert [line for line in quiet.stderr.splitlines() if "nowhere" in line] == [
+        "error: nowhere.csv: no such file"
+    ]
     assert "Traceback" in verbose.stderr
 
 

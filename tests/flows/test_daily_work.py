@@ -86,7 +86,10 @@ def apple(store: MlflowClient, ledger: Ledger) -> str:
 
 
 def aliases(store: MlflowClient, ticker: str) -> dict[str, int]:
-    return {name: int(version) for name, version in store.get_registered_model(f"direction-{ticker}").aliases.items()}
+    return {
+        name: int(version)
+        for name, version in store.get_registered_model(f"direction-{ticker}").aliases.items()
+    }
 
 
 def test_every_retrain_registers_a_challenger_that_takes_the_champions_place(
@@ -113,7 +116,11 @@ def test_the_forecast_is_the_champions_own_word_and_in_the_ledger(
     said = model.predict(prices.frame[["close"]].tail(30)).iloc[0]
     assert (row["probability"], row["spread"]) == (said["probability_up"], said["spread"])
     assert row["data_sha256"] == prices.sha256
-    assert (row["model_version"], row["last_session"], row["exchange"]) == (3, date(2021, 6, 4), "XNYS")
+    assert (row["model_version"], row["last_session"], row["exchange"]) == (
+        3,
+        date(2021, 6, 4),
+        "XNYS",
+    )
     assert row["opens_at"] == datetime(2021, 6, 7, 13, 30, tzinfo=UTC)
     assert row["counted"]
     metrics = store.get_run(row["run_id"]).data.metrics
@@ -128,7 +135,9 @@ def test_asked_twice_it_is_the_same_row(lived: str, ledger: Ledger) -> None:
     assert again.id == before["id"].iloc[-1]
 
 
-def test_what_was_said_is_settled_as_the_prices_say(lived: str, store: MlflowClient, ledger: Ledger) -> None:
+def test_what_was_said_is_settled_as_the_prices_say(
+    lived: str, store: MlflowClient, ledger: Ledger
+) -> None:
     [standing] = score(ticker=lived, now=FRIDAY).values()
     rows = ledger.forecasts(lived)
     close = loading.load(WALK, lived, FRIDAY).frame["close"]
@@ -141,11 +150,16 @@ def test_what_was_said_is_settled_as_the_prices_say(lived: str, store: MlflowCli
     assert (standing.record.low, standing.record.high) == (0, 1), "two days say nothing"
     [run] = store.search_runs([store.get_experiment_by_name("score").experiment_id], max_results=1)
     assert run.data.metrics["live/days"] == 2
-    assert run.data.metrics["live/promised_accuracy"] == pytest.approx(rows["promised_accuracy"].iloc[:2].mean())
+    assert run.data.metrics["live/promised_accuracy"] == pytest.approx(
+        rows["promised_accuracy"].iloc[:2].mean()
+    )
     page = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/tickers/{lived}.html")
     assert "2021-06-04" in page
     assert "<script" not in page
-    live = pd.read_csv(StringIO(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/live.csv")), index_col="ticker")
+    live = pd.read_csv(
+        StringIO(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/live.csv")),
+        index_col="ticker",
+    )
     assert live.loc[lived, "log_loss"] == pytest.approx(run.data.metrics["live/log_loss"])
 
 
@@ -156,7 +170,8 @@ def test_a_settled_row_stays_as_it_is(lived: str, ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flow", "options"), [(retrain, SMALL | {"ticker": "LIVED"}), (forecast, {}), (score, {"ticker": "LIVED"})]
+    ("flow", "options"),
+    [(retrain, SMALL | {"ticker": "LIVED"}), (forecast, {}), (score, {"ticker": "LIVED"})],
 )
 def test_on_a_day_without_a_session_a_scheduled_run_says_so_and_completes(
     lived: str, store: MlflowClient, flow: Callable[..., Any], options: dict[str, Any]
@@ -165,10 +180,14 @@ def test_on_a_day_without_a_session_a_scheduled_run_says_so_and_completes(
     state = flow(**options, now=SATURDAY, scheduled=True, return_state=True)
     assert state.is_completed()
     assert state.message == "nothing to do: 2021-06-05 is no session of XNYS"
-    assert len(store.search_runs([one.experiment_id for one in store.search_experiments()])) == before
+    assert (
+        len(store.search_runs([one.experiment_id for one in store.search_experiments()])) == before
+    )
 
 
-@pytest.mark.parametrize(("flow", "options"), [(retrain, SMALL | {"ticker": "LIVED"}), (score, {"ticker": "LIVED"})])
+@pytest.mark.parametrize(
+    ("flow", "options"), [(retrain, SMALL | {"ticker": "LIVED"}), (score, {"ticker": "LIVED"})]
+)
 def test_a_scheduled_run_does_nothing_twice_for_one_session(
     lived: str, flow: Callable[..., Any], options: dict[str, Any]
 ) -> None:
@@ -187,7 +206,9 @@ def test_a_late_forecast_is_marked_and_does_not_count(store: MlflowClient, ledge
     assert standing.record is None
 
 
-def test_a_second_model_may_speak_but_what_was_said_first_counts(store: MlflowClient, ledger: Ledger) -> None:
+def test_a_second_model_may_speak_but_what_was_said_first_counts(
+    store: MlflowClient, ledger: Ledger
+) -> None:
     retrain(ticker="SECOND", now=WEDNESDAY, **SMALL)
     forecast(ticker="SECOND", now=WEDNESDAY)
     other = SMALL | {"training": Training(epochs=1, seeds=1, learning_rate=0.009)}
@@ -198,14 +219,19 @@ def test_a_second_model_may_speak_but_what_was_said_first_counts(store: MlflowCl
     assert list(zip(rows["model_version"], rows["counted"], strict=True)) == [(1, True), (2, False)]
 
 
-def test_roll_back_returns_to_the_champion_before_and_deletes_nothing(store: MlflowClient, ledger: Ledger) -> None:
+def test_roll_back_returns_to_the_champion_before_and_deletes_nothing(
+    store: MlflowClient, ledger: Ledger
+) -> None:
     for evening in (WEDNESDAY, FRIDAY):
         retrain(ticker="BACK", now=evening, **SMALL)
     command = [sys.executable, "-m", "flows.rollback", "--ticker", "BACK"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "version 1 is the champion again" in done.stdout
     assert aliases(store, "BACK") == {"champion": 1, "challenger": 2}
-    assert {int(one.version) for one in store.search_model_versions("name = 'direction-BACK'")} == {1, 2}
+    assert {int(one.version) for one in store.search_model_versions("name = 'direction-BACK'")} == {
+        1,
+        2,
+    }
     with pytest.raises(LedgerError, match="no earlier champion to return to"):
         roll_back("BACK", FRIDAY)
     assert aliases(store, "BACK")["champion"] == 1
@@ -233,7 +259,9 @@ def test_a_promotion_that_fails_half_way_leaves_everything_as_it_was(
     assert "champion" not in aliases(store, "HALF")
 
 
-def test_a_champion_that_was_made_by_hand_is_written_down_before_the_next(store: MlflowClient, ledger: Ledger) -> None:
+def test_a_champion_that_was_made_by_hand_is_written_down_before_the_next(
+    store: MlflowClient, ledger: Ledger
+) -> None:
     for evening, skill in ((WEDNESDAY, False), (FRIDAY, True), (MONDAY, False)):
         promotion = Promotion(allow_synthetic=True, require_skill=skill)
         retrain(ticker="HAND", now=evening, **(SMALL | {"promotion": promotion}))
@@ -262,7 +290,9 @@ def test_a_champion_that_was_deleted_is_missed_in_one_line(store: MlflowClient) 
 
 
 @pytest.mark.parametrize("left", ["the folder", "nothing"])
-def test_a_champion_whose_files_were_deleted_is_missed_in_one_line(store: MlflowClient, left: str) -> None:
+def test_a_champion_whose_files_were_deleted_is_missed_in_one_line(
+    store: MlflowClient, left: str
+) -> None:
     ticker = "EMPTIED" if left == "the folder" else "SWEPT"
     retrain(ticker=ticker, now=WEDNESDAY, **SMALL)
     run = store.get_run(store.get_model_version_by_alias(f"direction-{ticker}", "champion").run_id)
@@ -273,25 +303,39 @@ def test_a_champion_whose_files_were_deleted_is_missed_in_one_line(store: Mlflow
     assert "\n" not in str(caught.value)
 
 
-def test_a_store_that_cannot_be_reached_is_no_ticker_without_a_champion(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_cannot_be_reached_is_no_ticker_without_a_champion(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    for ask in (registry.champion, registry.versions_with_alias, lambda ticker: roll_back(ticker, WEDNESDAY)):
-        with pytest.raises(TrackingError, match=r"^MLflow at http://127\.0\.0\.1:9 cannot be used .*$"):
+    for ask in (
+        registry.champion,
+        registry.versions_with_alias,
+        lambda ticker: roll_back(ticker, WEDNESDAY),
+    ):
+        with pytest.raises(
+            TrackingError, match=r"^MLflow at http://127\.0\.0\.1:9 cannot be used .*$"
+        ):
             ask("MSFT")
 
 
 def test_a_session_that_is_not_the_next_one_is_refused(lived: str) -> None:
     for wrong in (date(2021, 6, 5), date(2021, 6, 8)):
-        with pytest.raises(ConfigError, match=f"session {wrong} is not the next one of XNYS .*: that is 2021-06-07"):
+        with pytest.raises(
+            ConfigError, match=f"session {wrong} is not the next one of XNYS .*: that is 2021-06-07"
+        ):
             forecast(ticker=lived, session=wrong, now=FRIDAY)
 
 
 def test_prices_that_do_not_reach_the_last_session_allow_no_forecast(apple: str) -> None:
     later = datetime(2013, 3, 5, 22, tzinfo=UTC)
-    with pytest.raises(DataError, match="prices of AAPL end on 2013-03-01 and 2013-03-05 has closed since"):
+    with pytest.raises(
+        DataError, match="prices of AAPL end on 2013-03-01 and 2013-03-05 has closed since"
+    ):
         forecast(ticker=apple, now=later)
-    with pytest.raises(DataError, match="prices are synthetic; the champion of AAPL has learned from file"):
+    with pytest.raises(
+        DataError, match="prices are synthetic; the champion of AAPL has learned from file"
+    ):
         forecast(ticker=apple, source=WALK, now=later)
 
 
@@ -324,21 +368,30 @@ def test_without_champions_or_forecasts_the_flows_say_what_to_do(
         forecast(now=WEDNESDAY)
     with pytest.raises(LedgerError, match="the ledger has no forecasts yet; make one"):
         score(now=WEDNESDAY)
-    for flow, said in ((forecast, "no ticker has a champion yet"), (score, "nothing was forecast yet")):
+    for flow, said in (
+        (forecast, "no ticker has a champion yet"),
+        (score, "nothing was forecast yet"),
+    ):
         state = flow(now=WEDNESDAY, scheduled=True, return_state=True)
         assert (state.is_completed(), state.message) == (True, f"nothing to do: {said}")
 
 
-def test_runs_that_were_left_running_are_closed_once_their_flow_run_has_ended(lived: str, store: MlflowClient) -> None:
+def test_runs_that_were_left_running_are_closed_once_their_flow_run_has_ended(
+    lived: str, store: MlflowClient
+) -> None:
     experiment = store.get_experiment_by_name("retrain").experiment_id
-    ended = store.search_runs([experiment], f"tags.ticker = '{lived}'")[0].data.tags["prefect.flow_run_id"]
+    ended = store.search_runs([experiment], f"tags.ticker = '{lived}'")[0].data.tags[
+        "prefect.flow_run_id"
+    ]
     left, another = (
         store.create_run(experiment, tags={"prefect.flow_run_id": number}).info.run_id
         for number in (ended, str(uuid4()))
     )
     prune(days=1)
     assert store.get_run(left).info.status == "FAILED"
-    assert store.get_run(another).info.status == "RUNNING", "it may be at work beside another server"
+    assert store.get_run(another).info.status == "RUNNING", (
+        "it may be at work beside another server"
+    )
     prune(days=1, now=datetime.now(UTC) + timedelta(days=2))
     assert store.get_run(another).info.status == "FAILED", "nobody works for days"
 
@@ -370,43 +423,65 @@ def test_a_champion_that_cannot_be_read_stops_no_scheduled_forecast_of_others(
 
 
 def test_pruning_keeps_what_is_of_use(store: MlflowClient, ledger: Ledger) -> None:
-    for day in range(5):  # version 1 is forecast with, 2 was champion, 3 and 4 never, 5 is challenger
+    for day in range(
+        5
+    ):  # version 1 is forecast with, 2 was champion, 3 and 4 never, 5 is challenger
         skill = Promotion(allow_synthetic=True, require_skill=day > 1)
-        retrain(ticker="PRUNED", now=WEDNESDAY + timedelta(days=day), **(SMALL | {"promotion": skill}))
-    versions = {int(one.version): one for one in store.search_model_versions("name = 'direction-PRUNED'")}
-    logged = {version: store.get_logged_model(one.source.rpartition("/")[2]) for version, one in versions.items()}
+        retrain(
+            ticker="PRUNED", now=WEDNESDAY + timedelta(days=day), **(SMALL | {"promotion": skill})
+        )
+    versions = {
+        int(one.version): one for one in store.search_model_versions("name = 'direction-PRUNED'")
+    }
+    logged = {
+        version: store.get_logged_model(one.source.rpartition("/")[2])
+        for version, one in versions.items()
+    }
     files = {version: Path(model.artifact_location, "MLmodel") for version, model in logged.items()}
     assert all(file.exists() for file in files.values())
     assert ledger.versions("PRUNED") | set(aliases(store, "PRUNED").values()) == {1, 2, 5}
-    store.delete_tag(versions[5].run_id, "model.version")  # as if its run had been killed just before it wrote that
+    store.delete_tag(
+        versions[5].run_id, "model.version"
+    )  # as if its run had been killed just before it wrote that
     store.create_registered_model("a name of the user's own")
     store.create_model_version("a name of the user's own", versions[4].source, versions[4].run_id)
     of_use = {1, 2, 4, 5}
     later = datetime.now(UTC) + timedelta(days=100)
     prune(days=90, keep=1000, now=later)
     prune(days=200, keep=0, now=later)
-    assert len(store.search_model_versions("name = 'direction-PRUNED'")) == 5, "kept by their number, and by their age"
+    assert len(store.search_model_versions("name = 'direction-PRUNED'")) == 5, (
+        "kept by their number, and by their age"
+    )
     prune(days=90, keep=0, now=later)
-    assert {int(one.version) for one in store.search_model_versions("name = 'direction-PRUNED'")} == of_use
+    assert {
+        int(one.version) for one in store.search_model_versions("name = 'direction-PRUNED'")
+    } == of_use
     pruned = store.get_run(versions[3].run_id)
     assert pruned.data.tags["pruned"] == "yes"
     assert pruned.data.metrics["test/accuracy"]
     assert not store.list_artifacts(pruned.info.run_id)
     assert not list(Path(pruned.info.artifact_uri).parent.rglob("calls.csv"))
-    assert {version for version, file in files.items() if file.exists()} == of_use, "those of other models are gone"
+    assert {version for version, file in files.items() if file.exists()} == of_use, (
+        "those of other models are gone"
+    )
     assert store.list_artifacts(versions[2].run_id)
     [row] = forecast(ticker="PRUNED", now=WEDNESDAY + timedelta(days=1)).values()
     assert row.model_version == 2
-    assert prune(days=90, keep=0, now=later)["pruned"] == 1, "pruning again finds nothing but the forecast just made"
+    assert prune(days=90, keep=0, now=later)["pruned"] == 1, (
+        "pruning again finds nothing but the forecast just made"
+    )
 
 
 @pytest.mark.parametrize(
-    ("flow", "section"), [(forecast, config.Forecast), (score, config.Score), (prune, config.Prune), (retrain, Retrain)]
+    ("flow", "section"),
+    [(forecast, config.Forecast), (score, config.Score), (prune, config.Prune), (retrain, Retrain)],
 )
 def test_a_flow_says_what_its_configuration_says(flow: Any, section: type[BaseModel]) -> None:
     properties = flow.parameters.model_dump()["properties"]
     assert properties.keys() == section.model_fields.keys()
     for name, field in section.model_fields.items():
         assert properties[name]["description"] == field.description
-    defaults = {name: parameter.default for name, parameter in inspect.signature(flow.fn).parameters.items()}
+    defaults = {
+        name: parameter.default for name, parameter in inspect.signature(flow.fn).parameters.items()
+    }
     assert section(**defaults) == section()

@@ -43,7 +43,12 @@ SHORT = Evaluation(train_days=100, valid_days=30, test_days=20)
 Runs = Callable[[], list[Run]]
 METRICS = {"test/accuracy", "test/log_loss", "test/brier", "test/auc", "train/loss", "valid/loss"}
 METRICS |= {f"baseline/{name}_accuracy" for name in ("majority", "reversal", "logistic")}
-METRICS |= {"significance/pt_pvalue", "significance/dm_pvalue", "backtest/sharpe_net", "valid/best_loss"}
+METRICS |= {
+    "significance/pt_pvalue",
+    "significance/dm_pvalue",
+    "backtest/sharpe_net",
+    "valid/best_loss",
+}
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +75,9 @@ def test_a_run_is_recorded_with_its_parameters_metrics_and_tags(run: Run) -> Non
     assert run.data.params["problem.features"] == "return,direction"
     assert run.data.metrics.keys() >= METRICS
     assert all(np.isfinite(value) for value in run.data.metrics.values())
-    head = subprocess.run(["git", "-C", AAPL.parent, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    head = subprocess.run(
+        ["git", "-C", AAPL.parent, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    )
     expected = {
         "ticker": "AAPL",
         "data.source": "file",
@@ -96,18 +103,25 @@ def test_figures_calls_and_the_configuration_are_artifacts(run: Run) -> None:
     assert figures >= {"loss.png", "directions.png", "reliability.png", "folds.png", "equity.png"}
     assert run.data.tags["verdict"] in artifact(run, "report.html").read_text()
     calls = pd.read_csv(artifact(run, "calls.csv"), parse_dates=["date"])
-    assert ((calls["probability"] > 0.5) == calls["up"]).mean() == pytest.approx(run.data.metrics["test/accuracy"])
+    assert ((calls["probability"] > 0.5) == calls["up"]).mean() == pytest.approx(
+        run.data.metrics["test/accuracy"]
+    )
     assert calls["date"].is_monotonic_increasing
     config = Retrain.model_validate_json(artifact(run, "config.json").read_text())
     assert config.training.epochs == 2
     assert not [path for path in artifact(run, "").rglob("*") if path.suffix in {".pkl", ".pickle"}]
 
 
-def test_the_summary_puts_the_accuracy_beside_the_majority_class(summary: Summary, run: Run) -> None:
+def test_the_summary_puts_the_accuracy_beside_the_majority_class(
+    summary: Summary, run: Run
+) -> None:
     rows = dict(summary.rows)
     assert summary.rows[0] == ("verdict", run.data.tags["verdict"])
     assert rows["accuracy"].startswith(f"{run.data.metrics['test/accuracy']:.1%}")
-    assert rows["  always the majority class"] == f"{run.data.metrics['baseline/majority_accuracy']:.1%}"
+    assert (
+        rows["  always the majority class"]
+        == f"{run.data.metrics['baseline/majority_accuracy']:.1%}"
+    )
     assert rows["prices"] == "file, column 'Adj Close', 3270 sessions to 2013-03-01"
     for step in ("fetch", "windows", "train", "evaluate", "plot", "register", "record", "promote"):
         assert step in rows["seconds"]
@@ -117,9 +131,13 @@ def test_the_summary_puts_the_accuracy_beside_the_majority_class(summary: Summar
 
 def test_the_table_and_the_progress_are_kept_for_both_pages(summary: Summary, run: Run) -> None:
     with get_client(sync_client=True) as client:
-        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["retrain-aapl"])))
+        found = client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["retrain-aapl"]))
+        )
         progress = [a for a in client.read_artifacts() if a.type == "progress"]
-    [table] = (one.data for one in found if f"/runs/{summary.run_id}/artifacts/report.html" in one.data)
+    [table] = (
+        one.data for one in found if f"/runs/{summary.run_id}/artifacts/report.html" in one.data
+    )
     assert "always the majority class" in table
     assert run.data.tags["mlflow.note.content"] == table
     assert progress[0].data == 100
@@ -134,11 +152,15 @@ def test_fallback_data_are_tagged_warned_of_and_never_registered(
     run = runs()[0]
     assert run.data.tags["data.source"] == "synthetic-fallback"
     assert "model.version" not in run.data.tags
-    assert any("synthetic" in record.message for record in caplog.records if record.levelname == "WARNING")
+    assert any(
+        "synthetic" in record.message for record in caplog.records if record.levelname == "WARNING"
+    )
     assert not MlflowClient().search_registered_models("name = 'direction-NOPE'")
 
 
-def test_without_fallback_an_outage_fails_the_run(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_fallback_an_outage_fails_the_run(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with yahoo_server(monkeypatch, sample_frame(SESSIONS)) as server:
         server.answers = [EMPTY] * 20
         with pytest.raises(PricesUnavailable):
@@ -148,7 +170,9 @@ def test_without_fallback_an_outage_fails_the_run(runs: Runs, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("busy", [TOO_MANY_REQUESTS, SERVER_ERROR])
-def test_a_busy_yahoo_is_asked_again(runs: Runs, monkeypatch: pytest.MonkeyPatch, busy: object) -> None:
+def test_a_busy_yahoo_is_asked_again(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, busy: object
+) -> None:
     with yahoo_server(monkeypatch, sample_frame(SESSIONS)) as server:
         server.answers = [busy] * 2  # yfinance itself asks twice
         retrain(ticker="MSFT", source=Yahoo(fallback="none"), now=NOW, **TINY)
@@ -157,7 +181,9 @@ def test_a_busy_yahoo_is_asked_again(runs: Runs, monkeypatch: pytest.MonkeyPatch
     assert Path("data/prices/MSFT.parquet").exists()
 
 
-def test_stored_prices_stand_in_for_yahoo_with_their_age(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stored_prices_stand_in_for_yahoo_with_their_age(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with yahoo_server(monkeypatch, sample_frame(SESSIONS)) as server:
         retrain(ticker="GOOG", source=Yahoo(), now=NOW - timedelta(days=1), **TINY)
         server.answers = [EMPTY] * 20
@@ -189,7 +215,9 @@ def test_the_configurations_that_were_tried_on_the_same_days_are_counted(runs: R
     assert trials(training=other) == 2
     assert trials() == 2
     assert trials(ticker="OTHER", training=other) == 1
-    assert trials(now=datetime(2001, 3, 1, tzinfo=UTC), evaluation=SHORT) == 1, "no test day in common"
+    assert trials(now=datetime(2001, 3, 1, tzinfo=UTC), evaluation=SHORT) == 1, (
+        "no test day in common"
+    )
 
 
 def test_now_hides_what_came_after_it(runs: Runs) -> None:
@@ -213,7 +241,8 @@ def test_the_hooks_of_a_cancelled_or_crashed_flow_close_its_run_and_no_other(
     client, experiment = MlflowClient(), tracking.experiment_id("retrain")
     mine, another = FlowRun(flow_id=uuid4()), FlowRun(flow_id=uuid4())
     left, other = (
-        client.create_run(experiment, tags={"prefect.flow_run_id": str(run.id)}).info.run_id for run in (mine, another)
+        client.create_run(experiment, tags={"prefect.flow_run_id": str(run.id)}).info.run_id
+        for run in (mine, another)
     )
     assert hooks
     for hook in hooks:
@@ -223,7 +252,9 @@ def test_the_hooks_of_a_cancelled_or_crashed_flow_close_its_run_and_no_other(
     client.set_terminated(other)
 
 
-def test_an_interrupted_run_is_killed_not_running(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_is_killed_not_running(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -235,7 +266,9 @@ def test_an_interrupted_run_is_killed_not_running(runs: Runs, monkeypatch: pytes
 
 def test_everything_a_user_can_set_is_described() -> None:
     sections = [one for one in vars(config).values() if hasattr(one, "__pydantic_fields__")]
-    assert {Yahoo, Problem, config.Model, Retrain, config.RetrainUniverse, config.Prune} <= set(sections)
+    assert {Yahoo, Problem, config.Model, Retrain, config.RetrainUniverse, config.Prune} <= set(
+        sections
+    )
     undescribed = [
         f"{section.__name__}.{name}"
         for section in sections
@@ -246,12 +279,19 @@ def test_everything_a_user_can_set_is_described() -> None:
     assert json.dumps(Retrain.model_json_schema())
 
 
-def test_it_records_everything_at_a_tracking_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_records_everything_at_a_tracking_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Over HTTP, with files that only the server knows the place of; the second run reads the champion's calls back."""
     port, home = str(free_port()), tmp_path / "server"
     home.mkdir()
     command = ("mlflow", "server", "--host", "127.0.0.1", "--port", port, "--workers", "1")
-    places = ("--backend-store-uri", f"sqlite:///{home}/mlflow.db", "--artifacts-destination", str(home / "files"))
+    places = (
+        "--backend-store-uri",
+        f"sqlite:///{home}/mlflow.db",
+        "--artifacts-destination",
+        str(home / "files"),
+    )
     address = f"http://127.0.0.1:{port}"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
@@ -259,14 +299,21 @@ def test_it_records_everything_at_a_tracking_server(tmp_path: Path, monkeypatch:
         start(*command, *places, environment=isolated(home), cwd=home, log=home / "server.log")
         wait_for(lambda: healthy(address), "the MLflow server")
         first = retrain(ticker="AAPL", source=File(path=AAPL), **TINY)
-        second = retrain(ticker="AAPL", source=File(path=AAPL), **TINY | {"training": Training(epochs=3, seeds=2)})
+        second = retrain(
+            ticker="AAPL",
+            source=File(path=AAPL),
+            **TINY | {"training": Training(epochs=3, seeds=2)},
+        )
         assert first.version == 1
         assert second.version == 2
         assert second.judgement is not None
         assert second.judgement.figures["days"] > 0
         run = MlflowClient().get_run(first.run_id)
         assert run.info.artifact_uri.startswith("mlflow-artifacts:")
-        assert artifact(run, "config.json").read_text() == artifact_of(home, first.run_id, "config.json").read_text()
+        assert (
+            artifact(run, "config.json").read_text()
+            == artifact_of(home, first.run_id, "config.json").read_text()
+        )
         assert artifact_of(home, first.run_id, "figures/folds.png").stat().st_size > 0
     finally:
         end(home)

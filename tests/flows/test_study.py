@@ -33,7 +33,9 @@ def outcome(runs_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Outc
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("study"))
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runs_folder}/mlflow.db")
-        return study(name="direction-from-scratch", ticker="AAPL", source=File(path=AAPL), training=QUICK)
+        return study(
+            name="direction-from-scratch", ticker="AAPL", source=File(path=AAPL), training=QUICK
+        )
 
 
 @pytest.fixture
@@ -47,7 +49,12 @@ def artifact(run: Run, path: str) -> Path:
 
 def test_a_run_is_tagged_as_a_study_and_with_where_its_prices_came_from(run: Run) -> None:
     assert run.info.status == "FINISHED"
-    tags = {"study": "direction-from-scratch", "engine": "numpy", "ticker": "AAPL", "data.source": "file"}
+    tags = {
+        "study": "direction-from-scratch",
+        "engine": "numpy",
+        "ticker": "AAPL",
+        "data.source": "file",
+    }
     assert tags.items() <= run.data.tags.items()
     assert len(run.data.tags["data.sha256"]) == 64
     assert run.data.params["training.epochs"] == "2"
@@ -62,10 +69,14 @@ def test_the_loss_of_every_epoch_and_the_scores_are_metrics(run: Run, outcome: O
     assert run.data.metrics["train/seconds"] > 0
 
 
-def test_figures_sentences_and_arrays_by_torchs_names_are_artifacts(run: Run, outcome: Outcome) -> None:
+def test_figures_sentences_and_arrays_by_torchs_names_are_artifacts(
+    run: Run, outcome: Outcome
+) -> None:
     for name in outcome.finding.figures:
         assert artifact(run, f"figures/{name}").read_bytes().startswith(b"\x89PNG")
-    assert artifact(run, "finding.txt").read_text(encoding="utf-8").splitlines() == list(outcome.finding.sentences)
+    assert artifact(run, "finding.txt").read_text(encoding="utf-8").splitlines() == list(
+        outcome.finding.sentences
+    )
     with np.load(artifact(run, "params.npz"), allow_pickle=False) as arrays:
         shapes = {name: arrays[name].shape for name in arrays.files}
     assert shapes["weight_hh_l0"] == (16, 16)
@@ -94,7 +105,9 @@ def test_every_lesson_runs_in_either_language(name: str, runs_folder: Path) -> N
     assert len(run.data.tags["data.sha256"]) == 64
     assert {"test/mse", "test/accuracy"} & run.data.metrics.keys()
     assert "train/loss" in run.data.metrics
-    assert any("가" <= letter <= "힣" for sentence in found.finding.sentences for letter in sentence)
+    assert any(
+        "가" <= letter <= "힣" for sentence in found.finding.sentences for letter in sentence
+    )
 
 
 def test_a_graph_is_drawn_where_graphviz_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,11 +120,15 @@ def test_a_graph_is_drawn_where_graphviz_is_installed(monkeypatch: pytest.Monkey
     assert tracking.drawn(files) == {}
 
 
-def test_without_a_font_for_korean_it_is_english_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_font_for_korean_it_is_english_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(figures, "hangul_font", lambda: None)
     korean = Study(language="ko")
     said: list[str] = []
-    monkeypatch.setattr(study_flow, "get_run_logger", lambda: type("Logger", (), {"warning": said.append}))
+    monkeypatch.setattr(
+        study_flow, "get_run_logger", lambda: type("Logger", (), {"warning": said.append})
+    )
     with disable_run_logger():
         assert study_flow._legible(korean).language == "en"
     assert len(said) == 1
@@ -124,7 +141,9 @@ def test_a_lesson_that_fails_leaves_no_run_running(monkeypatch: pytest.MonkeyPat
         study(name="engines-agree", size=0.1, training=QUICK)
     client = MlflowClient()
     latest = client.search_runs(
-        [client.get_experiment_by_name("study").experiment_id], order_by=["attributes.start_time DESC"], max_results=1
+        [client.get_experiment_by_name("study").experiment_id],
+        order_by=["attributes.start_time DESC"],
+        max_results=1,
     )[0]
     assert latest.info.status == "FAILED"
 
@@ -133,16 +152,28 @@ def test_a_lesson_that_fails_leaves_no_run_running(monkeypatch: pytest.MonkeyPat
     ("options", "named"),
     [
         (["--name", "sine-wave"], "'direction-from-scratch', 'sine-next-value', 'sine-synced'"),
-        (["--name", "memory-cell", "--ticker", "AAPL"], "ticker and source are for direction-from-scratch"),
-        (["--name", "sine-synced", "--source.kind", "synthetic"], "ticker and source are for direction-from-scratch"),
-        (["--name", "engines-agree", "--training.engine", "torch"], "engines-agree runs both engines"),
+        (
+            ["--name", "memory-cell", "--ticker", "AAPL"],
+            "ticker and source are for direction-from-scratch",
+        ),
+        (
+            ["--name", "sine-synced", "--source.kind", "synthetic"],
+            "ticker and source are for direction-from-scratch",
+        ),
+        (
+            ["--name", "engines-agree", "--training.engine", "torch"],
+            "engines-agree runs both engines",
+        ),
         (["--name", "sine-synced", "--training.engine", "jax"], "training.engine"),
         (["--size", "0"], "size"),
         (["--training.learning_rate", "1"], "--training.learning_rate"),
     ],
 )
 def test_what_does_not_fit_is_named_in_one_line(
-    options: list[str], named: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    options: list[str],
+    named: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["flows.study", *options])
     with pytest.raises(SystemExit) as stopped:
@@ -159,7 +190,11 @@ def test_the_options_of_a_study_reach_its_configuration(monkeypatch: pytest.Monk
     heard: list[Study] = []
     command_line.run(Study, heard.append)
     assert heard == [
-        Study(ticker="AAPL", source=File(path=Path("prices.csv")), training=StudyTraining(engine="torch", epochs=3))
+        Study(
+            ticker="AAPL",
+            source=File(path=Path("prices.csv")),
+            training=StudyTraining(engine="torch", epochs=3),
+        )
     ]
 
 

@@ -26,7 +26,12 @@ from distributed import Client
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterKey,
+    FlowRunFilter,
+    FlowRunFilterId,
+)
 from prefect.flows import load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_URL
 
@@ -126,7 +131,16 @@ class Cluster:
         self.workers += 1
         file = self.folder / f"preload_{self.workers}.py"
         file.write_text(preload)
-        options = ("--no-nanny", "--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1", "--preload", str(file))
+        options = (
+            "--no-nanny",
+            "--nthreads",
+            "1",
+            "--no-dashboard",
+            "--host",
+            "127.0.0.1",
+            "--preload",
+            str(file),
+        )
         self.start("worker", self.address, *options)
 
     def wait(self) -> None:
@@ -197,9 +211,15 @@ def left_behind(tickers: tuple[str, ...]) -> dict[str, Left]:
     for ticker in tickers:
         run = children(ticker)[0]
         calls = mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/calls.csv")
-        model = mlflow.artifacts.download_artifacts(f"models:/direction-{ticker}/{run.data.tags['model.version']}")
+        model = mlflow.artifacts.download_artifacts(
+            f"models:/direction-{ticker}/{run.data.tags['model.version']}"
+        )
         with np.load(Path(model, "artifacts", "arrays.npz")) as arrays:
-            scores = {name: value for name, value in run.data.metrics.items() if not name.startswith("seconds/")}
+            scores = {
+                name: value
+                for name, value in run.data.metrics.items()
+                if not name.startswith("seconds/")
+            }
             found[ticker] = (scores, calls, dict(arrays))
     return found
 
@@ -215,36 +235,50 @@ def assert_same(ours: dict[str, Left], theirs: dict[str, Left]) -> None:
 def test_every_ticker_is_a_child_of_one_run_and_has_a_champion(on_threads: dict[str, Left]) -> None:
     assert all(statuses(ticker) == ["FINISHED"] for ticker in TICKERS)
     parent = parent_of("AAA")
-    assert {children(ticker)[0].data.tags["mlflow.parentRunId"] for ticker in TICKERS} == {parent.info.run_id}
+    assert {children(ticker)[0].data.tags["mlflow.parentRunId"] for ticker in TICKERS} == {
+        parent.info.run_id
+    }
     assert parent.info.status == "FINISHED"
     assert parent.data.metrics == {"tickers/done": 4, "tickers/failed": 0}
     page = mlflow.artifacts.load_text(f"runs:/{parent.info.run_id}/universe.html")
     assert all(ticker in page for ticker in TICKERS)
-    assert len({calls for _, calls, _ in on_threads.values()}) == 4, "each ticker has prices of its own"
+    assert len({calls for _, calls, _ in on_threads.values()}) == 4, (
+        "each ticker has prices of its own"
+    )
 
 
 def test_processes_give_the_bits_that_threads_give_and_the_flow_says_what_was_decided(
     on_threads: dict[str, Left], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "path", list(sys.path))  # to which a flow's folder is added where it is loaded by its path
+    monkeypatch.setattr(
+        sys, "path", list(sys.path)
+    )  # to which a flow's folder is added where it is loaded by its path
     # As a deployment does; loaded twice, as a module that no other process can import
     entrypoint = f"{CHECKOUT}/flows/universe/flow.py:retrain_universe"
     deployed = [load_flow_from_entrypoint(entrypoint) for _ in range(2)][-1]
     said: dict[str, Any] = {}
-    monkeypatch.setitem(deployed.fn.__globals__, "proclaim", lambda ticker, summary: said.update({ticker: summary}))
+    monkeypatch.setitem(
+        deployed.fn.__globals__, "proclaim", lambda ticker, summary: said.update({ticker: summary})
+    )
     deployed(tickers=TICKERS, runner=Runner(kind="processes", workers=2), again=True, **RECIPE)
     assert all(statuses(ticker) == ["FINISHED"] * 2 for ticker in TICKERS)
     assert_same(left_behind(TICKERS), on_threads)
     assert said.keys() == set(TICKERS)
     for ticker, summary in said.items():
         assert summary.run_id == children(ticker)[0].info.run_id
-        assert (summary.version, summary.judgement.promoted) == (2, False), "it is the champion's equal"
+        assert (summary.version, summary.judgement.promoted) == (2, False), (
+            "it is the champion's equal"
+        )
 
 
-def test_a_dask_cluster_gives_the_bits_that_threads_give(on_threads: dict[str, Left], cluster: Cluster) -> None:
+def test_a_dask_cluster_gives_the_bits_that_threads_give(
+    on_threads: dict[str, Left], cluster: Cluster
+) -> None:
     before = len(children("AAA"))
     cluster.wait()
-    retrain_universe(tickers=TICKERS, runner=Runner(kind="dask", address=cluster.address), again=True, **RECIPE)
+    retrain_universe(
+        tickers=TICKERS, runner=Runner(kind="dask", address=cluster.address), again=True, **RECIPE
+    )
     assert all(statuses(ticker) == ["FINISHED"] * (before + 1) for ticker in TICKERS)
     assert_same(left_behind(TICKERS), on_threads)
 
@@ -254,13 +288,20 @@ def test_a_retraining_that_is_asked_for_twice_is_done_once(on_threads: dict[str,
     prices = load(config.source, "AAA", NOW)
     before = [run.info.run_id for run in children("AAA")]
     assert retrain_one(config, prices, parent_of("AAA").info.run_id, "") == before[0]
-    with pytest.raises(TrackingError, match="does not know the run elsewhere; start workers in the folder of the flow"):
+    with pytest.raises(
+        TrackingError,
+        match="does not know the run elsewhere; start workers in the folder of the flow",
+    ):
         retrain_one(config, prices, "elsewhere", "")
     assert [run.info.run_id for run in children("AAA")] == before
 
 
-def test_the_server_is_told_of_tickers_and_not_of_the_steps_of_each(on_threads: dict[str, Left]) -> None:
-    own = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(parent_of("AAA").data.tags["prefect.flow_run_id"])]))
+def test_the_server_is_told_of_tickers_and_not_of_the_steps_of_each(
+    on_threads: dict[str, Left],
+) -> None:
+    own = FlowRunFilter(
+        id=FlowRunFilterId(any_=[UUID(parent_of("AAA").data.tags["prefect.flow_run_id"])])
+    )
     wanted = {f"retrain-{ticker}" for ticker in TICKERS}
     with get_client(sync_client=True) as client:
 
@@ -275,23 +316,31 @@ def test_the_server_is_told_of_tickers_and_not_of_the_steps_of_each(on_threads: 
 @pytest.mark.parametrize(
     "dies_at", ["flows.steps.learning.fit", "flows.tracking.describe"]
 )  # then it is champion already
-def test_the_ticker_of_a_worker_that_dies_is_done_once_by_another(cluster: Cluster, dies_at: str) -> None:
+def test_the_ticker_of_a_worker_that_dies_is_done_once_by_another(
+    cluster: Cluster, dies_at: str
+) -> None:
     tickers = tuple(f"{dies_at.rpartition('.')[2].upper()}{number}" for number in range(6))
     cluster.add_worker(dies_at=dies_at)
     cluster.wait()
-    outcomes = retrain_universe(tickers=tickers, runner=Runner(kind="dask", address=cluster.address), **RECIPE)
+    outcomes = retrain_universe(
+        tickers=tickers, runner=Runner(kind="dask", address=cluster.address), **RECIPE
+    )
     cluster.workers -= 1
     assert isinstance(outcomes, Outcomes)
     assert outcomes.keys() == set(tickers)
     ended = sorted(map(statuses, tickers))
-    assert ended == [["FINISHED"]] * 5 + [["FINISHED", "KILLED"]], "it died in the middle of a ticker"
+    assert ended == [["FINISHED"]] * 5 + [["FINISHED", "KILLED"]], (
+        "it died in the middle of a ticker"
+    )
     with Ledger.open() as ledger:
         for ticker, found in outcomes.items():
             assert found.champion is not None
             assert ledger.champions(ticker) == [found.champion.version]
 
 
-def test_processes_share_the_cores_unless_a_user_shares_them_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_share_the_cores_unless_a_user_shares_them_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def threads(workers: int | None, tickers: int = 100) -> int:
         runner = Runner(kind="processes", workers=workers)
         prepare(runner)
@@ -301,7 +350,9 @@ def test_processes_share_the_cores_unless_a_user_shares_them_out(monkeypatch: py
     monkeypatch.setattr("flows.universe.processes.usable_cores", lambda: 6)
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert [threads(workers) for workers in (1, 2, 4, 7)] == [6, 3, 1, 1]
-    assert [threads(None, tickers) for tickers in (0, 1, 2, 9)] == [6, 6, 3, 1], "two tickers leave no core idle"
+    assert [threads(None, tickers) for tickers in (0, 1, 2, 9)] == [6, 6, 3, 1], (
+        "two tickers leave no core idle"
+    )
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     assert threads(2) == 5
 
@@ -322,7 +373,9 @@ def test_the_command_starts_its_processes_before_it_imports_what_takes_seconds()
         f"command.prepare = lambda runner: print(runner, *{slow} & sys.modules.keys())\n"
         "command.start(type('Config', (), {'runner': 'prepared'}))\nprint('prefect' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True
+    )
     assert done.stdout == "prepared\nTrue\n"
 
 
@@ -331,7 +384,9 @@ def test_a_real_command_says_one_line_of_what_is_wrong() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 1
     said = [line for line in done.stderr.splitlines() if "absent" in line]
-    assert said == [line for line in said if line.startswith("error: file absent.txt cannot be read")]
+    assert said == [
+        line for line in said if line.startswith("error: file absent.txt cannot be read")
+    ]
     assert len(said) == 1
     assert "Traceback" not in done.stdout + done.stderr
 
@@ -350,7 +405,9 @@ def test_a_process_that_dies_takes_no_other_ticker_along(monkeypatch: pytest.Mon
     assert statuses(DOOMED) == ["KILLED", "KILLED"]
 
 
-def test_a_flow_that_was_killed_goes_on_with_what_it_had_not_done(environment: dict[str, str], folder: Path) -> None:
+def test_a_flow_that_was_killed_goes_on_with_what_it_had_not_done(
+    environment: dict[str, str], folder: Path
+) -> None:
     tickers = tuple(f"NEXT{number}" for number in range(5))
     Path("universe.txt").write_text("\n".join(["# a comment", "", *tickers]))
     options = ("--file", "universe.txt", "--runner.kind", "processes", "--runner.workers", "1")
@@ -362,7 +419,9 @@ def test_a_flow_that_was_killed_goes_on_with_what_it_had_not_done(environment: d
         assert len(processes("PWD", Path.cwd())) > 1
         killed.kill()
         killed.wait()
-        wait_for(lambda: not processes("PWD", Path.cwd()), "the end of what it had started", seconds=30)
+        wait_for(
+            lambda: not processes("PWD", Path.cwd()), "the end of what it had started", seconds=30
+        )
     finally:
         with suppress(ProcessLookupError):
             os.killpg(killed.pid, signal.SIGKILL)
@@ -380,7 +439,12 @@ def test_a_ticker_that_fails_is_listed_with_its_reason_and_stops_no_other(
 ) -> None:
     source = Yahoo(start=date(2019, 1, 2), fallback="none")
     with serving(monkeypatch, Market(sample_frame(SESSIONS))):
-        parameters = {"tickers": ("GOOD1", "NOPE", "ODD.QQ", "GOOD2"), "source": source, "now": NOW, **SMALL}
+        parameters = {
+            "tickers": ("GOOD1", "NOPE", "ODD.QQ", "GOOD2"),
+            "source": source,
+            "now": NOW,
+            **SMALL,
+        }
         state, later = (retrain_universe(return_state=True, **parameters) for _ in range(2))
     assert state.is_completed()
     assert later.is_completed(), "the others had been done before"
@@ -395,7 +459,9 @@ def test_a_ticker_that_fails_is_listed_with_its_reason_and_stops_no_other(
     assert json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/failed.json")) == failed
     assert "no known exchange suffix" in mlflow.artifacts.load_text(f"runs:/{run_id}/universe.html")
     with get_client(sync_client=True) as client:
-        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["universe"])))
+        found = client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["universe"]))
+        )
     assert "no known exchange suffix" in str(max(found, key=lambda one: str(one.created)).data)
     wait_for_event("rnnflow.failure", "ODD.QQ: ConfigError")
 
@@ -407,7 +473,9 @@ def test_the_run_fails_in_one_line_if_every_ticker_does() -> None:
         retrain_universe(file=Path("universe.txt"), source=Yahoo(), **SMALL)
 
 
-def test_yahoo_is_asked_once_a_ticker_and_for_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_yahoo_is_asked_once_a_ticker_and_for_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     # What is asked for is all that matters
     monkeypatch.setattr("flows.universe.flow.learn_one_of_many", lambda *_: NOTHING)
     parameters = {"source": Yahoo(start=date(2019, 1, 2), fallback="none"), **SMALL}
@@ -419,20 +487,34 @@ def test_yahoo_is_asked_once_a_ticker_and_for_one_after_the_other(monkeypatch: p
         assert market.first_days() == ["2019-01-02"] * 12
         market.requests.clear()
         retrain_universe(tickers=tickers[:3], now=NOW + timedelta(days=1), **parameters)
-        assert market.first_days() == ["2021-05-26"] * 3, "a few sessions are asked for again, and no more"
+        assert market.first_days() == ["2021-05-26"] * 3, (
+            "a few sessions are asked for again, and no more"
+        )
     assert listed(RetrainUniverse()) == list(tickers), "where none are named, those that are stored"
 
 
 @pytest.mark.parametrize("limit", [1, 2])
-def test_flows_keep_to_the_global_limit_on_who_asks_yahoo(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+def test_flows_keep_to_the_global_limit_on_who_asks_yahoo(
+    monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
     market = Market(sample_frame(SESSIONS), delay=0.5, meeting=Barrier(limit))
     parameters = {"source": Yahoo(start=date(2019, 1, 2), fallback="none"), "now": NOW, **SMALL}
     monkeypatch.setattr("flows.universe.flow.learn_one_of_many", lambda *_: NOTHING)
-    universes = [tuple(f"{name}{limit}{number}" for number in range(6)) for name in ("ONE", "OTHER")]
-    with get_client(sync_client=True) as client, serving(monkeypatch, market), ThreadPoolExecutor() as threads:
+    universes = [
+        tuple(f"{name}{limit}{number}" for number in range(6)) for name in ("ONE", "OTHER")
+    ]
+    with (
+        get_client(sync_client=True) as client,
+        serving(monkeypatch, market),
+        ThreadPoolExecutor() as threads,
+    ):
         client.upsert_global_concurrency_limit_by_name(YAHOO, limit)
         try:
-            list(threads.map(lambda tickers: retrain_universe(tickers=tickers, **parameters), universes))
+            list(
+                threads.map(
+                    lambda tickers: retrain_universe(tickers=tickers, **parameters), universes
+                )
+            )
         finally:
             client.delete_global_concurrency_limit_by_name(YAHOO)
     assert len(market.first_days()) == 12
@@ -451,18 +533,34 @@ BAD: dict[str, tuple[list[str], int, str]] = {
         "runner.address x://y",
     ),
     "Dask without an address": (["--tickers", "A", "--runner.kind", "dask"], 2, "address"),
-    "an empty file": (["--file", "empty.txt"], 1, "file empty.txt names no ticker; write one a line"),
+    "an empty file": (
+        ["--file", "empty.txt"],
+        1,
+        "file empty.txt names no ticker; write one a line",
+    ),
     "a file that is absent": (["--file", "absent.txt"], 1, "file absent.txt cannot be read"),
     "a ticker twice in the list": (["--tickers", "A,B,A"], 2, "tickers name A more than once"),
-    "a ticker twice in the file": (["--file", "twice.txt"], 1, "file twice.txt names A more than once"),
+    "a ticker twice in the file": (
+        ["--file", "twice.txt"],
+        1,
+        "file twice.txt names A more than once",
+    ),
     "tickers and a file": (["--tickers", "A", "--file", "twice.txt"], 2, "tickers and file both"),
-    "no stored prices": ([], 1, "no prices are stored in data/prices; name tickers, or a file of them"),
+    "no stored prices": (
+        [],
+        1,
+        "no prices are stored in data/prices; name tickers, or a file of them",
+    ),
 }
 
 
 @pytest.mark.parametrize(("options", "code", "named"), BAD.values(), ids=BAD)
 def test_bad_input_is_one_line_and_soon(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], options: list[str], code: int, named: str
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    options: list[str],
+    code: int,
+    named: str,
 ) -> None:
     Path("empty.txt").write_text("# nothing yet\n")
     Path("twice.txt").write_text("A\nB\nA\n")
@@ -480,12 +578,16 @@ def test_bad_input_is_one_line_and_soon(
 
 
 def test_the_options_reach_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    line = "--tickers A,B --chunk 7 --runner.kind dask --runner.address tcp://127.0.0.1:8786 --again"
+    line = (
+        "--tickers A,B --chunk 7 --runner.kind dask --runner.address tcp://127.0.0.1:8786 --again"
+    )
     monkeypatch.setattr(sys, "argv", ["flows.universe", *line.split(), *OPTIONS.split()])
     heard: list[RetrainUniverse] = []
     command_line.run(RetrainUniverse, heard.append)
     runner = Runner(kind="dask", address="tcp://127.0.0.1:8786")
-    assert heard == [RetrainUniverse(tickers=("A", "B"), chunk=7, runner=runner, again=True, **RECIPE)]
+    assert heard == [
+        RetrainUniverse(tickers=("A", "B"), chunk=7, runner=runner, again=True, **RECIPE)
+    ]
 
 
 def test_the_flow_says_what_the_configuration_says() -> None:
@@ -493,4 +595,7 @@ def test_the_flow_says_what_the_configuration_says() -> None:
     described = {name: field.description for name, field in RetrainUniverse.model_fields.items()}
     assert {name: one["description"] for name, one in properties.items()} == described
     signature = inspect.signature(retrain_universe.fn).parameters
-    assert RetrainUniverse(**{name: one.default for name, one in signature.items()}) == RetrainUniverse()
+    assert (
+        RetrainUniverse(**{name: one.default for name, one in signature.items()})
+        == RetrainUniverse()
+    )

@@ -32,7 +32,9 @@ def test_tickers_as_yahoo_spells_them_are_taken(ticker: str) -> None:
     assert Retrain(ticker=ticker).ticker == ticker
 
 
-@pytest.mark.parametrize("ticker", ["", "A/B", "..", "A..B", ".A", "-A", "A B", "a\\b", "Ü", "x" * 33])
+@pytest.mark.parametrize(
+    "ticker", ["", "A/B", "..", "A..B", ".A", "-A", "A B", "a\\b", "Ü", "x" * 33]
+)
 def test_tickers_that_would_leave_a_folder_or_a_name_are_refused(ticker: str) -> None:
     with pytest.raises(ValidationError, match="ticker"):
         Retrain(ticker=ticker)
@@ -44,7 +46,10 @@ def test_tickers_that_would_leave_a_folder_or_a_name_are_refused(ticker: str) ->
         ({"dropout": 0.2}, "dropout acts between layers"),
         ({"init": "identity"}, "init identity is for the cell rnn_relu; received rnn_tanh"),
         ({"forget_bias": 1.0}, "forget_bias is for an lstm"),
-        ({"cell": "lstm", "forget_bias": 1.0, "bias": False}, "forget_bias is for an lstm with biases"),
+        (
+            {"cell": "lstm", "forget_bias": 1.0, "bias": False},
+            "forget_bias is for an lstm with biases",
+        ),
         ({"cell": "transformer"}, "cell"),
         ({"dropout": 1.0, "num_layers": 2}, "dropout"),
     ],
@@ -69,9 +74,15 @@ def test_a_training_option_without_effect_is_refused(options: dict[str, object],
 
 
 def test_what_does_not_fit_next_day_direction_is_refused() -> None:
-    with pytest.raises(ValidationError, match=r"model\.readout: the next day's direction is read from the last state"):
+    with pytest.raises(
+        ValidationError,
+        match=r"model\.readout: the next day's direction is read from the last state",
+    ):
         Retrain(model=Model(readout="steps"))
-    with pytest.raises(ValidationError, match=r"model\.readout: the next day's direction is read from the last state"):
+    with pytest.raises(
+        ValidationError,
+        match=r"model\.readout: the next day's direction is read from the last state",
+    ):
         Retrain(model=Model(readout="steps", bidirectional=True))
     with pytest.raises(ValidationError, match="down and up are two"):
         Retrain(training=Training(class_weights=(1.0, 2.0, 3.0)))
@@ -81,7 +92,9 @@ def test_what_does_not_fit_next_day_direction_is_refused() -> None:
 
 def test_a_source_is_yahoo_unless_it_says_otherwise_and_now_is_utc() -> None:
     assert Retrain.model_validate({"source": {"fallback": "none"}}).source == Yahoo(fallback="none")
-    assert Retrain.model_validate({"source": {"kind": "synthetic", "edge": 0.1}}).source == Synthetic(edge=0.1)
+    assert Retrain.model_validate(
+        {"source": {"kind": "synthetic", "edge": 0.1}}
+    ).source == Synthetic(edge=0.1)
     now = Retrain.model_validate({"now": "2013-02-28T22:00:00"}).now
     assert now is not None
     assert now.isoformat() == "2013-02-28T22:00:00+00:00"
@@ -95,14 +108,18 @@ def test_leaves_have_dotted_names() -> None:
     assert Retrain.model_validate_json(Retrain().model_dump_json()) == Retrain()
 
 
-@pytest.mark.parametrize(("checked", "plain"), [(Model, settings.Model), (Training, settings.Training)])
+@pytest.mark.parametrize(
+    ("checked", "plain"), [(Model, settings.Model), (Training, settings.Training)]
+)
 def test_what_is_checked_is_what_training_takes(checked: Any, plain: Any) -> None:
     assert asdict(checked()) == asdict(plain())
     assert isinstance(checked(), plain)
     bounds = {"ge", "gt", "le", "lt"}
     for own in fields(plain):
         said = own.metadata
-        assert said.keys() <= bounds | {"description"}  # pydantic would pass over a word that it does not know
+        assert said.keys() <= bounds | {
+            "description"
+        }  # pydantic would pass over a word that it does not know
         for bound in bounds & said.keys():  # a value beyond each bound is refused, by name
             beyond = said[bound] + {"ge": -1, "gt": 0, "le": 1, "lt": 0}[bound]
             with pytest.raises(ValidationError, match=own.name):

@@ -215,7 +215,9 @@ def _on_threads(run: Callable[[Array], None], models: Array) -> None:
     if count < 2:
         run(models)
         return
-    from concurrent.futures import ThreadPoolExecutor  # brings all of logging, which one model does without
+    from concurrent.futures import (
+        ThreadPoolExecutor,  # brings all of logging, which one model does without
+    )
 
     with ThreadPoolExecutor(count) as pool:
         list(pool.map(run, np.array_split(models, count)))

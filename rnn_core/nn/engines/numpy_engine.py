@@ -227,7 +227,9 @@ def _chunks(models: Array) -> list[Array]:
 @contextmanager
 def _threads() -> Iterator[Map]:
     """A `map` on as many threads as there may be, each with a BLAS of one."""
-    from concurrent.futures import ThreadPoolExecutor  # brings all of logging, which the kernel does without
+    from concurrent.futures import (
+        ThreadPoolExecutor,  # brings all of logging, which the kernel does without
+    )
 
     with _libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(thread_count()) as pool:
         yield pool.map

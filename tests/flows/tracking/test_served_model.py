@@ -44,7 +44,9 @@ def prices() -> pd.DataFrame:
     return loading.load(File(path=AAPL), "078935.KS", datetime.now(UTC)).frame[["close", "volume"]]
 
 
-def test_it_predicts_the_runs_own_forecast_bit_for_bit(summary: Summary, model_uri: str, prices: pd.DataFrame) -> None:
+def test_it_predicts_the_runs_own_forecast_bit_for_bit(
+    summary: Summary, model_uri: str, prices: pd.DataFrame
+) -> None:
     model = mlflow.pyfunc.load_model(model_uri)
     predicted = model.predict(prices.reset_index(drop=True))
     assert predicted["probability_up"].tolist() == [summary.forecast[0]]
@@ -74,12 +76,18 @@ def test_it_needs_what_was_logged_with_it_and_nothing_else(model_uri: str, tmp_p
         "own = [module.__file__ for name, module in sys.modules.items() if name.split('.')[0] == 'rnn_core']\n"
         "print(json.dumps([own, sorted({name.split('.')[0] for name in sys.modules})]))"
     )
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=tmp_path, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", probe], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
     own, imported = json.loads(done.stdout.splitlines()[-1])
     assert sorted(map(Path, own)) == sorted((folder / "code").rglob("*.py"))
     required = {line.split("==")[0] for line in (folder / "requirements.txt").read_text().split()}
     standard = set(sys.stdlib_module_names) | {"rnn_core", "served_model"}
-    foreign = {name for name in imported if not name.startswith(("_", "code_model_"))} - mlflows_own() - standard
+    foreign = (
+        {name for name in imported if not name.startswith(("_", "code_model_"))}
+        - mlflows_own()
+        - standard
+    )
     assert foreign <= required
 
 
@@ -99,7 +107,9 @@ def mlflows_own() -> set[str]:
         (lambda prices: prices.tail(40).assign(close=np.inf), "a number above zero; received inf"),
     ],
 )
-def test_it_refuses_prices_it_cannot_use(model_uri: str, prices: pd.DataFrame, change: object, said: str) -> None:
+def test_it_refuses_prices_it_cannot_use(
+    model_uri: str, prices: pd.DataFrame, change: object, said: str
+) -> None:
     model = mlflow.pyfunc.load_model(model_uri)
     with pytest.raises(Exception, match=said):
         model.predict(change(prices))
@@ -109,15 +119,35 @@ def test_it_is_served_over_http(summary: Summary, model_uri: str, prices: pd.Dat
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", model_uri, "--env-manager", "local"]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "models",
+        "serve",
+        "--model-uri",
+        model_uri,
+        "--env-manager",
+        "local",
+    ]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # MLflow starts uvicorn by its name
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    server = subprocess.Popen([*command, "--port", str(port)], env=os.environ | {"PATH": path}, **quiet)
+    server = subprocess.Popen(
+        [*command, "--port", str(port)], env=os.environ | {"PATH": path}, **quiet
+    )
     try:
         wait_for(f"http://127.0.0.1:{port}/ping", server)
-        body = json.dumps({"dataframe_split": prices.tail(40).reset_index(drop=True).to_dict("split", index=False)})
+        body = json.dumps(
+            {
+                "dataframe_split": prices.tail(40)
+                .reset_index(drop=True)
+                .to_dict("split", index=False)
+            }
+        )
         headers = {"Content-Type": "application/json"}
-        answer = httpx.post(f"http://127.0.0.1:{port}/invocations", content=body, headers=headers, timeout=60)
+        answer = httpx.post(
+            f"http://127.0.0.1:{port}/invocations", content=body, headers=headers, timeout=60
+        )
         assert answer.status_code == 200, answer.text
         (row,) = answer.json()["predictions"]
         assert (row["probability_up"], row["spread"]) == summary.forecast

@@ -19,7 +19,11 @@ def rows_only(labelled: int) -> Windows:
     count = labelled + 1
     nothing = np.zeros((count, 1, 1))
     dates = pd.bdate_range("2000-01-03", periods=count)
-    returns = {"returns": nothing[:, 0, 0], "next_returns": nothing[:, 0, 0], "features": ("return",)}
+    returns = {
+        "returns": nothing[:, 0, 0],
+        "next_returns": nothing[:, 0, 0],
+        "features": ("return",),
+    }
     return Windows(nothing, nothing, nothing[..., 0] > 0, dates=dates, **returns)
 
 
@@ -48,13 +52,21 @@ def test_every_row_behind_the_first_fold_is_tested_once_and_only_by_what_was_kno
     for fold in range(len(found)):
         train, valid = rows_of(found.train[fold]), rows_of(found.valid[fold])
         start = rows_of(found.test[fold])[0] if fold < len(found) - 1 else labelled
-        assert valid == list(range(valid[0], start - 1)), "a row's label is known one session later: purge it"
+        assert valid == list(range(valid[0], start - 1)), (
+            "a row's label is known one session later: purge it"
+        )
         assert train == list(range(train[0], valid[0] - 1))
         assert len(valid) == shape.valid_days
-        assert (len(train) == shape.train_days) if shape.window == "rolling" or fold == 0 else (train[0] == 0)
+        assert (
+            (len(train) == shape.train_days)
+            if shape.window == "rolling" or fold == 0
+            else (train[0] == 0)
+        )
 
 
-def purged_split(rows: int, test_days: int, window: int, splits: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def purged_split(
+    rows: int, test_days: int, window: int, splits: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """What purgedcv makes of `rows` days whose labels are known just after the next day's call."""
     days = pd.Series(pd.date_range("2000-01-01", periods=rows))
     splitter = WalkForwardSplit(
@@ -75,7 +87,9 @@ def test_the_blocks_are_those_of_an_independent_implementation() -> None:
     found = folds(shape, rows_only(labelled))
     for fold, (before, test) in enumerate(purged_split(labelled, 7, 61, 6)):
         np.testing.assert_array_equal(found.test[fold], test)
-        np.testing.assert_array_equal(np.arange(found.train[fold, 0], found.valid[fold, -1] + 1), before)
+        np.testing.assert_array_equal(
+            np.arange(found.train[fold, 0], found.valid[fold, -1] + 1), before
+        )
         ((train, valid),) = purged_split(before[-1] + 1, 10, 50, 1)
         np.testing.assert_array_equal(found.train[fold], train)
         np.testing.assert_array_equal(found.valid[fold], valid)
@@ -95,7 +109,9 @@ def test_a_new_day_leaves_the_folds_of_the_past_as_they_were() -> None:
     shape = Evaluation(train_days=20, valid_days=5, test_days=4)
     before, after = folds(shape, rows_only(61)), folds(shape, rows_only(62))
     for block in ("train", "valid"):
-        np.testing.assert_array_equal(getattr(before, block)[:-1], getattr(after, block)[: len(before) - 1])
+        np.testing.assert_array_equal(
+            getattr(before, block)[:-1], getattr(after, block)[: len(before) - 1]
+        )
 
 
 def test_too_few_rows_for_one_fold_say_how_many_it_takes() -> None:

@@ -45,7 +45,9 @@ def known_on(day: pd.Timestamp, prices: Prices, features: tuple[Feature, ...]) -
     logits = out_of_sample(fitted, built, walk)
     found = evaluate(built, walk, logits, SETTINGS, shrinkage=0.5)
     last = int(np.flatnonzero(built.dates <= day)[-1])
-    trained = np.array([max(rows) < last for rows in walk.valid])  # the last label is known one session later
+    trained = np.array(
+        [max(rows) < last for rows in walk.valid]
+    )  # the last label is known one session later
     models = trained.repeat(TRAINING.seeds)
     calls = found.calls[(found.calls.index <= day) & trained[found.calls["fold"]]]
     assert trained.sum() >= 2
@@ -73,10 +75,14 @@ def test_no_bit_that_was_known_on_a_day_depends_on_a_later_price(
     prices: Prices, features: tuple[Feature, ...], days: Iterable[int]
 ) -> None:
     for day in prices.frame.index[list(days)]:
-        assert known_on(day, prices, features) == known_on(day, altered_after(prices, day), features), day
+        assert known_on(day, prices, features) == known_on(
+            day, altered_after(prices, day), features
+        ), day
 
 
-def test_a_feature_that_looks_ahead_is_caught(prices: Prices, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_feature_that_looks_ahead_is_caught(
+    prices: Prices, monkeypatch: pytest.MonkeyPatch
+) -> None:
     honest = FEATURES["abs_return"]
 
     def leaking(frame: pd.DataFrame, window: int) -> Array:
@@ -87,5 +93,8 @@ def test_a_feature_that_looks_ahead_is_caught(prices: Prices, monkeypatch: pytes
     monkeypatch.setitem(FEATURES, "abs_return", replace(honest, values=leaking))
     day = prices.frame.index[int(len(prices.frame) * 0.72)]
     features: tuple[Feature, ...] = ("return", "abs_return")
-    before, after = known_on(day, prices, features), known_on(day, altered_after(prices, day), features)
+    before, after = (
+        known_on(day, prices, features),
+        known_on(day, altered_after(prices, day), features),
+    )
     assert before["inputs"] != after["inputs"]

@@ -53,10 +53,17 @@ def refusal(path: Path, **options: str) -> str:
 def test_a_file_gives_its_adjusted_close_with_the_open_adjusted_alike() -> None:
     prices = from_file(AAPL)
     raw = pd.read_csv(AAPL)
-    assert (prices.source, prices.column, prices.exchange, prices.warnings) == ("file", "Adj Close", "XNYS", ())
+    assert (prices.source, prices.column, prices.exchange, prices.warnings) == (
+        "file",
+        "Adj Close",
+        "XNYS",
+        (),
+    )
     assert list(prices.frame.columns) == ["close", "open", "volume"]
     assert prices.frame["close"].tolist() == raw["Adj Close"].tolist()
-    np.testing.assert_allclose(prices.frame["open"] / prices.frame["close"], raw["Open"] / raw["Close"])
+    np.testing.assert_allclose(
+        prices.frame["open"] / prices.frame["close"], raw["Open"] / raw["Close"]
+    )
     assert prices.frame.index[0] == pd.Timestamp("2000-03-01")
     assert prices.frame.index.name == "date"
 
@@ -74,7 +81,9 @@ def test_splits_are_seen_without_an_open_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("index", [True, False])
-def test_parquet_and_csv_of_the_same_prices_are_the_same_prices(tmp_path: Path, index: bool) -> None:
+def test_parquet_and_csv_of_the_same_prices_are_the_same_prices(
+    tmp_path: Path, index: bool
+) -> None:
     table = pd.read_csv(AAPL, parse_dates=["Date"])
     (table.set_index("Date") if index else table).to_parquet(tmp_path / "prices.parquet")
     assert from_file(tmp_path / "prices.parquet").sha256 == from_file(AAPL).sha256
@@ -86,7 +95,9 @@ def test_a_file_is_known_by_its_content_and_not_by_its_name(tmp_path: Path) -> N
 
 
 def test_a_parquet_index_without_a_name_is_the_date(tmp_path: Path) -> None:
-    pd.DataFrame({"price": [1.0, 2.0]}, pd.DatetimeIndex(["2013-01-02", "2013-01-03"])).to_parquet(tmp_path / "a")
+    pd.DataFrame({"price": [1.0, 2.0]}, pd.DatetimeIndex(["2013-01-02", "2013-01-03"])).to_parquet(
+        tmp_path / "a"
+    )
     assert from_file(tmp_path / "a").column == "price"
 
 
@@ -97,7 +108,10 @@ def test_an_earlier_clock_sees_only_the_past() -> None:
 
 def test_another_value_session_or_column_is_another_hash(csv: Callable[[str], Path]) -> None:
     texts = ("day,close\n2013-01-02,1\n2013-01-03,2\n", "day,close\n2013-01-02,1\n2013-01-04,2\n")
-    others = ("day,close\n2013-01-02,1\n2013-01-03,3\n", "day,close,volume\n2013-01-02,1,1\n2013-01-03,2,1\n")
+    others = (
+        "day,close\n2013-01-02,1\n2013-01-03,3\n",
+        "day,close,volume\n2013-01-02,1,1\n2013-01-03,2,1\n",
+    )
     assert len({from_file(csv(text)).sha256 for text in (*texts, *others)}) == 4
 
 
@@ -163,7 +177,9 @@ def test_an_open_of_zero_is_an_unknown_open(csv: Callable[[str], Path]) -> None:
         ("date,close\n2013-01-02,1,234\n2013-01-03,1,235\n", "rows have more fields than the header"),
     ],
 )  # fmt: skip
-def test_an_unfit_file_is_refused_in_one_line(csv: Callable[[str], Path], text: str, message: str) -> None:
+def test_an_unfit_file_is_refused_in_one_line(
+    csv: Callable[[str], Path], text: str, message: str
+) -> None:
     path = csv(text)
     refused = refusal(path)
     assert refused.startswith(str(path))
@@ -178,7 +194,9 @@ def test_only_the_first_of_many_bad_rows_are_named(csv: Callable[[str], Path]) -
 def test_a_named_column_must_be_there(csv: Callable[[str], Path]) -> None:
     path = csv("date,close,vwap\n2013-01-02,1,1\n2013-01-03,2,3\n")
     assert from_file(path, price_column="vwap").frame["close"].tolist() == [1, 3]
-    assert "has no column 'Close'; its columns are 'date', 'close', 'vwap'" in refusal(path, price_column="Close")
+    assert "has no column 'Close'; its columns are 'date', 'close', 'vwap'" in refusal(
+        path, price_column="Close"
+    )
 
 
 def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
@@ -202,14 +220,20 @@ def returns(frame: pd.DataFrame) -> np.ndarray:
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(1, 200), st.integers(0, 200), st.floats(-0.5, 0.5), st.integers(0, 2**70))
-def test_a_longer_walk_begins_with_the_shorter_one(length: int, more: int, edge: float, seed: int) -> None:
-    pd.testing.assert_frame_equal(walk(length + more, edge, seed)[:length], walk(length, edge, seed), check_exact=True)
+def test_a_longer_walk_begins_with_the_shorter_one(
+    length: int, more: int, edge: float, seed: int
+) -> None:
+    pd.testing.assert_frame_equal(
+        walk(length + more, edge, seed)[:length], walk(length, edge, seed), check_exact=True
+    )
 
 
 @pytest.mark.parametrize("edge", [0.0, 0.1, -0.2, 0.5])
 def test_tomorrow_moves_as_today_with_probability_one_half_plus_edge(edge: float) -> None:
     sign = np.sign(returns(walk(40_000, edge)))
-    assert (sign[1:] == sign[:-1]).mean() == pytest.approx(0.5 + edge, abs=0.01)  # four standard errors
+    assert (sign[1:] == sign[:-1]).mean() == pytest.approx(
+        0.5 + edge, abs=0.01
+    )  # four standard errors
 
 
 def test_volatility_clusters_around_a_daily_1_2_percent() -> None:
@@ -231,7 +255,9 @@ def test_magnitude_volume_and_open_do_not_tell_the_sign() -> None:
 
 
 def test_an_edge_changes_the_signs_alone() -> None:
-    np.testing.assert_allclose(abs(returns(walk(500, 0.3))), abs(returns(walk(500, -0.3))), rtol=1e-9)
+    np.testing.assert_allclose(
+        abs(returns(walk(500, 0.3))), abs(returns(walk(500, -0.3))), rtol=1e-9
+    )
 
 
 def test_synthetic_prices_keep_their_past_as_the_clock_advances() -> None:
@@ -240,16 +266,24 @@ def test_synthetic_prices_keep_their_past_as_the_clock_advances() -> None:
     assert (today.source, today.attainable_accuracy) == ("synthetic", 0.6)
     assert today.frame.index[-1] == pd.Timestamp("2026-11-20")
     assert len(today.frame) == 50
-    pd.testing.assert_frame_equal(later.frame.loc[: NOW.date().isoformat()][-50:], today.frame, check_exact=True)
+    pd.testing.assert_frame_equal(
+        later.frame.loc[: NOW.date().isoformat()][-50:], today.frame, check_exact=True
+    )
 
 
 def test_ticker_and_seed_are_mixed_into_synthetic_prices() -> None:
-    hashes = {load(Synthetic(days=9, seed=seed), ticker, NOW).sha256 for seed in (0, 1) for ticker in ("MSFT", "AAPL")}
+    hashes = {
+        load(Synthetic(days=9, seed=seed), ticker, NOW).sha256
+        for seed in (0, 1)
+        for ticker in ("MSFT", "AAPL")
+    }
     assert len(hashes) == 4
 
 
 def test_more_days_than_there_have_been_are_refused() -> None:
-    with pytest.raises(DataError, match=r"source.days = 300: XNYS had only 25\d sessions from 2000-01-03"):
+    with pytest.raises(
+        DataError, match=r"source.days = 300: XNYS had only 25\d sessions from 2000-01-03"
+    ):
         load(Synthetic(days=300), "MSFT", datetime(2001, 1, 2, tzinfo=UTC))
 
 
@@ -293,7 +327,9 @@ def test_tickers_cost_one_request_each_and_yfinances_download_of_several_no_fewe
         load(Yahoo(start=date(2026, 1, 2)), ticker, NOW, store=tmp_path)
     assert [path.rsplit("/", 1)[1] for path, _ in yahoo.requests] == tickers
     yahoo.requests.clear()
-    downloaded = yfinance.download(tickers, start="2026-01-02", auto_adjust=False, progress=False, threads=False)
+    downloaded = yfinance.download(
+        tickers, start="2026-01-02", auto_adjust=False, progress=False, threads=False
+    )
     assert len(downloaded) == len(SESSIONS)
     assert len(yahoo.requests) >= len(tickers)
 
@@ -320,7 +356,9 @@ def test_what_is_stored_whole_is_loaded_without_asking(yahoo: YahooServer, tmp_p
     assert load_without_asking(source, "MSFT", early, store=tmp_path) is None
     load(source, "MSFT", early, store=tmp_path)
     yahoo.requests.clear()
-    again, prices = (get(source, "MSFT", early, store=tmp_path) for get in (load_without_asking, load))
+    again, prices = (
+        get(source, "MSFT", early, store=tmp_path) for get in (load_without_asking, load)
+    )
     assert again is not None
     assert prices is not None
     pd.testing.assert_frame_equal(again.frame, prices.frame)
@@ -353,25 +391,38 @@ def test_an_unfinished_bar_is_neither_used_nor_stored(yahoo: YahooServer, tmp_pa
     assert from_yahoo(tmp_path).frame["close"].iloc[-1] == 123.0
 
 
-def test_rows_without_a_close_are_dropped_with_a_warning(yahoo: YahooServer, tmp_path: Path) -> None:
+def test_rows_without_a_close_are_dropped_with_a_warning(
+    yahoo: YahooServer, tmp_path: Path
+) -> None:
     yahoo.frame.loc["2026-11-20"] = np.nan
     yahoo.frame.loc["2026-05-05", ["close", "adj_close"]] = np.nan
     prices = from_yahoo(tmp_path)
-    assert prices.warnings == ("Yahoo's rows without a close were dropped: sessions 2026-05-05, 2026-11-20",)
+    assert prices.warnings == (
+        "Yahoo's rows without a close were dropped: sessions 2026-05-05, 2026-11-20",
+    )
     assert not prices.frame["close"].isna().any()
     assert prices.frame.index[-1] == pd.Timestamp("2026-11-19")
 
 
 def test_doubled_days_leave_one_row_a_day(yahoo: YahooServer, tmp_path: Path) -> None:
-    yahoo.frame = pd.concat([yahoo.frame, yahoo.frame.loc[["2026-05-05", "2026-11-20"]]]).sort_index()
+    yahoo.frame = pd.concat(
+        [yahoo.frame, yahoo.frame.loc[["2026-05-05", "2026-11-20"]]]
+    ).sort_index()
     assert from_yahoo(tmp_path).frame.index.is_unique
 
 
 def test_any_frame_of_yfinance_is_flattened() -> None:
     index = pd.DatetimeIndex(["2026-05-04", "2026-05-05", "2026-05-05"], tz="Asia/Seoul")
-    columns = pd.MultiIndex.from_product([["Adj Close", "Close", "High", "Low", "Open", "Volume"], ["MSFT"]])
+    columns = pd.MultiIndex.from_product(
+        [["Adj Close", "Close", "High", "Low", "Open", "Volume"], ["MSFT"]]
+    )
     frame, warnings = _tidy(pd.DataFrame(np.arange(18.0).reshape(3, 6), index, columns))
-    assert frame.to_dict("list") == {"open": [4, 16], "close": [1, 13], "adj_close": [0, 12], "volume": [5, 17]}
+    assert frame.to_dict("list") == {
+        "open": [4, 16],
+        "close": [1, 13],
+        "adj_close": [0, 12],
+        "volume": [5, 17],
+    }
     assert list(frame.index) == [pd.Timestamp("2026-05-04"), pd.Timestamp("2026-05-05")]
     assert warnings == ["Yahoo's rows given twice were dropped: sessions 2026-05-05"]
 
@@ -381,8 +432,12 @@ def test_an_empty_frame_of_yfinance_stays_empty() -> None:
     assert (len(frame), warnings) == (0, [])
 
 
-@pytest.mark.parametrize("outage", [server.TOO_MANY_REQUESTS, server.SERVER_ERROR, server.JSON_SERVER_ERROR])
-def test_after_a_passing_outage_asking_again_helps(yahoo: YahooServer, tmp_path: Path, outage: server.Answer) -> None:
+@pytest.mark.parametrize(
+    "outage", [server.TOO_MANY_REQUESTS, server.SERVER_ERROR, server.JSON_SERVER_ERROR]
+)
+def test_after_a_passing_outage_asking_again_helps(
+    yahoo: YahooServer, tmp_path: Path, outage: server.Answer
+) -> None:
     yahoo.answers = [outage] * 4  # two loads of two requests each
     assert unavailable(tmp_path).transient
     assert unavailable(tmp_path).transient
@@ -397,14 +452,18 @@ def test_a_page_instead_of_prices_is_an_outage(yahoo: YahooServer, tmp_path: Pat
 
 
 @pytest.mark.parametrize("answer", [server.EMPTY, server.UNKNOWN_TICKER])
-def test_an_unknown_ticker_is_not_worth_asking_again(yahoo: YahooServer, tmp_path: Path, answer: server.Answer) -> None:
+def test_an_unknown_ticker_is_not_worth_asking_again(
+    yahoo: YahooServer, tmp_path: Path, answer: server.Answer
+) -> None:
     yahoo.answers = [answer, answer]
     reason = unavailable(tmp_path)
     assert "MSFT" in str(reason)
     assert not reason.transient
 
 
-def test_a_ticker_without_prices_since_the_start_is_unavailable(yahoo: YahooServer, tmp_path: Path) -> None:
+def test_a_ticker_without_prices_since_the_start_is_unavailable(
+    yahoo: YahooServer, tmp_path: Path
+) -> None:
     yahoo.frame = yahoo.frame.loc[:"2026-02-01"]
     assert not unavailable(tmp_path).transient
 
@@ -435,9 +494,13 @@ def test_yfinance_does_not_log_what_is_raised(
     assert caplog.records == []
 
 
-def test_a_price_below_zero_from_yahoo_is_refused_by_date(yahoo: YahooServer, tmp_path: Path) -> None:
+def test_a_price_below_zero_from_yahoo_is_refused_by_date(
+    yahoo: YahooServer, tmp_path: Path
+) -> None:
     yahoo.frame.loc["2026-05-05", "adj_close"] = -1
-    with pytest.raises(DataError, match=r"MSFT: column 'Adj Close' .*\(-1 of 2026-05-05\).*set source.start"):
+    with pytest.raises(
+        DataError, match=r"MSFT: column 'Adj Close' .*\(-1 of 2026-05-05\).*set source.start"
+    ):
         from_yahoo(tmp_path)
 
 
@@ -454,7 +517,9 @@ def test_without_a_fallback_the_reason_is_raised_again(tmp_path: Path) -> None:
 
 def test_stored_prices_are_the_first_to_fall_back_on(yahoo: YahooServer, tmp_path: Path) -> None:
     real = from_yahoo(tmp_path)
-    stored = fall_back(Yahoo(start=date(2026, 3, 1)), "MSFT", NOW + timedelta(days=3), REASON, store=tmp_path)
+    stored = fall_back(
+        Yahoo(start=date(2026, 3, 1)), "MSFT", NOW + timedelta(days=3), REASON, store=tmp_path
+    )
     assert stored.source == "yahoo-stored"
     assert stored.sha256 == real.sha256
     assert stored.fetched_at == NOW

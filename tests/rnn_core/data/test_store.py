@@ -21,7 +21,9 @@ class Yahoo:
     def __init__(self, last: str, periods: int = 60) -> None:
         index = pd.bdate_range(end=last, periods=periods, name="date").as_unit("us")
         steps = np.arange(periods, dtype=float)
-        self.frame = pd.DataFrame({column: 10 * n + 100 + steps for n, column in enumerate(COLUMNS)}, index)
+        self.frame = pd.DataFrame(
+            {column: 10 * n + 100 + steps for n, column in enumerate(COLUMNS)}, index
+        )
         self.asked: list[date] = []
 
     def fetch(self, first_day: date) -> pd.DataFrame:
@@ -29,8 +31,12 @@ class Yahoo:
         return self.frame.loc[pd.Timestamp(first_day) :]
 
 
-def bring(root: Path, yahoo: Yahoo, last_session: str, *, start: date = START, now: datetime = NOW) -> Stored:
-    return update(root, "MSFT", yahoo.fetch, start=start, last_session=pd.Timestamp(last_session), now=now)
+def bring(
+    root: Path, yahoo: Yahoo, last_session: str, *, start: date = START, now: datetime = NOW
+) -> Stored:
+    return update(
+        root, "MSFT", yahoo.fetch, start=start, last_session=pd.Timestamp(last_session), now=now
+    )
 
 
 def test_what_is_stored_is_read_back(tmp_path: Path) -> None:
@@ -78,12 +84,16 @@ def test_rewritten_history_is_fetched_whole(tmp_path: Path) -> None:
 def test_rounding_noise_is_not_taken_for_rewritten_history(tmp_path: Path) -> None:
     yesterday, today = Yahoo("2013-01-30"), Yahoo("2013-01-31", periods=61)
     bring(tmp_path, yesterday, "2013-01-30")
-    today.frame["adj_close"] = today.frame["adj_close"].astype(np.float32).astype(float) * (1 + 6e-8)
+    today.frame["adj_close"] = today.frame["adj_close"].astype(np.float32).astype(float) * (
+        1 + 6e-8
+    )
     bring(tmp_path, today, "2013-01-31")
     assert len(today.asked) == 1
 
 
-def test_an_earlier_start_fetches_the_whole_history_and_a_later_one_loses_nothing(tmp_path: Path) -> None:
+def test_an_earlier_start_fetches_the_whole_history_and_a_later_one_loses_nothing(
+    tmp_path: Path,
+) -> None:
     yahoo = Yahoo("2013-01-31")
     bring(tmp_path, yahoo, "2013-01-31")
     earlier = bring(tmp_path, yahoo, "2013-01-31", start=date(2012, 12, 1))
@@ -94,7 +104,9 @@ def test_an_earlier_start_fetches_the_whole_history_and_a_later_one_loses_nothin
 
 
 def test_a_session_that_has_not_closed_is_not_stored(tmp_path: Path) -> None:
-    assert bring(tmp_path, Yahoo("2013-01-31"), "2013-01-30").frame.index[-1] == pd.Timestamp("2013-01-30")
+    assert bring(tmp_path, Yahoo("2013-01-31"), "2013-01-30").frame.index[-1] == pd.Timestamp(
+        "2013-01-30"
+    )
 
 
 def test_an_earlier_clock_never_shortens_the_store(tmp_path: Path) -> None:
@@ -119,7 +131,12 @@ def test_an_empty_answer_is_an_outage_and_leaves_the_file(tmp_path: Path) -> Non
     before = (tmp_path / "MSFT.parquet").read_bytes()
     with pytest.raises(PricesUnavailable, match="no prices of MSFT"):
         update(
-            tmp_path, "MSFT", lambda _: yahoo.frame[:0], start=START, last_session=pd.Timestamp("2013-01-31"), now=NOW
+            tmp_path,
+            "MSFT",
+            lambda _: yahoo.frame[:0],
+            start=START,
+            last_session=pd.Timestamp("2013-01-31"),
+            now=NOW,
         )
     assert (tmp_path / "MSFT.parquet").read_bytes() == before
 
@@ -153,7 +170,9 @@ def test_a_file_of_someone_else_counts_as_absent(tmp_path: Path) -> None:
     assert read(tmp_path, "MSFT") is None
 
 
-def test_a_file_of_another_format_counts_as_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_another_format_counts_as_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bring(tmp_path, Yahoo("2013-01-31"), "2013-01-31")
     monkeypatch.setattr("rnn_core.data.store.FORMAT", 2)
     assert read(tmp_path, "MSFT") is None
@@ -165,7 +184,9 @@ def test_prices_that_begin_after_the_last_session_are_none(tmp_path: Path) -> No
     assert read(tmp_path, "MSFT") is None
 
 
-def test_a_crash_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_while_writing_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     old = bring(tmp_path, Yahoo("2013-01-30"), "2013-01-30")
 
     def crash(_: int) -> None:
@@ -190,7 +211,9 @@ def test_of_many_at_once_only_one_fetches(tmp_path: Path) -> None:
         return yahoo.fetch(first_day)
 
     def bring_slowly(_: int) -> Stored:
-        return update(tmp_path, "MSFT", slow, start=START, last_session=pd.Timestamp("2013-01-31"), now=NOW)
+        return update(
+            tmp_path, "MSFT", slow, start=START, last_session=pd.Timestamp("2013-01-31"), now=NOW
+        )
 
     with ThreadPoolExecutor(8) as pool:
         assert len(list(pool.map(bring_slowly, range(8)))) == 8

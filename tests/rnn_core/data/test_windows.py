@@ -48,7 +48,9 @@ def test_features_are_what_pandas_computes_from_the_same_days(prices: Prices) ->
         assert built.dates[row] == prices.frame.index[day]
 
 
-def test_the_label_is_whether_the_next_session_closes_up_and_the_last_window_has_none(prices: Prices) -> None:
+def test_the_label_is_whether_the_next_session_closes_up_and_the_last_window_has_none(
+    prices: Prices,
+) -> None:
     built = windows(PROBLEM, prices)
     close = prices.frame["close"].to_numpy()[-len(built) :]
     np.testing.assert_array_equal(built.y[:-1, 0, 0], close[1:] > close[:-1])
@@ -60,7 +62,13 @@ def test_the_label_is_whether_the_next_session_closes_up_and_the_last_window_has
 
 def test_an_unchanged_close_is_not_up() -> None:
     index = pd.bdate_range("2024-01-01", periods=8, name="date")
-    flat = Prices("T", pd.DataFrame({"close": [1.0, 2, 2, 3, 3, 3, 2, 2]}, index=index), "file", "close", "XNYS")
+    flat = Prices(
+        "T",
+        pd.DataFrame({"close": [1.0, 2, 2, 3, 3, 3, 2, 2]}, index=index),
+        "file",
+        "close",
+        "XNYS",
+    )
     built = windows(Problem(seq_len=1, features=("return",)), flat)
     np.testing.assert_array_equal(built.y[:-1, 0, 0], [0, 1, 0, 0, 0, 0])
 
@@ -74,7 +82,9 @@ def test_no_input_changes_when_every_later_price_does(prices: Prices, day: int) 
     assert before.y[known][:-1].tobytes() == after.y[known][:-1].tobytes()
 
 
-def test_the_window_of_a_short_frame_has_the_same_bits_as_at_the_end_of_a_long_one(prices: Prices) -> None:
+def test_the_window_of_a_short_frame_has_the_same_bits_as_at_the_end_of_a_long_one(
+    prices: Prices,
+) -> None:
     needed = prices_needed(PROBLEM)
     alone = inputs(PROBLEM, prices.frame.tail(needed))
     assert len(alone) == 1

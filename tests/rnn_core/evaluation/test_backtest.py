@@ -40,7 +40,9 @@ class Broker:
         self.cash = worth - self.shares * price
 
 
-def account(weights: np.ndarray, returns: np.ndarray, overnight: np.ndarray | None, cost: float) -> list[list[float]]:
+def account(
+    weights: np.ndarray, returns: np.ndarray, overnight: np.ndarray | None, cost: float
+) -> list[list[float]]:
     """[equity, turnover] by day. Day t runs from close t to close t + 1; what is decided at close t trades later."""
     broker, price, rows, decided = Broker(cost), 100.0, [], 0.0
     for day, total in enumerate(returns):
@@ -54,11 +56,15 @@ def account(weights: np.ndarray, returns: np.ndarray, overnight: np.ndarray | No
     return rows
 
 
-def check(found: Strategy, weights: np.ndarray, returns: np.ndarray, overnight: Any, cost: float) -> None:
+def check(
+    found: Strategy, weights: np.ndarray, returns: np.ndarray, overnight: Any, cost: float
+) -> None:
     equity, turnover = np.array(account(weights, returns, overnight, cost)).T
     np.testing.assert_allclose(found.equity, equity, rtol=1e-9)
     np.testing.assert_allclose(found.turnover, turnover, rtol=1e-7, atol=1e-12)
-    np.testing.assert_allclose(found.net, equity / np.append(1.0, equity[:-1]) - 1, rtol=1e-7, atol=1e-12)
+    np.testing.assert_allclose(
+        found.net, equity / np.append(1.0, equity[:-1]) - 1, rtol=1e-7, atol=1e-12
+    )
     assert found.statistics["total_return"] == pytest.approx(equity[-1] - 1)
     assert found.statistics["turnover"] == pytest.approx(turnover.mean() * 252)
 
@@ -117,10 +123,14 @@ def test_at_the_break_even_cost_the_mean_net_return_is_zero(
         assert free.undefined["break_even_cost"] == "nothing was traded"
         return
     cost = free.statistics["break_even_cost"]
-    assert backtest(weights, returns, 7.5, opens).strategy.statistics["break_even_cost"] == pytest.approx(cost)
+    assert backtest(weights, returns, 7.5, opens).strategy.statistics[
+        "break_even_cost"
+    ] == pytest.approx(cost)
     assert np.sign(cost) == np.sign(free.net.mean())
     if 0 <= cost < 4000:
-        assert backtest(weights, returns, cost, opens).strategy.net.mean() == pytest.approx(0, abs=1e-12)
+        assert backtest(weights, returns, cost, opens).strategy.net.mean() == pytest.approx(
+            0, abs=1e-12
+        )
 
 
 @quick
@@ -132,19 +142,34 @@ def test_costs_are_never_a_gain(seed: int, days: int, volatility: float) -> None
 
 
 @quick
-@given(st.integers(0, 10_000), st.integers(1, 60), st.floats(0, 3), st.floats(0, 9999), st.booleans())
+@given(
+    st.integers(0, 10_000), st.integers(1, 60), st.floats(0, 3), st.floats(0, 9999), st.booleans()
+)
 def test_nothing_is_ever_nan_and_what_is_left_out_says_why(
     seed: int, days: int, volatility: float, cost: float, at_open: bool
 ) -> None:
     weights, returns, overnight = market(seed, days, volatility)
     found = backtest(weights, returns, cost, overnight if at_open else None)
     for side in (found.strategy, found.buy_and_hold):
-        for series in (side.weight, side.turnover, side.net, side.equity, np.array(list(side.statistics.values()))):
+        for series in (
+            side.weight,
+            side.turnover,
+            side.net,
+            side.equity,
+            np.array(list(side.statistics.values())),
+        ):
             assert np.isfinite(series).all()
         assert (side.equity >= 0).all()
         assert (side.net >= -1).all()
         assert 0 <= side.statistics["max_drawdown"] <= 1
-        whole = {"total_return", "max_drawdown", "turnover", "sharpe_net", "sharpe_low", "sharpe_high"}
+        whole = {
+            "total_return",
+            "max_drawdown",
+            "turnover",
+            "sharpe_net",
+            "sharpe_low",
+            "sharpe_high",
+        }
         assert side.statistics.keys() | side.undefined.keys() == whole | {"break_even_cost"}
         assert not side.statistics.keys() & side.undefined.keys()
 
@@ -208,7 +233,11 @@ def test_positions_follow_the_probability() -> None:
 def test_the_drawdown_is_the_largest_fall_of_all_pairs_of_days(seed: int, days: int) -> None:
     equity = np.exp(np.random.default_rng(seed).normal(size=days).cumsum() / 10)
     value = [1.0, *equity]
-    expected = max(1 - value[later] / value[peak] for peak in range(len(value)) for later in range(peak, len(value)))
+    expected = max(
+        1 - value[later] / value[peak]
+        for peak in range(len(value))
+        for later in range(peak, len(value))
+    )
     assert max_drawdown(equity) == pytest.approx(expected, abs=1e-12)
 
 

@@ -25,13 +25,17 @@ def series(seed: int, persistence: float = 0.0) -> dict[str, np.ndarray]:
         if rng.random() < abs(persistence):
             returns[day] = abs(returns[day]) * np.sign(returns[day - 1] * persistence)
     returns[rng.random(len(returns)) < 0.05] = 0
-    x = np.stack([returns[end - STEPS : end] for end in range(STEPS + 1, DAYS + STEPS + 1)])[..., None]
+    x = np.stack([returns[end - STEPS : end] for end in range(STEPS + 1, DAYS + STEPS + 1)])[
+        ..., None
+    ]
     own = returns[STEPS:]
     y = np.append(own[1:] > 0, np.nan).astype(float)
     return {"x": x, "y": np.where(np.arange(DAYS) < DAYS - 1, y, np.nan), "returns": own}
 
 
-def walk(train_days: int = 60, test_days: int = 25, expanding: bool = False) -> dict[str, np.ndarray]:
+def walk(
+    train_days: int = 60, test_days: int = 25, expanding: bool = False
+) -> dict[str, np.ndarray]:
     """Folds with a gap between training and test rows, as validation and purging leave it; the last is live."""
     starts = [*range(train_days + 10, DAYS - 1, test_days), DAYS - 1]
     train = np.full((len(starts), starts[-1]), -1)
@@ -46,18 +50,25 @@ def walk(train_days: int = 60, test_days: int = 25, expanding: bool = False) -> 
 
 def by_fold(folds: dict[str, np.ndarray]) -> list[tuple[list[int], list[int]]]:
     pairs = zip(folds["train"], folds["test"], strict=True)
-    return [([int(row) for row in train if row >= 0], [int(row) for row in test if row >= 0]) for train, test in pairs]
+    return [
+        ([int(row) for row in train if row >= 0], [int(row) for row in test if row >= 0])
+        for train, test in pairs
+    ]
 
 
 def assert_same_bits(one: Baselines, other: Baselines, count: int | None = None) -> None:
     for part in ("probability", "called"):
         for name in NAMES:
-            np.testing.assert_array_equal(getattr(one, part)[name][:count], getattr(other, part)[name][:count], name)
+            np.testing.assert_array_equal(
+                getattr(one, part)[name][:count], getattr(other, part)[name][:count], name
+            )
 
 
 @quick
 @given(st.integers(0, 1000), st.sampled_from([-0.4, 0.0, 0.4]), st.booleans())
-def test_each_rule_is_what_a_plain_loop_over_its_folds_says(seed: int, persistence: float, expanding: bool) -> None:
+def test_each_rule_is_what_a_plain_loop_over_its_folds_says(
+    seed: int, persistence: float, expanding: bool
+) -> None:
     data, folds = series(seed, persistence), walk(expanding=expanding)
     found = direction_baselines(**data, **folds)
     y, returns, day = data["y"], data["returns"], 0
@@ -93,21 +104,29 @@ def test_the_logistic_regression_is_scikit_learns_on_the_training_rows_standardi
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
-@pytest.mark.parametrize(("persistence", "winner", "loser"), [(0.5, "persistence", "reversal"), (-0.5, "reversal", "")])
-def test_what_was_planted_is_found_by_the_rule_that_looks_for_it(persistence: float, winner: str, loser: str) -> None:
+@pytest.mark.parametrize(
+    ("persistence", "winner", "loser"), [(0.5, "persistence", "reversal"), (-0.5, "reversal", "")]
+)
+def test_what_was_planted_is_found_by_the_rule_that_looks_for_it(
+    persistence: float, winner: str, loser: str
+) -> None:
     data, folds = series(3, persistence), walk()
     found = direction_baselines(**data, **folds)
     up = data["y"][folds["test"][folds["test"] >= 0]]
     losses = {name: log_loss(up, found.probability[name]) for name in NAMES}
     assert losses[winner] < losses["majority"] - 0.03
     assert losses["logistic"] < losses["majority"] - 0.03
-    assert losses[loser or "persistence"] == pytest.approx(np.log(2)), "a rule that is wrong is worth nothing"
+    assert losses[loser or "persistence"] == pytest.approx(np.log(2)), (
+        "a rule that is wrong is worth nothing"
+    )
     assert (found.called[winner] == up).mean() > 0.6
 
 
 @quick
 @given(st.integers(0, 1000), st.integers(75, DAYS - 2))
-def test_nothing_that_comes_after_a_day_changes_a_bit_of_what_was_forecast_on_it(seed: int, day: int) -> None:
+def test_nothing_that_comes_after_a_day_changes_a_bit_of_what_was_forecast_on_it(
+    seed: int, day: int
+) -> None:
     data, folds = series(seed), walk()
     changed = {name: value.copy() for name, value in data.items()}
     rng = np.random.default_rng(seed + 1)
@@ -116,7 +135,9 @@ def test_nothing_that_comes_after_a_day_changes_a_bit_of_what_was_forecast_on_it
     changed["y"][day:-1] = 1 - changed["y"][day:-1]  # the label of a day is known one session later
     past = int((folds["test"][folds["test"] >= 0] <= day).sum())
     assert past > 0
-    assert_same_bits(direction_baselines(**data, **folds), direction_baselines(**changed, **folds), past)
+    assert_same_bits(
+        direction_baselines(**data, **folds), direction_baselines(**changed, **folds), past
+    )
 
 
 def test_a_row_has_the_same_bits_whatever_is_forecast_beside_it() -> None:
@@ -148,7 +169,10 @@ def test_a_rule_that_never_failed_is_not_certain_either() -> None:
     train = folds["train"][0][folds["train"][0] >= 0]
     data["y"][train] = data["returns"][train] > 0
     found = direction_baselines(**data, **folds).probability
-    assert set(np.round(found["persistence"][:25], 12)) == {np.round(1 / 62, 12), np.round(61 / 62, 12)}
+    assert set(np.round(found["persistence"][:25], 12)) == {
+        np.round(1 / 62, 12),
+        np.round(61 / 62, 12),
+    }
     np.testing.assert_array_equal(found["reversal"][:25], 0.5)
 
 
@@ -165,7 +189,9 @@ def test_a_feature_that_stands_still_is_no_trouble() -> None:
     data, folds = series(8), walk()
     with_constant = data | {"x": np.concatenate([data["x"], np.full_like(data["x"], 7.0)], axis=-1)}
     one, other = direction_baselines(**data, **folds), direction_baselines(**with_constant, **folds)
-    np.testing.assert_allclose(one.probability["logistic"], other.probability["logistic"], atol=1e-4)
+    np.testing.assert_allclose(
+        one.probability["logistic"], other.probability["logistic"], atol=1e-4
+    )
 
 
 def test_rows_without_a_label_and_folds_without_rows_are_refused() -> None:

@@ -23,7 +23,12 @@ def built() -> Windows:
     known = np.isfinite(next_returns)
     y = np.where(known, next_returns > 0, np.nan)[:, None, None]
     dates = pd.bdate_range("2020-01-01", periods=DAYS)
-    series = {"dates": dates, "returns": returns, "next_returns": next_returns, "features": ("return",)}
+    series = {
+        "dates": dates,
+        "returns": returns,
+        "next_returns": next_returns,
+        "features": ("return",),
+    }
     return Windows(returns[:, None, None], y, known[:, None], **series)
 
 
@@ -61,7 +66,9 @@ def test_what_happened_is_the_next_return(found: Evaluation, built: Windows) -> 
     np.testing.assert_array_equal(found.calls["up"], built.returns[53:] > 0)
 
 
-def test_baselines_are_called_from_what_their_fold_knew(found: Evaluation, built: Windows, walk: Folds) -> None:
+def test_baselines_are_called_from_what_their_fold_knew(
+    found: Evaluation, built: Windows, walk: Folds
+) -> None:
     for fold, rows in enumerate(walk.train[:-1]):
         base = (built.returns[rows + 1] > 0).mean()
         mine = found.calls[found.calls["fold"] == fold]
@@ -90,7 +97,9 @@ def test_the_confusion_and_the_folds_add_up_to_the_accuracy(found: Evaluation) -
 
 def test_each_seed_is_scored_by_itself(found: Evaluation, walk: Folds, logits: np.ndarray) -> None:
     called = [logits[seed::SEEDS, :, 0, 0][walk.test >= 0] > 0 for seed in range(SEEDS)]
-    np.testing.assert_allclose(found.seeds, [(mine == (found.calls["up"] == 1)).mean() for mine in called])
+    np.testing.assert_allclose(
+        found.seeds, [(mine == (found.calls["up"] == 1)).mean() for mine in called]
+    )
 
 
 def test_the_verdict_is_of_the_served_probability_and_of_all_trials(found: Evaluation) -> None:
@@ -101,13 +110,17 @@ def test_the_verdict_is_of_the_served_probability_and_of_all_trials(found: Evalu
     assert found.scores["significance/pt_pvalue_adjusted"] == pytest.approx(1 - (1 - p) ** 4)
 
 
-def test_the_backtest_holds_what_was_called_one_day_later_and_pays_for_it(found: Evaluation) -> None:
+def test_the_backtest_holds_what_was_called_one_day_later_and_pays_for_it(
+    found: Evaluation,
+) -> None:
     result = found.backtests["long_short"].strategy
     side = np.sign(found.calls["probability"].to_numpy() - 0.5)
     np.testing.assert_array_equal(result.weight[1:], side[:-1])
     assert result.weight[0] == 0
     assert found.scores["backtest/long_short_total_return"] == pytest.approx(result.equity[-1] - 1)
-    assert found.scores["backtest/total_return"] == pytest.approx(found.backtests["long_flat"].strategy.equity[-1] - 1)
+    assert found.scores["backtest/total_return"] == pytest.approx(
+        found.backtests["long_flat"].strategy.equity[-1] - 1
+    )
 
 
 def test_an_oracle_has_skill_and_constant_calls_have_none_and_no_metric_is_nan(
@@ -127,13 +140,20 @@ def test_an_oracle_has_skill_and_constant_calls_have_none_and_no_metric_is_nan(
         assert all(np.isfinite(value) for value in evaluation.scores.values())
 
 
-def test_a_test_period_with_one_class_is_scored_as_far_as_it_can_be(walk: Folds, logits: np.ndarray) -> None:
+def test_a_test_period_with_one_class_is_scored_as_far_as_it_can_be(
+    walk: Folds, logits: np.ndarray
+) -> None:
     returns = np.full(DAYS, 0.01)
     returns[:50:2] = -0.01
     next_returns = np.append(returns[1:], np.nan)
     y = np.where(np.isfinite(next_returns), next_returns > 0, np.nan)[:, None, None]
     dates = pd.bdate_range("2020-01-01", periods=DAYS)
-    series = {"dates": dates, "returns": returns, "next_returns": next_returns, "features": ("return",)}
+    series = {
+        "dates": dates,
+        "returns": returns,
+        "next_returns": next_returns,
+        "features": ("return",),
+    }
     rising = Windows(returns[:, None, None], y, np.isfinite(y[..., 0]), **series)
     found = evaluate(rising, walk, logits, SETTINGS, shrinkage=0.5)
     assert found.calls["up"].all()
@@ -144,5 +164,7 @@ def test_a_test_period_with_one_class_is_scored_as_far_as_it_can_be(walk: Folds,
 
 def test_trading_at_the_open_needs_opens(built: Windows, walk: Folds, logits: np.ndarray) -> None:
     at_open = SETTINGS.model_copy(update={"trade": "next_open"})
-    with pytest.raises(ConfigError, match=r"evaluation\.trade is next_open and opening prices are missing"):
+    with pytest.raises(
+        ConfigError, match=r"evaluation\.trade is next_open and opening prices are missing"
+    ):
         evaluate(built, walk, logits, at_open, shrinkage=0.5)

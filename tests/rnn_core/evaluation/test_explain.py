@@ -33,7 +33,9 @@ def fitted(built: Windows, **options: object) -> Fit:
 
 
 @pytest.mark.parametrize("cell", ["rnn_tanh", "gru", "lstm"])
-def test_the_reach_is_the_gradient_of_the_loss_by_every_hidden_state(built: Windows, cell: Cell) -> None:
+def test_the_reach_is_the_gradient_of_the_loss_by_every_hidden_state(
+    built: Windows, cell: Cell
+) -> None:
     """Against autograd, through torch's own cells step by step."""
     trained = fitted(built, cell=cell)
     found = explain(trained, built, ROWS)
@@ -59,7 +61,9 @@ def test_the_reach_is_the_gradient_of_the_loss_by_every_hidden_state(built: Wind
         np.testing.assert_allclose(found.reach[m], np.mean(norms, axis=0), rtol=1e-9)
 
 
-@pytest.mark.parametrize("options", [{}, {"cell": "lstm", "num_layers": 2}, {"bidirectional": True, "head": "tanh"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"cell": "lstm", "num_layers": 2}, {"bidirectional": True, "head": "tanh"}]
+)
 def test_the_sensitivity_is_the_change_of_the_probability_by_a_standard_deviation(
     built: Windows, options: dict[str, object]
 ) -> None:

@@ -34,7 +34,9 @@ def test_the_wilson_interval_is_the_published_one() -> None:
     assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
 
 
-def test_reliability_counts_every_call_once_in_equally_filled_bins(calls: tuple[np.ndarray, np.ndarray]) -> None:
+def test_reliability_counts_every_call_once_in_equally_filled_bins(
+    calls: tuple[np.ndarray, np.ndarray],
+) -> None:
     up, p = calls
     table = reliability(up, p, bins=8)
     assert table["days"].tolist() == [50] * 8

@@ -30,7 +30,9 @@ counts = st.integers(0, 60)
 shares = st.lists(st.floats(0, 1), min_size=1, max_size=30).map(np.array)
 
 
-def series_of(up_up: int, up_down: int, down_up: int, down_down: int) -> tuple[np.ndarray, np.ndarray]:
+def series_of(
+    up_up: int, up_down: int, down_up: int, down_down: int
+) -> tuple[np.ndarray, np.ndarray]:
     """What happened and what was called, with these counts."""
     happened = np.repeat([1, 1, 0, 0], [up_up, up_down, down_up, down_down])
     return happened, np.repeat([1, 0, 1, 0], [up_up, up_down, down_up, down_down])
@@ -78,7 +80,9 @@ class TestPesaranTimmermann:
         rng = np.random.default_rng(1)
         pvalues = np.array([self.random_calls(rng) for _ in range(2000)])
         for level in (0.05, 0.2, 0.5, 0.8):
-            assert (pvalues <= level).mean() == pytest.approx(level, abs=4 * sqrt(level * (1 - level) / 2000))
+            assert (pvalues <= level).mean() == pytest.approx(
+                level, abs=4 * sqrt(level * (1 - level) / 2000)
+            )
 
     def random_calls(self, rng: np.random.Generator) -> float:
         """A drifting market and a forecaster who mostly says up."""
@@ -105,11 +109,18 @@ class TestPesaranTimmermann:
 class TestAnatolyevGerko:
     def test_it_is_what_its_definition_says(self) -> None:
         rng = np.random.default_rng(2)
-        returns, called = rng.standard_t(4, size=300) / 100 + 0.001, (rng.random(300) < 0.6).astype(int)
+        returns, called = (
+            rng.standard_t(4, size=300) / 100 + 0.001,
+            (rng.random(300) < 0.6).astype(int),
+        )
         earned = sides = drift = spread = 0.0
         for value, call in zip(returns, called, strict=True):
             side = 1 if call else -1
-            earned, sides, drift = earned + side * value / 300, sides + side / 300, drift + value / 300
+            earned, sides, drift = (
+                earned + side * value / 300,
+                sides + side / 300,
+                drift + value / 300,
+            )
         for value in returns:
             spread += (value - drift) ** 2
         share = (1 + sides) / 2
@@ -117,7 +128,9 @@ class TestAnatolyevGerko:
         found = anatolyev_gerko(returns, called)
         assert found is not None
         assert found.statistic == pytest.approx(expected, rel=1e-12)
-        assert found.statistic == pytest.approx(sqrt(300) * pearsonr(returns, called).statistic, rel=1e-9)
+        assert found.statistic == pytest.approx(
+            sqrt(300) * pearsonr(returns, called).statistic, rel=1e-9
+        )
         assert found.pvalue == pytest.approx(norm.sf(expected))
 
     def test_its_p_value_is_that_of_many_permutations_of_the_calls(self) -> None:
@@ -135,7 +148,9 @@ class TestAnatolyevGerko:
         pvalues = []
         for _ in range(2000):
             volatility = np.exp(autoregressive_cheap(rng, 300) / 3)
-            found = anatolyev_gerko(0.001 + volatility * rng.normal(size=300) / 100, rng.random(300) < 0.7)
+            found = anatolyev_gerko(
+                0.001 + volatility * rng.normal(size=300) / 100, rng.random(300) < 0.7
+            )
             assert found is not None
             pvalues.append(found.pvalue)
         for level in (0.05, 0.5):
@@ -156,7 +171,9 @@ def autoregressive_cheap(rng: np.random.Generator, count: int) -> np.ndarray:
 class TestDieboldMariano:
     @quick
     @given(st.integers(0, 1000), st.integers(5, 300))
-    def test_one_day_ahead_it_is_students_test_of_the_difference(self, seed: int, count: int) -> None:
+    def test_one_day_ahead_it_is_students_test_of_the_difference(
+        self, seed: int, count: int
+    ) -> None:
         """The correction for h = 1 turns the variance over n into the one over n − 1."""
         rng = np.random.default_rng(seed)
         a, b = rng.gamma(2, size=(2, count))
@@ -169,7 +186,10 @@ class TestDieboldMariano:
         rng = np.random.default_rng(5)
         count, horizon = 250, 3
         a, b = rng.gamma(2, size=(2, count))
-        a, b = np.convolve(a, np.ones(3) / 3, mode="same"), np.convolve(b, np.ones(3) / 3, mode="same")
+        a, b = (
+            np.convolve(a, np.ones(3) / 3, mode="same"),
+            np.convolve(b, np.ones(3) / 3, mode="same"),
+        )
         d = a - b
         centred = d - d.mean()
         variance = centred @ centred / count
@@ -206,7 +226,9 @@ class TestDieboldMariano:
 
 class TestBootstrapMean:
     @pytest.mark.parametrize(("coefficient", "widening"), [(0.0, 1.0), (0.6, 2.0)])
-    def test_the_interval_is_as_wide_as_dependence_makes_it(self, coefficient: float, widening: float) -> None:
+    def test_the_interval_is_as_wide_as_dependence_makes_it(
+        self, coefficient: float, widening: float
+    ) -> None:
         """The variance of a mean of an AR(1) is (1 + a) / (1 − a) times that of independent values."""
         widths = []
         for seed in range(5):
@@ -217,7 +239,9 @@ class TestBootstrapMean:
             widths.append((found.high - found.low) / (2 * 1.96 * values.std() / sqrt(2000)))
         assert np.mean(widths) == pytest.approx(widening, rel=0.12)
 
-    def test_the_p_value_is_one_sided_and_that_of_the_normal_distribution_for_independent_values(self) -> None:
+    def test_the_p_value_is_one_sided_and_that_of_the_normal_distribution_for_independent_values(
+        self,
+    ) -> None:
         values = np.random.default_rng(8).normal(size=800)
         values += 1.3 / sqrt(800) - values.mean()
         above, below = bootstrap_mean(values, reps=5000), bootstrap_mean(-values, reps=5000)
@@ -234,13 +258,19 @@ class TestBootstrapMean:
         assert found is not None
         assert found.block > 1
         oracle = StationaryBootstrap(found.block, values, seed=np.random.default_rng(4))
-        low, high = oracle.conf_int(lambda x: np.atleast_1d(x.mean()), 1000, method="basic", size=0.9)[:, 0]
+        low, high = oracle.conf_int(
+            lambda x: np.atleast_1d(x.mean()), 1000, method="basic", size=0.9
+        )[:, 0]
         assert (found.low, found.high) == pytest.approx((low, high))
         assert (found.low > 0) == (found.pvalue < 0.05)
 
     def test_the_same_seed_gives_the_same_bits(self) -> None:
         values = np.random.default_rng(10).normal(size=100)
-        assert bootstrap_mean(values, seed=1) == bootstrap_mean(values, seed=1) != bootstrap_mean(values, seed=2)
+        assert (
+            bootstrap_mean(values, seed=1)
+            == bootstrap_mean(values, seed=1)
+            != bootstrap_mean(values, seed=2)
+        )
 
     def test_the_hits_beyond_chance_average_to_what_pesaran_and_timmermann_test(self) -> None:
         rng = np.random.default_rng(11)
@@ -248,13 +278,18 @@ class TestBootstrapMean:
         called = np.where(rng.random(700) < 0.05, up, rng.random(700) < 0.6).astype(int)
         independent = up.mean() * called.mean() + (1 - up.mean()) * (1 - called.mean())
         assert excess_hits(up, called).mean() == pytest.approx((up == called).mean() - independent)
-        test, check = pesaran_timmermann(up, called), bootstrap_mean(excess_hits(up, called), reps=3000)
+        test, check = (
+            pesaran_timmermann(up, called),
+            bootstrap_mean(excess_hits(up, called), reps=3000),
+        )
         assert test is not None
         assert check is not None
         assert 1e-4 < test.pvalue < 0.2, "the example should be neither hopeless nor plain"
         assert check.pvalue == pytest.approx(test.pvalue, abs=0.012)
 
-    @pytest.mark.parametrize("values", [np.zeros(0), np.zeros(50), np.full(50, 0.1), np.arange(9.0)])
+    @pytest.mark.parametrize(
+        "values", [np.zeros(0), np.zeros(50), np.full(50, 0.1), np.arange(9.0)]
+    )
     def test_it_is_undefined_for_few_or_constant_values(self, values: np.ndarray) -> None:
         assert bootstrap_mean(values) is None
 
@@ -275,8 +310,12 @@ class TestDaysNeeded:
         assert days_needed(0.55) == 616
         assert days_needed(0.52) == 3862
 
-    @pytest.mark.parametrize(("accuracy", "null"), [(0.52, 0.5), (0.55, 0.5), (0.6, 0.5), (0.58, 0.54)])
-    def test_the_exact_binomial_test_has_about_the_power_asked_for(self, accuracy: float, null: float) -> None:
+    @pytest.mark.parametrize(
+        ("accuracy", "null"), [(0.52, 0.5), (0.55, 0.5), (0.6, 0.5), (0.58, 0.54)]
+    )
+    def test_the_exact_binomial_test_has_about_the_power_asked_for(
+        self, accuracy: float, null: float
+    ) -> None:
         days = days_needed(accuracy, null=null)
         assert days is not None
         fewest_hits = binom.isf(0.05, days, null) + 1
@@ -284,8 +323,13 @@ class TestDaysNeeded:
 
     @quick
     @given(st.floats(0.501, 1.0), st.floats(0.6, 0.99))
-    def test_more_power_and_smaller_gaps_take_more_days(self, accuracy: float, power: float) -> None:
-        days, stricter = days_needed(accuracy, power=power), days_needed(accuracy, power=power, alpha=0.01)
+    def test_more_power_and_smaller_gaps_take_more_days(
+        self, accuracy: float, power: float
+    ) -> None:
+        days, stricter = (
+            days_needed(accuracy, power=power),
+            days_needed(accuracy, power=power, alpha=0.01),
+        )
         assert days is not None
         assert stricter is not None
         assert 0 < days < stricter
@@ -299,8 +343,12 @@ class TestDaysNeeded:
 class TestMultiplicity:
     @quick
     @given(st.floats(0, 1), st.integers(1, 12))
-    def test_adjusting_is_the_chance_that_one_of_the_trials_is_as_small(self, pvalue: float, trials: int) -> None:
-        summed = sum(comb(trials, k) * pvalue**k * (1 - pvalue) ** (trials - k) for k in range(1, trials + 1))
+    def test_adjusting_is_the_chance_that_one_of_the_trials_is_as_small(
+        self, pvalue: float, trials: int
+    ) -> None:
+        summed = sum(
+            comb(trials, k) * pvalue**k * (1 - pvalue) ** (trials - k) for k in range(1, trials + 1)
+        )
         assert adjust(pvalue, trials) == pytest.approx(summed, rel=1e-9)
 
     def test_small_p_values_keep_their_digits(self) -> None:
@@ -325,7 +373,9 @@ class TestMultiplicity:
 
     @quick
     @given(shares)
-    def test_a_universe_is_adjusted_as_benjamini_and_hochberg_say(self, pvalues: np.ndarray) -> None:
+    def test_a_universe_is_adjusted_as_benjamini_and_hochberg_say(
+        self, pvalues: np.ndarray
+    ) -> None:
         expected, running = np.empty(len(pvalues)), 1.0
         for rank, ticker in reversed(list(enumerate(np.argsort(pvalues, kind="stable"), start=1))):
             running = min(running, len(pvalues) / rank * pvalues[ticker])
@@ -345,7 +395,9 @@ class TestSharpe:
     def test_the_deflated_ratio_is_that_of_the_papers_example(self) -> None:
         """Bailey and López de Prado (2014): 2.5 a year, five years of 250 days, 100 trials of variance ½ a year."""
         daily, variance = 2.5 / sqrt(250), 0.5 / 250
-        assert deflated_sharpe(daily, 1250, 100, -3, 10, variance) == pytest.approx(0.9004, abs=5e-5)
+        assert deflated_sharpe(daily, 1250, 100, -3, 10, variance) == pytest.approx(
+            0.9004, abs=5e-5
+        )
         assert deflated_sharpe(daily, 1250, 46, -3, 10, variance) == pytest.approx(0.9505, abs=5e-5)
         assert deflated_sharpe(daily, 1250, 88, 0, 3, variance) == pytest.approx(0.9505, abs=5e-5)
 
@@ -353,7 +405,9 @@ class TestSharpe:
     def test_the_benchmark_is_what_the_best_of_that_many_shows_by_chance(self, trials: int) -> None:
         """At the benchmark the probability is ½; the formula is a limit, so a few trials miss it by some hundredths."""
         days = 1000
-        best = np.random.default_rng(13).normal(size=(20_000, trials)).max(axis=1).mean() / sqrt(days - 1)
+        best = np.random.default_rng(13).normal(size=(20_000, trials)).max(axis=1).mean() / sqrt(
+            days - 1
+        )
         assert deflated_sharpe(best, days, trials) == pytest.approx(0.5, abs=0.06)
 
     def test_one_trial_is_not_deflated_and_more_trials_deflate_more(self) -> None:
@@ -365,7 +419,9 @@ class TestSharpe:
     @pytest.mark.parametrize("shape", [0.0, 1.0], ids=["normal", "skewed"])
     def test_the_error_of_the_ratio_is_the_spread_of_its_estimates(self, shape: float) -> None:
         rng, days = np.random.default_rng(14), 1000
-        shocks = rng.normal(size=(5000, days)) if shape == 0 else rng.exponential(size=(5000, days)) - 1
+        shocks = (
+            rng.normal(size=(5000, days)) if shape == 0 else rng.exponential(size=(5000, days)) - 1
+        )
         returns = shocks + 0.5
         estimates = returns.mean(axis=1) / returns.std(axis=1)
         skew, kurtosis = (0.0, 3.0) if shape == 0 else (2.0, 9.0)
@@ -376,7 +432,9 @@ class TestSharpe:
     def test_it_is_undefined_without_days_or_without_error(self) -> None:
         assert probabilistic_sharpe(0.1, 1) is None
         assert probabilistic_sharpe(1.0, 100, skew=2.0, kurtosis=5.0) is None
-        assert probabilistic_sharpe(2 / 1.9, 100, skew=1.9, kurtosis=1 + 1.9**2) is None, "rounded to below 0"
+        assert probabilistic_sharpe(2 / 1.9, 100, skew=1.9, kurtosis=1 + 1.9**2) is None, (
+            "rounded to below 0"
+        )
         assert deflated_sharpe(0.1, 1, 3) is None
         with pytest.raises(ConfigError, match="trials 0"):
             deflated_sharpe(0.1, 100, 0)
@@ -405,7 +463,9 @@ class TestVerdict:
             (0.001, 1, 615, 0.690, "skill"),
         ],
     )
-    def test_it_is_by_the_rule(self, pvalue: float | None, trials: int, days: int, log_loss: float, tag: str) -> None:
+    def test_it_is_by_the_rule(
+        self, pvalue: float | None, trials: int, days: int, log_loss: float, tag: str
+    ) -> None:
         assert verdict(pvalue, trials, days, log_loss, LOSSES).tag == tag
 
     def test_a_coin_must_be_beaten_too(self) -> None:
@@ -415,14 +475,18 @@ class TestVerdict:
         assert verdict(0.001, 1, 1200, 0.6931, {"majority": 0.70}).tag == "skill"
 
     def test_skill_that_a_baseline_has_too_is_said_to_be_so(self) -> None:
-        found = verdict(0.001, 1, 1200, 0.68, {"majority": 0.692, "reversal": 0.67, "logistic": 0.675})
+        found = verdict(
+            0.001, 1, 1200, 0.68, {"majority": 0.692, "reversal": 0.67, "logistic": 0.675}
+        )
         assert found.tag == "skill"
         assert found.lowest == "reversal"
         assert "but the baseline reversal has a lower log loss, 0.6700" in str(found)
         own = verdict(0.001, 1, 1200, 0.66, {"majority": 0.692, "reversal": 0.67})
         assert own.lowest == "network"
         assert "but" not in own.reason
-        assert "but" not in verdict(0.5, 1, 1200, 0.694, LOSSES).reason, "nothing was found that others could share"
+        assert "but" not in verdict(0.5, 1, 1200, 0.694, LOSSES).reason, (
+            "nothing was found that others could share"
+        )
 
     def test_what_it_was_judged_by_stands_beside_it_without_what_is_undefined(self) -> None:
         assert verdict(0.02, 3, 1200, 0.690, LOSSES).inputs == {
@@ -438,7 +502,9 @@ class TestVerdict:
         assert undefined.inputs.keys() == {"days", "days_needed", "trials", "log_loss_majority"}
         assert undefined.lowest == "majority"
         assert verdict(None, 1, 100, float("nan"), LOSSES).lowest == "majority"
-        assert str(undefined).startswith("inconclusive: 100 test days, 616 needed; direction p undefined")
+        assert str(undefined).startswith(
+            "inconclusive: 100 test days, 616 needed; direction p undefined"
+        )
 
     def test_it_needs_the_base_rate_and_a_trial(self) -> None:
         with pytest.raises(ConfigError, match="baselines reversal: majority"):

@@ -23,7 +23,18 @@ from oracles import (
 from rnn_core.errors import ArrayError, ConfigError
 from rnn_core.nn import layers
 from rnn_core.nn.arrays import Array, Params
-from rnn_core.nn.layers import GATES, State, linear, prelu, recurrent, relu, run_recurrent, sigmoid, softmax, tanh
+from rnn_core.nn.layers import (
+    GATES,
+    State,
+    linear,
+    prelu,
+    recurrent,
+    relu,
+    run_recurrent,
+    sigmoid,
+    softmax,
+    tanh,
+)
 
 IN_TORCH = ["rnn_tanh", "rnn_relu", "gru", "lstm"]
 SMOOTH = ["rnn_tanh", "rnn_sigmoid", "gru", "lstm"]

@@ -98,7 +98,13 @@ def test_a_forecast_comes_back_as_it_was_said(ledger: Ledger) -> None:
     assert Forecast(**said) == replace(FORECAST, spread=None)
     assert row.made_at.utcoffset() == timedelta(0)
     assert before <= row.written_at <= datetime.now(UTC)
-    assert (row.late, row.counted, row.settled_at, row.up, row.next_return) == (False, True, None, None, None)
+    assert (row.late, row.counted, row.settled_at, row.up, row.next_return) == (
+        False,
+        True,
+        None,
+        None,
+        None,
+    )
 
 
 def test_a_model_speaks_once_on_a_session(ledger: Ledger) -> None:
@@ -128,7 +134,9 @@ def test_what_was_said_first_is_what_counts(ledger: Ledger) -> None:
 def test_a_late_call_never_counts_nor_does_one_that_follows_it(ledger: Ledger) -> None:
     at_the_open = ledger.record(replace(FORECAST, made_at=OPEN))
     assert (at_the_open.late, at_the_open.counted) == (True, False)
-    just_before = ledger.record(replace(FORECAST, made_at=OPEN - timedelta(microseconds=1), model_version=4))
+    just_before = ledger.record(
+        replace(FORECAST, made_at=OPEN - timedelta(microseconds=1), model_version=4)
+    )
     assert (just_before.late, just_before.counted) == (False, False)
 
 
@@ -158,7 +166,9 @@ def test_a_session_without_a_price_is_void(ledger: Ledger) -> None:
 
 def test_a_return_that_is_no_number_settles_nothing(ledger: Ledger) -> None:
     row = ledger.record(FORECAST)
-    with pytest.raises(LedgerError, match="return nan of forecast 1: a finite number or None is expected"):
+    with pytest.raises(
+        LedgerError, match="return nan of forecast 1: a finite number or None is expected"
+    ):
         ledger.settle(row.id, float("nan"), OPEN)
     assert ledger.forecasts().settled_at.isna().all()
 
@@ -172,7 +182,10 @@ def test_a_frame_has_the_same_types_with_and_without_rows(ledger: Ledger) -> Non
         typed = full.dtypes[full.dtypes != without.dtypes].index
         assert all(isinstance(value, str | None) for value in full[typed].to_numpy().ravel())
     frame = ledger.forecasts()
-    assert {name: str(frame[name].dtype) for name in ("model_version", "probability", "late", "up", "settled_at")} == {
+    assert {
+        name: str(frame[name].dtype)
+        for name in ("model_version", "probability", "late", "up", "settled_at")
+    } == {
         "model_version": "int64",
         "probability": "float64",
         "late": "bool",
@@ -205,11 +218,22 @@ def test_the_champions_in_force_follow_from_promotions_and_rollbacks(ledger: Led
     assert frame.previous_version.tolist() == [pd.NA, 1, 2, 3, 2]
     assert frame.run_id.isna().tolist() == [False, False, False, True, False]
     assert frame.decided_at.tolist() == [CLOSE] * 3 + [OPEN] * 2
-    assert [ledger.promoted_at("MSFT", version) for version in range(1, 6)] == [CLOSE, OPEN, CLOSE, None, OPEN]
+    assert [ledger.promoted_at("MSFT", version) for version in range(1, 6)] == [
+        CLOSE,
+        OPEN,
+        CLOSE,
+        None,
+        OPEN,
+    ]
     assert ledger.promoted_at("AAPL", 1) is None
 
 
-@settings(derandomize=True, deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    derandomize=True,
+    deadline=None,
+    max_examples=30,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(asked=st.lists(st.one_of(st.integers(1, 4), st.none()), max_size=12))
 def test_each_row_of_any_history_says_who_came_before_and_who_is_in_force(
     ledger: Ledger, asked: list[int | None]
@@ -285,7 +309,9 @@ def record_with_a_spread_of_its_own(url: str) -> tuple[int, float]:
 
 def record_as_another_model(url: str) -> bool:
     with Ledger.open(url) as ledger:
-        return bool(ledger.record(replace(FORECAST, model_version=datetime.now(UTC).microsecond)).counted)
+        return bool(
+            ledger.record(replace(FORECAST, model_version=datetime.now(UTC).microsecond)).counted
+        )
 
 
 def promote_if_nobody_has(url: str) -> bool:
@@ -296,7 +322,9 @@ def promote_if_nobody_has(url: str) -> bool:
         return True
 
 
-def test_of_sixteen_processes_that_record_at_once_one_writes_and_all_get_its_row(ledger: Ledger, url: str) -> None:
+def test_of_sixteen_processes_that_record_at_once_one_writes_and_all_get_its_row(
+    ledger: Ledger, url: str
+) -> None:
     found = at_once(record_with_a_spread_of_its_own, url, 16)
     assert len(set(found)) == 1
     assert found[0][0] == 1
@@ -360,11 +388,23 @@ def test_the_database_itself_takes_one_whole_settlement(ledger: Ledger, url: str
 @pytest.mark.parametrize(
     ("table", "changes", "refusal"),
     [
-        ("forecasts", {"model_version": "4"}, "counted_once|ticker, forecasts.session|never replaced"),
+        (
+            "forecasts",
+            {"model_version": "4"},
+            "counted_once|ticker, forecasts.session|never replaced",
+        ),
         ("forecasts", {"model_version": "4", "counted": "FALSE", "late": "TRUE"}, "forecasts_late"),
-        ("forecasts", {"session": "date('2013-03-04')", "made_at": "opens_at", "late": "TRUE"}, "late_never_count"),
+        (
+            "forecasts",
+            {"session": "date('2013-03-04')", "made_at": "opens_at", "late": "TRUE"},
+            "late_never_count",
+        ),
         ("promotions", {"number": "2"}, "promotions_first"),
-        ("promotions", {"number": "2", "previous_version": "1", "kind": "'demotion'"}, "promotions_kind"),
+        (
+            "promotions",
+            {"number": "2", "previous_version": "1", "kind": "'demotion'"},
+            "promotions_kind",
+        ),
     ],
 )
 def test_the_database_itself_refuses_a_row_that_breaks_the_rules(
@@ -380,7 +420,9 @@ def test_the_database_itself_refuses_a_row_that_breaks_the_rules(
 
 
 @pytest.mark.parametrize("table", ["forecasts", "promotions"])
-def test_neither_replacement_nor_truncation_gets_round_the_triggers(ledger: Ledger, url: str, table: str) -> None:
+def test_neither_replacement_nor_truncation_gets_round_the_triggers(
+    ledger: Ledger, url: str, table: str
+) -> None:
     ledger.record(FORECAST)
     with ledger.deciding("MSFT") as decision:
         decision.promote(1, reason="first", run_id="r", at=CLOSE)
@@ -399,14 +441,22 @@ def test_what_no_forecast_can_say_is_refused_in_one_line(ledger: Ledger) -> None
     with pytest.raises(LedgerError, match="look_ahead"):
         ledger.record(replace(FORECAST, session=FORECAST.last_session))
     with pytest.raises(StatementError, match="has no time zone"):
-        ledger.record(replace(FORECAST, made_at=CLOSE.replace(tzinfo=None), opens_at=OPEN.replace(tzinfo=None)))
+        ledger.record(
+            replace(
+                FORECAST, made_at=CLOSE.replace(tzinfo=None), opens_at=OPEN.replace(tzinfo=None)
+            )
+        )
     assert ledger.forecasts().empty
 
 
-def test_the_tables_of_the_last_migration_are_those_that_are_asked(ledger: Ledger, url: str) -> None:
+def test_the_tables_of_the_last_migration_are_those_that_are_asked(
+    ledger: Ledger, url: str
+) -> None:
     engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
     for name, table in TABLES.tables.items():
-        assert [column["name"] for column in inspect(engine).get_columns(name)] == list(table.c.keys())
+        assert [column["name"] for column in inspect(engine).get_columns(name)] == list(
+            table.c.keys()
+        )
     engine.dispose()
     script = ScriptDirectory(str(MIGRATIONS))
     assert [revision.revision for revision in script.walk_revisions()][::-1] == REVISIONS
@@ -454,7 +504,9 @@ def test_a_ledger_that_is_up_to_date_opens_without_alembic(tmp_path: Path) -> No
     Ledger.open(url).close()
     opens = f"from rnn_core.operations.ledger import Ledger; Ledger.open({url!r})"
     program = f"import sys; {opens}; print('alembic' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert done.stdout == "False\n"
 
 
@@ -485,7 +537,9 @@ def test_the_ledger_is_where_the_environment_says_else_in_the_data_folder(
         ("postgresql+asyncpg://me:secret@127.0.0.1:{port}/ledger", "refused"),
     ],
 )
-def test_a_ledger_that_cannot_be_used_is_one_line(tmp_path: Path, address: str, reason: str) -> None:
+def test_a_ledger_that_cannot_be_used_is_one_line(
+    tmp_path: Path, address: str, reason: str
+) -> None:
     (tmp_path / "text.db").write_text("Dear diary, " * 100)
     with pytest.raises(LedgerError) as refused:
         Ledger.open(address.format(folder=tmp_path, port=free_port()))
@@ -501,7 +555,9 @@ def test_a_missing_driver_is_named_with_what_installs_it(monkeypatch: pytest.Mon
         Ledger.open("postgresql://localhost/ledger")
 
 
-def test_a_read_only_ledger_can_be_read_and_says_in_one_line_that_it_cannot_be_written(tmp_path: Path) -> None:
+def test_a_read_only_ledger_can_be_read_and_says_in_one_line_that_it_cannot_be_written(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "ledger.db"
     with Ledger.open(f"sqlite:///{path}") as ledger:
         ledger.record(FORECAST)

@@ -15,7 +15,14 @@ from rnn_core.config import Problem
 from rnn_core.data.loading import random_walk
 from rnn_core.data.windows import features
 from rnn_core.errors import ArrayError
-from rnn_core.operations.live import Alarm, LiveRecord, alarms, confidence_sequence, drift, live_record
+from rnn_core.operations.live import (
+    Alarm,
+    LiveRecord,
+    alarms,
+    confidence_sequence,
+    drift,
+    live_record,
+)
 
 LEVEL = 1e-4
 PROBLEM = Problem(features=("return", "direction", "volume_change"))
@@ -34,28 +41,41 @@ def evidence(deviation: float, days: int, spread: float) -> float:
 
 def margin(log_spread: float, days: int, alpha: float) -> float:
     """How far from the observed mean a mean has 1 / alpha of evidence against it."""
-    against = brentq(lambda s: evidence(s, days, np.exp(log_spread)) - 1 / alpha, 0, 5 * days**0.5, rtol=1e-8)
+    against = brentq(
+        lambda s: evidence(s, days, np.exp(log_spread)) - 1 / alpha, 0, 5 * days**0.5, rtol=1e-8
+    )
     return float(against) / days
 
 
 class TestConfidenceSequence:
-    def test_it_ends_where_the_evidence_does_under_the_prior_that_is_best_after_a_year(self) -> None:
+    def test_it_ends_where_the_evidence_does_under_the_prior_that_is_best_after_a_year(
+        self,
+    ) -> None:
         alpha = 0.01
         found = minimize_scalar(
-            lambda s: margin(s, 250, alpha), bounds=(log(0.05), log(1)), method="bounded", options={"xatol": 1e-3}
+            lambda s: margin(s, 250, alpha),
+            bounds=(log(0.05), log(1)),
+            method="bounded",
+            options={"xatol": 1e-3},
         )
         low, high = confidence_sequence(np.arange(2000) % 2, alpha=alpha)
         assert (high - low)[249] / 2 == pytest.approx(found.fun, rel=1e-5)
         for days in (50, 2000):
-            assert (high - low)[days - 1] / 2 == pytest.approx(margin(found.x, days, alpha), rel=5e-4)
+            assert (high - low)[days - 1] / 2 == pytest.approx(
+                margin(found.x, days, alpha), rel=5e-4
+            )
 
     @pytest.mark.parametrize("chance", ["even", "turning", "following"])
-    def test_it_holds_the_mean_chance_on_every_day_at_once_where_daily_intervals_do_not(self, chance: str) -> None:
+    def test_it_holds_the_mean_chance_on_every_day_at_once_where_daily_intervals_do_not(
+        self, chance: str
+    ) -> None:
         rng, paths, days = np.random.default_rng(31), 2000, 1000
         chances, hits = np.full((paths, days), 0.5), np.zeros((paths, days))
         for day in range(days):
             if chance == "turning":
-                chances[:, day] = 0.3 if 200 <= day < 600 else 0.7  # the mean leaves early intervals on both sides
+                chances[:, day] = (
+                    0.3 if 200 <= day < 600 else 0.7
+                )  # the mean leaves early intervals on both sides
             elif chance == "following" and day > 0:
                 chances[:, day] = np.where(hits[:, day - 1] == 1, 0.6, 0.4)
             hits[:, day] = rng.random(paths) < chances[:, day]
@@ -94,7 +114,9 @@ def settled() -> pd.DataFrame:
 
 
 class TestLiveRecord:
-    def test_it_counts_what_was_right_and_means_what_was_promised(self, settled: pd.DataFrame) -> None:
+    def test_it_counts_what_was_right_and_means_what_was_promised(
+        self, settled: pd.DataFrame
+    ) -> None:
         record = live_record(settled)
         low, high = confidence_sequence(np.array([1, 1, 0, 1]))
         assert record == LiveRecord(
@@ -111,14 +133,18 @@ class TestLiveRecord:
             promised_log_loss=pytest.approx(0.691),
         )
 
-    def test_there_is_none_before_the_first_forecast_is_settled_and_one_after(self, settled: pd.DataFrame) -> None:
+    def test_there_is_none_before_the_first_forecast_is_settled_and_one_after(
+        self, settled: pd.DataFrame
+    ) -> None:
         assert live_record(settled[:0]) is None
         record = live_record(settled[1:2])
         assert record is not None
         assert (record.days, record.hits, record.low, record.high) == (1, 1, 0, 1)
 
 
-def pvalues(seed: int, recent: int = 60, *, volatility: float = 1, volume: float = 1) -> dict[str, float]:
+def pvalues(
+    seed: int, recent: int = 60, *, volatility: float = 1, volume: float = 1
+) -> dict[str, float]:
     """Drift of the last `recent` sessions of a walk, its volatility and volume multiplied there, from 600 before."""
     frame = random_walk(recent + 601, 0.0, np.random.SeedSequence([32, seed]))
     factor = np.where(np.arange(len(frame)) > 600, volatility, 1)
@@ -129,7 +155,9 @@ def pvalues(seed: int, recent: int = 60, *, volatility: float = 1, volume: float
 
 
 class TestDrift:
-    def test_it_is_kolmogorov_and_smirnovs_test_of_each_feature_adjusted_for_their_number(self) -> None:
+    def test_it_is_kolmogorov_and_smirnovs_test_of_each_feature_adjusted_for_their_number(
+        self,
+    ) -> None:
         rng = np.random.default_rng(33)
         reference, recent = rng.normal(size=(600, 3)), rng.normal(scale=[9, 1, 1], size=(60, 3))
         found = drift(reference, recent, ["a", "b", "c"])
@@ -137,13 +165,17 @@ class TestDrift:
         assert found["a"] < LEVEL < 0.05 < min(found["b"], found["c"])
         assert drift(np.empty((600, 0)), np.empty((60, 0)), []) == {}
 
-    def test_clusters_of_volatility_alone_are_no_drift_at_the_level_advised_but_are_at_the_usual_one(self) -> None:
+    def test_clusters_of_volatility_alone_are_no_drift_at_the_level_advised_but_are_at_the_usual_one(
+        self,
+    ) -> None:
         lowest = np.array([min(pvalues(seed).values()) for seed in range(25)])
         assert (lowest < 0.05).any()
         assert (lowest < LEVEL).sum() <= 1
 
     def test_volatility_that_trebles_is_found_in_most_walks_after_half_a_year(self) -> None:
-        assert sum(pvalues(seed, 120, volatility=3)["return"] < LEVEL for seed in range(25)) > 25 / 2
+        assert (
+            sum(pvalues(seed, 120, volatility=3)["return"] < LEVEL for seed in range(25)) > 25 / 2
+        )
 
     def test_a_volume_that_is_no_longer_given_is_found(self) -> None:
         assert all(pvalues(seed, volume=0)["volume_change"] < LEVEL for seed in range(3))
@@ -171,7 +203,9 @@ PROMISED = LiveRecord(
 )
 
 
-def told(record: LiveRecord | None = PROMISED, drift: dict[str, float] | None = None, missing: int = 0) -> list[Alarm]:
+def told(
+    record: LiveRecord | None = PROMISED, drift: dict[str, float] | None = None, missing: int = 0
+) -> list[Alarm]:
     return alarms(record, drift or {}, missing, level=LEVEL, tolerated=2)
 
 
@@ -210,7 +244,9 @@ class TestAlarms:
         ]
 
     def test_stale_counts_the_sessions_without_a_price(self) -> None:
-        assert told(missing=3) == [Alarm("stale", "closed sessions without a price: 3, of which 2 are tolerated")]
+        assert told(missing=3) == [
+            Alarm("stale", "closed sessions without a price: 3, of which 2 are tolerated")
+        ]
         assert [alarm.kind for alarm in told(replace(PROMISED, high=0.5), {"return": 0}, 9)] == [
             "performance",
             "drift",

@@ -64,7 +64,11 @@ def test_the_same_configuration_on_newer_data_is_promoted_without_a_comparison()
     ("challenger", "options", "reason"),
     [
         (replace(NEWER, data_source="synthetic"), {}, "prices are synthetic"),
-        (replace(NEWER, data_source="synthetic-fallback"), {"allow_synthetic": True}, "prices are synthetic-fallback"),
+        (
+            replace(NEWER, data_source="synthetic-fallback"),
+            {"allow_synthetic": True},
+            "prices are synthetic-fallback",
+        ),
         (NEWER, {"unusable": 2}, "2 live networks are unusable"),
         (NEWER, {"served": False}, "the registered model forecasts otherwise"),
         (NEWER, {"require_skill": True}, "verdict is no evidence of skill"),
@@ -80,7 +84,9 @@ def test_the_same_configuration_on_newer_data_is_promoted_without_a_comparison()
         ),
     ],
 )
-def test_what_stands_against_a_promotion_is_said(challenger: Candidate, options: dict[str, bool], reason: str) -> None:
+def test_what_stands_against_a_promotion_is_said(
+    challenger: Candidate, options: dict[str, bool], reason: str
+) -> None:
     judgement = judged(challenger, **options)
     assert not judgement.promoted
     assert judgement.reason == reason
@@ -98,7 +104,9 @@ def test_synthetic_prices_and_skill_pass_where_they_are_asked_for() -> None:
 def test_another_configuration_must_not_be_significantly_worse_on_the_days_both_have() -> None:
     champion = replace(CHAMPION, losses=lambda: LOSSES.iloc[:250])
     noise = 0.02 * RNG.standard_normal(300)
-    better, equal, worse = (other((LOSSES + noise + shift).iloc[50:]) for shift in (-0.01, 0.0, 0.01))
+    better, equal, worse = (
+        other((LOSSES + noise + shift).iloc[50:]) for shift in (-0.01, 0.0, 0.01)
+    )
     assert judged(better, champion).promoted
     assert judged(equal, champion).promoted
     found = judged(worse, champion)
@@ -106,7 +114,12 @@ def test_another_configuration_must_not_be_significantly_worse_on_the_days_both_
     both = slice(50, 250)
     shifted = (LOSSES + noise + 0.01).iloc[both].to_numpy()
     oracle = diebold_mariano_test(
-        np.zeros(200), shifted, LOSSES.iloc[both].to_numpy(), criterion=lambda _, loss: loss, lags=0, harvey_adj=True
+        np.zeros(200),
+        shifted,
+        LOSSES.iloc[both].to_numpy(),
+        criterion=lambda _, loss: loss,
+        lags=0,
+        harvey_adj=True,
     )
     assert found.figures["days"] == 200
     assert found.figures["dm_statistic"] == pytest.approx(oracle.statistic)

@@ -30,7 +30,9 @@ SETTINGS = Settings(train_days=100, valid_days=30, test_days=40)
 
 @pytest.fixture(scope="module")
 def run() -> tuple[Fit, Evaluation, Explanation]:
-    built = windows(Problem(), load(Synthetic(days=300, seed=1), "TEST", datetime(2024, 6, 1, tzinfo=UTC)))
+    built = windows(
+        Problem(), load(Synthetic(days=300, seed=1), "TEST", datetime(2024, 6, 1, tzinfo=UTC))
+    )
     walk = folds(SETTINGS, built)
     fitted = fit(Model(hidden_size=4), Training(epochs=5, seeds=2), built, walk)
     rows = walk.test.repeat(2, axis=0)
@@ -40,7 +42,12 @@ def run() -> tuple[Fit, Evaluation, Explanation]:
 
 def texts(figure: Figure) -> str:
     axes = figure.axes[0]
-    words = [axes.get_title(loc="left"), axes.get_xlabel(), axes.get_ylabel(), *(t.get_text() for t in axes.texts)]
+    words = [
+        axes.get_title(loc="left"),
+        axes.get_xlabel(),
+        axes.get_ylabel(),
+        *(t.get_text() for t in axes.texts),
+    ]
     return " | ".join(words + [label.get_text() for label in axes.get_yticklabels()])
 
 
@@ -52,7 +59,9 @@ def drawn(figure: Figure) -> np.ndarray:
     return np.frombuffer(buffer.getvalue(), np.uint8).reshape(height, width, 4)
 
 
-def test_a_run_has_its_figures_of_a_size_that_fits_a_page(run: tuple[Fit, Evaluation, Explanation]) -> None:
+def test_a_run_has_its_figures_of_a_size_that_fits_a_page(
+    run: tuple[Fit, Evaluation, Explanation],
+) -> None:
     fitted, found, explanation = run
     by_name = figures.figures(fitted, found, lambda: explanation, FEATURES, "TEST")
     assert by_name.keys() == NAMES
@@ -67,13 +76,17 @@ def test_a_run_has_its_figures_of_a_size_that_fits_a_page(run: tuple[Fit, Evalua
 def test_every_feature_has_room_for_its_name(run: tuple[Fit, Evaluation, Explanation]) -> None:
     features = get_args(Feature)
     sensitivity = np.repeat(run[2].sensitivity[..., :1], len(features), axis=-1)
-    pixels = drawn(figures.input_sensitivity(replace(run[2], sensitivity=sensitivity), features, "TEST"))
+    pixels = drawn(
+        figures.input_sensitivity(replace(run[2], sensitivity=sensitivity), features, "TEST")
+    )
     assert (pixels[:, [0, -1]] == 255).all()
 
 
 def test_the_live_accuracy_ends_where_the_record_stands() -> None:
     rng = np.random.default_rng(0)
-    settled = pd.DataFrame({"session": pd.bdate_range("2024-01-01", periods=40).date, "probability": rng.random(40)})
+    settled = pd.DataFrame(
+        {"session": pd.bdate_range("2024-01-01", periods=40).date, "probability": rng.random(40)}
+    )
     settled["up"] = pd.array(rng.random(40) < 0.5, dtype="boolean")
     settled["promised_log_loss"] = 0.69
     settled["promised_accuracy"] = settled["promised_low"] = np.linspace(0.5, 0.6, 40)
@@ -85,12 +98,18 @@ def test_the_live_accuracy_ends_where_the_record_stands() -> None:
     assert axes.lines[0].get_ydata()[-1] == record.accuracy
     bands = [band.get_paths()[0].vertices for band in axes.collections]
     ends = [sorted({y for x, y in band if x == 39}) for band in bands]
-    np.testing.assert_allclose(ends, [[record.low, record.high], [record.promised_low, record.promised_high]])
+    np.testing.assert_allclose(
+        ends, [[record.low, record.high], [record.promised_low, record.promised_high]]
+    )
     assert (drawn(figure)[:, [0, -1]] == 255).all()
 
 
 def test_a_single_live_day_can_be_seen() -> None:
-    day = {"session": [date(2024, 1, 2)], "probability": [0.6], "up": pd.array([True], dtype="boolean")}
+    day = {
+        "session": [date(2024, 1, 2)],
+        "probability": [0.6],
+        "up": pd.array([True], dtype="boolean"),
+    }
     promised = {"promised_low": [np.nan], "promised_high": [np.nan]}
     figure = figures.live_accuracy(pd.DataFrame(day | promised), "TEST")
     assert figure.axes[0].lines[0].get_marker() == "o"
@@ -98,9 +117,14 @@ def test_a_single_live_day_can_be_seen() -> None:
     assert drawn(figure).shape[1] == 960
 
 
-def test_the_loss_curves_carry_the_coin_toss_and_their_names(run: tuple[Fit, Evaluation, Explanation]) -> None:
+def test_the_loss_curves_carry_the_coin_toss_and_their_names(
+    run: tuple[Fit, Evaluation, Explanation],
+) -> None:
     figure = figures.loss_curves(run[0], "TEST")
-    assert all(word in texts(figure) for word in ("TEST", "training", "validation", "ln 2", "epoch", "nats"))
+    assert all(
+        word in texts(figure)
+        for word in ("TEST", "training", "validation", "ln 2", "epoch", "nats")
+    )
     lines = figure.axes[0].lines
     np.testing.assert_array_equal(lines[0].get_ydata(), run[0].losses[0])
     np.testing.assert_array_equal(lines[1].get_ydata(), run[0].losses[1])
@@ -112,7 +136,9 @@ def test_a_single_epoch_can_be_seen(run: tuple[Fit, Evaluation, Explanation]) ->
     assert figures.loss_curves(one, "TEST").axes[0].lines[0].get_marker() == "o"
 
 
-def test_the_strip_tells_hits_from_misses_without_colour(run: tuple[Fit, Evaluation, Explanation]) -> None:
+def test_the_strip_tells_hits_from_misses_without_colour(
+    run: tuple[Fit, Evaluation, Explanation],
+) -> None:
     calls = run[1].calls
     figure = figures.direction_strip(calls, "TEST", days=30)
     last = calls.tail(30)
@@ -128,26 +154,38 @@ def test_the_strip_tells_hits_from_misses_without_colour(run: tuple[Fit, Evaluat
 
 def test_the_reliability_curve_counts_its_days(run: tuple[Fit, Evaluation, Explanation]) -> None:
     calls = run[1].calls
-    counts = [int(text.get_text()) for text in figures.reliability_curve(calls, "T").axes[0].texts[:-1]]
+    counts = [
+        int(text.get_text()) for text in figures.reliability_curve(calls, "T").axes[0].texts[:-1]
+    ]
     assert sum(counts) == len(calls)
 
 
-def test_accuracy_by_fold_stands_beside_the_majority(run: tuple[Fit, Evaluation, Explanation]) -> None:
+def test_accuracy_by_fold_stands_beside_the_majority(
+    run: tuple[Fit, Evaluation, Explanation],
+) -> None:
     figure = figures.accuracy_by_fold(run[1].folds, "TEST")
     legend = figure.axes[0].get_legend()
     assert legend is not None
     assert {text.get_text() for text in legend.get_texts()} == {"network", "majority class"}
 
 
-def test_the_equity_curves_end_where_the_backtest_does(run: tuple[Fit, Evaluation, Explanation]) -> None:
+def test_the_equity_curves_end_where_the_backtest_does(
+    run: tuple[Fit, Evaluation, Explanation],
+) -> None:
     figure = figures.equity(run[1], "TEST")
     ends = [line.get_ydata()[-1] for line in figure.axes[0].lines]
     backtests = run[1].backtests
-    accounts = (backtests["long_flat"].strategy, backtests["long_short"].strategy, backtests["long_flat"].buy_and_hold)
+    accounts = (
+        backtests["long_flat"].strategy,
+        backtests["long_short"].strategy,
+        backtests["long_flat"].buy_and_hold,
+    )
     assert ends == [account.equity[-1] for account in accounts]
 
 
-def test_the_reach_is_drawn_fold_by_fold_with_the_call_at_the_right(run: tuple[Fit, Evaluation, Explanation]) -> None:
+def test_the_reach_is_drawn_fold_by_fold_with_the_call_at_the_right(
+    run: tuple[Fit, Evaluation, Explanation],
+) -> None:
     _, found, explanation = run
     figure = figures.gradient_reach(explanation, 2, "TEST")
     axes = figure.axes[0]
@@ -157,9 +195,13 @@ def test_the_reach_is_drawn_fold_by_fold_with_the_call_at_the_right(run: tuple[F
     np.testing.assert_allclose(drawn[0], explanation.reach[:2].mean(axis=0))
 
 
-def test_labels_stand_clear_of_the_ticks_and_within_the_figure(run: tuple[Fit, Evaluation, Explanation]) -> None:
+def test_labels_stand_clear_of_the_ticks_and_within_the_figure(
+    run: tuple[Fit, Evaluation, Explanation],
+) -> None:
     fitted, found, explanation = run
-    for name, figure in figures.figures(fitted, found, lambda: explanation, FEATURES, "TEST").items():
+    for name, figure in figures.figures(
+        fitted, found, lambda: explanation, FEATURES, "TEST"
+    ).items():
         drawn(figure)
         axes = figure.axes[0]
         for axis in (axes.xaxis, axes.yaxis):
@@ -174,17 +216,23 @@ def test_a_bidirectional_net_has_no_reach(run: tuple[Fit, Evaluation, Explanatio
     fitted, found, explanation = run
     both = replace(fitted, model=replace(fitted.model, bidirectional=True))
     without = replace(explanation, reach=None)
-    assert figures.figures(both, found, lambda: without, FEATURES, "TEST").keys() == NAMES - {"gradient.png"}
+    assert figures.figures(both, found, lambda: without, FEATURES, "TEST").keys() == NAMES - {
+        "gradient.png"
+    }
 
 
-def test_nothing_is_explained_twice_or_for_figures_that_are_not_drawn(run: tuple[Fit, Evaluation, Explanation]) -> None:
+def test_nothing_is_explained_twice_or_for_figures_that_are_not_drawn(
+    run: tuple[Fit, Evaluation, Explanation],
+) -> None:
     asked: list[str] = []
 
     def explained() -> Explanation:
         asked.append("once")
         return run[2]
 
-    assert figures.figures(*run[:2], explained, FEATURES, "TEST", ["folds.png"]).keys() == {"folds.png"}
+    assert figures.figures(*run[:2], explained, FEATURES, "TEST", ["folds.png"]).keys() == {
+        "folds.png"
+    }
     assert asked == []
     figures.figures(*run[:2], explained, FEATURES, "TEST")
     assert asked == ["once"]
@@ -193,7 +241,9 @@ def test_nothing_is_explained_twice_or_for_figures_that_are_not_drawn(run: tuple
 @pytest.mark.parametrize(("folds", "marked"), [(1, 1), (6, 6), (7, 4), (10, 5), (40, 6)])
 def test_dates_are_few_and_as_far_from_each_other(folds: int, marked: int) -> None:
     table = pd.DataFrame({"first": pd.bdate_range("2018-01-03", periods=folds, freq="63B")})
-    figure = figures.accuracy_by_fold(table.assign(accuracy=0.5, low=0.4, high=0.6, majority=0.5), "T")
+    figure = figures.accuracy_by_fold(
+        table.assign(accuracy=0.5, low=0.4, high=0.6, majority=0.5), "T"
+    )
     ticks = figure.axes[0].get_xticks()
     assert len(ticks) == marked
     assert len(set(np.diff(ticks))) <= 1

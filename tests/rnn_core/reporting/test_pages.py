@@ -13,12 +13,22 @@ import pytest
 from rnn_core.operations.ledger import Forecast, Ledger
 from rnn_core.operations.live import Alarm, live_record
 from rnn_core.operations.promotion import Candidate
-from rnn_core.reporting.pages import Promise, Standing, markdown, ticker_page, universe_markdown, universe_page
+from rnn_core.reporting.pages import (
+    Promise,
+    Standing,
+    markdown,
+    ticker_page,
+    universe_markdown,
+    universe_page,
+)
 from tests.rnn_core.reporting.test_report import assert_readable
 
 NOW = datetime(2024, 3, 29, 9, tzinfo=UTC)
 SESSIONS = [day.date() for day in pd.bdate_range("2024-01-02", periods=60)]
-ALARMS = (Alarm("drift", "recent inputs differ"), Alarm("stale", "closed sessions without a price: 3"))
+ALARMS = (
+    Alarm("drift", "recent inputs differ"),
+    Alarm("stale", "closed sessions without a price: 3"),
+)
 RETURNS = 0.01 * np.random.default_rng(1).standard_normal(60)
 FAILURES = {"GONE": "no prices | at all\nof <b>GONE</b>", "LATE": "prices end on 2020-01-02"}
 
@@ -72,7 +82,9 @@ def forecasts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pd.DataFrame
                 again = ledger.record(forecast(session, made_at, 7, 0.7))
                 ledger.settle(again.id, -0.02, NOW)
             if number < 59:
-                outcome = {54: 0.01, 55: -0.01, 56: 0.01, 57: None, 58: -0.02}.get(number, float(after))
+                outcome = {54: 0.01, 55: -0.01, 56: 0.01, 57: None, 58: -0.02}.get(
+                    number, float(after)
+                )
                 ledger.settle(row.id, outcome, NOW)
         yield ledger.forecasts("TEST")
 
@@ -109,11 +121,15 @@ def new(standing: Standing) -> Standing:
 
 def rows(text: str) -> list[list[str]]:
     """The cells of the tables in a Markdown text."""
-    return [re.split(r" *(?<!\\)\| *", line)[1:-1] for line in text.splitlines() if line.startswith("|")]
+    return [
+        re.split(r" *(?<!\\)\| *", line)[1:-1] for line in text.splitlines() if line.startswith("|")
+    ]
 
 
 def test_each_call_says_in_words_what_became_of_it(standing: Standing) -> None:
-    found = {(row[0], row[5]): row[1:5] for row in rows(markdown(standing)) if row[0].startswith("2024")}
+    found = {
+        (row[0], row[5]): row[1:5] for row in rows(markdown(standing)) if row[0].startswith("2024")
+    }
     day = [f"{session}" for session in SESSIONS]
     assert found == {
         (day[59], "6"): ["… open", "▲ up", "60.0%", ""],
@@ -135,11 +151,20 @@ def test_the_page_shows_the_last_twenty_calls_newest_first(standing: Standing) -
 
 def test_alarms_come_first_then_the_verdict_then_the_record(standing: Standing) -> None:
     page = ticker_page(standing)
-    said = [ALARMS[0].text, ALARMS[1].text, "<b>skill</b>", "version 7", "Live record", "Last calls"]
+    said = [
+        ALARMS[0].text,
+        ALARMS[1].text,
+        "<b>skill</b>",
+        "version 7",
+        "Live record",
+        "Last calls",
+    ]
     assert [page.index(text) for text in said] == sorted(page.index(text) for text in said)
 
 
-def test_the_live_record_stands_beside_what_was_promised_with_those_calls(standing: Standing) -> None:
+def test_the_live_record_stands_beside_what_was_promised_with_those_calls(
+    standing: Standing,
+) -> None:
     record = standing.record
     assert record is not None
     live = f"{record.accuracy:.1%} ({record.low:.1%} to {record.high:.1%})"
@@ -154,7 +179,12 @@ def test_the_live_record_stands_beside_what_was_promised_with_those_calls(standi
 
 
 def test_a_ticker_that_nothing_is_known_of_has_its_pages(new: Standing) -> None:
-    for text in (ticker_page(new), markdown(new), universe_page([new], {}, "all"), universe_markdown([new], {})):
+    for text in (
+        ticker_page(new),
+        markdown(new),
+        universe_page([new], {}, "all"),
+        universe_markdown([new], {}),
+    ):
         assert "no champion" in text
         assert "nan" not in text
         assert "None" not in text.replace("None yet", "")
@@ -162,8 +192,13 @@ def test_a_ticker_that_nothing_is_known_of_has_its_pages(new: Standing) -> None:
     assert "ZZZ" in universe_markdown([], {"ZZZ": "gone"})
 
 
-def test_skill_is_counted_before_and_after_the_adjustment_for_all_tickers(standing: Standing) -> None:
-    tickers = [replace(standing, ticker=f"T{i}", pvalue=pvalue) for i, pvalue in enumerate((0.001, 0.02, 0.04, None))]
+def test_skill_is_counted_before_and_after_the_adjustment_for_all_tickers(
+    standing: Standing,
+) -> None:
+    tickers = [
+        replace(standing, ticker=f"T{i}", pvalue=pvalue)
+        for i, pvalue in enumerate((0.001, 0.02, 0.04, None))
+    ]
     tickers[2:] = [replace(ticker, champion=champion("inconclusive")) for ticker in tickers[2:]]
     said = (
         "2 of 4 tickers show skill, each looked at by itself; of the 3 that could be tested, chance alone would show "
@@ -178,14 +213,24 @@ def test_skill_is_counted_before_and_after_the_adjustment_for_all_tickers(standi
     ]  # fmt: skip
 
 
-def test_a_row_ends_with_the_newest_call_the_last_counted_outcome_and_the_prices(standing: Standing) -> None:
+def test_a_row_ends_with_the_newest_call_the_last_counted_outcome_and_the_prices(
+    standing: Standing,
+) -> None:
     cells = re.findall(r"<td>([^<]*)", universe_page([standing], {}, "all"))
     newest, settled = f"{SESSIONS[59]} ▲ up 60.0%", f"{SESSIONS[58]} ✗ wrong"
-    assert [cell.strip() for cell in cells[-3:]] == [newest, settled, "to 2024-03-22 (yahoo), 3 missing since"]
+    assert [cell.strip() for cell in cells[-3:]] == [
+        newest,
+        settled,
+        "to 2024-03-22 (yahoo), 3 missing since",
+    ]
 
 
-def test_in_short_alarms_and_failures_come_first_and_the_rest_is_counted(standing: Standing) -> None:
-    tickers = [replace(standing, ticker=f"T{i:02}", alarms=ALARMS if i == 39 else ()) for i in range(40)]
+def test_in_short_alarms_and_failures_come_first_and_the_rest_is_counted(
+    standing: Standing,
+) -> None:
+    tickers = [
+        replace(standing, ticker=f"T{i:02}", alarms=ALARMS if i == 39 else ()) for i in range(40)
+    ]
     failures = {f"F{i:02}": "gone" for i in range(20)}
     text = universe_markdown(tickers, failures)
     named = [row[0] for row in rows(text) if row[0][1:].isdigit()]
@@ -195,7 +240,9 @@ def test_in_short_alarms_and_failures_come_first_and_the_rest_is_counted(standin
 
 
 def test_nobody_elses_text_breaks_a_table_or_the_page(standing: Standing) -> None:
-    assert ["GONE", r"no prices \| at all of <b>GONE</b>"] in rows(universe_markdown([standing], FAILURES))
+    assert ["GONE", r"no prices \| at all of <b>GONE</b>"] in rows(
+        universe_markdown([standing], FAILURES)
+    )
     page = universe_page([standing], FAILURES, "<i>all")
     assert "&lt;b&gt;GONE" in page
     assert "<i>" not in page
@@ -217,6 +264,13 @@ def test_a_thousand_tickers_are_a_page_of_half_a_megabyte_at_most(standing: Stan
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_a_browser_shows_them_whole_and_readable(standing: Standing, new: Standing, tmp_path: Path, width: int) -> None:
+def test_a_browser_shows_them_whole_and_readable(
+    standing: Standing, new: Standing, tmp_path: Path, width: int
+) -> None:
     assert_readable(ticker_page(standing), tmp_path, width, images=1)
-    assert_readable(universe_page([standing, replace(new, ticker="NEW")], FAILURES, "all tickers"), tmp_path, width, 0)
+    assert_readable(
+        universe_page([standing, replace(new, ticker="NEW")], FAILURES, "all tickers"),
+        tmp_path,
+        width,
+        0,
+    )

@@ -49,7 +49,9 @@ frame.onload = () => {{
 
 def assert_readable(page: str, folder: Path, width: int, images: int) -> None:
     """The page as Chromium lays it out `width` pixels wide: nothing sticks out, is broken, tiny or squeezed."""
-    (folder / "page.html").write_text(MEASURE.format(width=width, page=html.escape(page)), encoding="utf-8")
+    (folder / "page.html").write_text(
+        MEASURE.format(width=width, page=html.escape(page)), encoding="utf-8"
+    )
     elements, console = open_page(f"file://{folder}/page.html", folder)
     found = re.search(r'data-result="([^"]*)"', elements)
     assert found, "the page did not load"
@@ -71,7 +73,9 @@ def run() -> tuple[str, Evaluation, Prices]:
     fitted = fit(CONFIG.model, CONFIG.training, built, walk)
     rows = walk.test.repeat(2, axis=0)
     found = evaluate(built, walk, predict(fitted, built.x, rows), CONFIG.evaluation, shrinkage=0.5)
-    drawn = figures.figures(fitted, found, lambda: explain(fitted, built, rows), built.features, CONFIG.ticker)
+    drawn = figures.figures(
+        fitted, found, lambda: explain(fitted, built, rows), built.features, CONFIG.ticker
+    )
     return report(CONFIG, prices, found, figures.rendered(drawn)), found, prices
 
 
@@ -82,7 +86,9 @@ def test_the_verdict_is_the_first_thing_it_says(run: tuple[str, Evaluation, Pric
     assert html.escape(found.verdict.reason) in body
 
 
-def test_it_holds_every_score_the_provenance_and_the_exact_configuration(run: tuple[str, Evaluation, Prices]) -> None:
+def test_it_holds_every_score_the_provenance_and_the_exact_configuration(
+    run: tuple[str, Evaluation, Prices],
+) -> None:
     page, found, prices = run
     assert all(name in page for name in (*found.scores, *found.undefined))
     assert prices.sha256 in page
@@ -99,5 +105,7 @@ def test_nothing_is_loaded_from_outside(run: tuple[str, Evaluation, Prices]) -> 
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_a_browser_shows_it_whole_and_readable(run: tuple[str, Evaluation, Prices], tmp_path: Path, width: int) -> None:
+def test_a_browser_shows_it_whole_and_readable(
+    run: tuple[str, Evaluation, Prices], tmp_path: Path, width: int
+) -> None:
     assert_readable(run[0], tmp_path, width, images=8)

@@ -36,7 +36,9 @@ def test_it_has_learned_nothing_and_says_so(lesson: tuple[Finding, dict[str, Tra
     assert "make them reverse" in finding.sentences[1]
 
 
-def test_the_same_data_standardised_can_be_learned(lesson: tuple[Finding, dict[str, Trained]]) -> None:
+def test_the_same_data_standardised_can_be_learned(
+    lesson: tuple[Finding, dict[str, Trained]],
+) -> None:
     finding, _ = lesson
     assert finding.metrics["test/accuracy_standardised"] > 0.6
     assert finding.metrics["train/last_loss_standardised"] < 0.65
@@ -55,7 +57,9 @@ def test_the_first_epochs_are_those_of_a_loop_as_it_is_taught() -> None:
 def taught_epoch(params: dict[str, Array], x: Array, y: Array, order: Array) -> float:
     """One epoch of plain SGD, a sample at a time, every gradient cut off at ±5; returns the mean loss."""
     total = 0.0
-    w_in, w, w_out, b_out = (params[name] for name in ("weight_ih_l0", "weight_hh_l0", "head.weight", "head.bias"))
+    w_in, w, w_out, b_out = (
+        params[name] for name in ("weight_ih_l0", "weight_hh_l0", "head.weight", "head.bias")
+    )
     for row in order:
         states = [np.zeros(len(w))]
         for value in x[row]:
@@ -63,7 +67,12 @@ def taught_epoch(params: dict[str, Array], x: Array, y: Array, order: Array) -> 
         p = 1 / (1 + np.exp(-(w_out[0] @ states[-1] + b_out[0])))
         total -= y[row] * np.log(p + 1e-8) + (1 - y[row]) * np.log(1 - p + 1e-8)
         d_state = w_out[0] * (p - y[row])
-        grads = [np.zeros_like(w_in), np.zeros_like(w), (p - y[row]) * states[-1][None], np.array([p - y[row]])]
+        grads = [
+            np.zeros_like(w_in),
+            np.zeros_like(w),
+            (p - y[row]) * states[-1][None],
+            np.array([p - y[row]]),
+        ]
         for t in reversed(range(len(x[row]))):
             d_sum = d_state * (1 - states[t + 1] ** 2)
             grads[0] += np.outer(d_sum, [x[row, t], 1.0])
@@ -76,7 +85,9 @@ def taught_epoch(params: dict[str, Array], x: Array, y: Array, order: Array) -> 
 
 def test_a_sentence_follows_from_the_numbers() -> None:
     study = Study.model_validate({"name": "direction-from-scratch", "training": {"epochs": 3}})
-    rose = np.cumprod(np.where(np.arange(120) % 4 < 2, 1.02, 0.985))  # two days up, two down: nothing reverses at once
+    rose = np.cumprod(
+        np.where(np.arange(120) % 4 < 2, 1.02, 0.985)
+    )  # two days up, two down: nothing reverses at once
     frame = pd.DataFrame({"close": 100 * rose}, index=pd.bdate_range("2020-01-01", periods=120))
     prices = Prices("TEST", frame, "file", "close", "XNYS")
     finding, _ = run(LESSON._replace(data=lambda study: prices), study)
@@ -84,7 +95,9 @@ def test_a_sentence_follows_from_the_numbers() -> None:
 
 
 def test_a_size_takes_the_first_of_any_prices() -> None:
-    frame = pd.DataFrame({"close": np.linspace(100, 130, 200)}, index=pd.bdate_range("2020-01-01", periods=200))
+    frame = pd.DataFrame(
+        {"close": np.linspace(100, 130, 200)}, index=pd.bdate_range("2020-01-01", periods=200)
+    )
     prices = Prices("TEST", frame, "file", "close", "XNYS")
     half, whole = (variants(Study(size=size), prices)["network"].sequences for size in (0.5, 1.0))
     assert (len(half), len(whole)) == (2 * (99 - 10), 2 * (199 - 10))
@@ -102,13 +115,17 @@ def test_it_runs_on_few_days_with_either_engine_and_in_korean(engine: str) -> No
 
 def test_both_engines_go_the_same_way() -> None:
     losses = [
-        run(LESSON, Study.model_validate({"training": {"epochs": 3, "engine": engine}}))[1]["network"].fit.train_loss
+        run(LESSON, Study.model_validate({"training": {"epochs": 3, "engine": engine}}))[1][
+            "network"
+        ].fit.train_loss
         for engine in ("numpy", "torch")
     ]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-10)
 
 
 def test_too_few_prices_say_how_many_it_takes() -> None:
-    frame = pd.DataFrame({"close": np.arange(1.0, 30)}, index=pd.bdate_range("2020-01-01", periods=29))
+    frame = pd.DataFrame(
+        {"close": np.arange(1.0, 30)}, index=pd.bdate_range("2020-01-01", periods=29)
+    )
     with pytest.raises(DataError, match="29 prices found; the lesson needs 30"):
         variants(Study(), Prices("TEST", frame, "file", "close", "XNYS"))

@@ -53,7 +53,9 @@ def test_lengths_run_from_the_shortest_to_the_longest_and_padding_holds_zeros() 
     assert not sequences.x[~steps_of(sequences)].any()
 
 
-def test_the_longer_a_sequence_the_surer_its_class(found: tuple[Finding, dict[str, Trained]]) -> None:
+def test_the_longer_a_sequence_the_surer_its_class(
+    found: tuple[Finding, dict[str, Trained]],
+) -> None:
     finding, _ = found
     assert finding.metrics["baseline/majority_accuracy"] < 0.3
     assert finding.metrics["test/accuracy"] > 0.75
@@ -83,6 +85,8 @@ def test_padding_that_leaks_would_be_said(found: tuple[Finding, dict[str, Traine
 
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
 def test_it_runs_small_with_either_engine_and_in_korean(engine: str) -> None:
-    finding, _ = run(LESSON, study(size=0.05, language="ko", training={"epochs": 2, "engine": engine}))
+    finding, _ = run(
+        LESSON, study(size=0.05, language="ko", training={"epochs": 2, "engine": engine})
+    )
     assert np.isfinite(list(finding.metrics.values())).all()
     assert "한 비트도 달라지지 않는다" in finding.sentences[1]

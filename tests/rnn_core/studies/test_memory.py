@@ -33,7 +33,9 @@ def test_all_three_networks_give_the_bit_back(found: tuple[Finding, dict[str, Tr
         assert finding.metrics[name] > 0.97, name
 
 
-def test_one_unit_keeps_the_bit_and_its_forget_gate_is_open(found: tuple[Finding, dict[str, Trained]]) -> None:
+def test_one_unit_keeps_the_bit_and_its_forget_gate_is_open(
+    found: tuple[Finding, dict[str, Trained]],
+) -> None:
     finding, _ = found
     assert finding.metrics["memory/correlation"] > 0.95
     assert finding.metrics["memory/kept_from_step"] <= 3
@@ -46,7 +48,9 @@ def test_step_by_step_is_the_whole_pass(found: tuple[Finding, dict[str, Trained]
     assert "the same up to rounding" in finding.sentences[2]
 
 
-def test_an_input_of_nan_is_refused_and_the_words_are_shown(found: tuple[Finding, dict[str, Trained]]) -> None:
+def test_an_input_of_nan_is_refused_and_the_words_are_shown(
+    found: tuple[Finding, dict[str, Trained]],
+) -> None:
     finding, _ = found
     assert "40 NaN or infinite values" in finding.sentences[2]
 
@@ -86,6 +90,8 @@ def test_without_torch_the_table_is_ours_alone(
 
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
 def test_untrained_cells_keep_nothing_and_it_is_said_in_korean(engine: str) -> None:
-    finding, _ = run(LESSON, study(size=0.05, language="ko", training={"epochs": 2, "engine": engine}))
+    finding, _ = run(
+        LESSON, study(size=0.05, language="ko", training={"epochs": 2, "engine": engine})
+    )
     assert "혼자서는 비트를 간직하지 않는다" in finding.sentences[0]
     assert np.isfinite(list(finding.metrics.values())).all()

@@ -75,9 +75,15 @@ def test_the_next_value_of_a_sine_is_predicted_to_a_mean_squared_error_of_1e_5(
     assert "the network is better" in next_value.finding.sentences[1]
 
 
-def test_windows_of_the_next_value_are_two_turns_of_a_sine_and_go_on_with_their_target(next_value: Taught) -> None:
+def test_windows_of_the_next_value_are_two_turns_of_a_sine_and_go_on_with_their_target(
+    next_value: Taught,
+) -> None:
     waves = next_value.lesson.data(next_value.study)
-    assert (waves.train, waves.sequences.x.shape, waves.sequences.y.shape) == (1000, (1200, 50, 1), (1200, 1, 1))
+    assert (waves.train, waves.sequences.x.shape, waves.sequences.y.shape) == (
+        1000,
+        (1200, 50, 1),
+        (1200, 1, 1),
+    )
     assert waves.sequences.x[:, 0, 0] == pytest.approx(waves.sequences.x[:, -1, 0])  # 4π later
     assert waves.sequences.y[:, 0, 0] == pytest.approx(waves.sequences.x[:, 1, 0])
     assert next_value.metrics["baseline/two_value_rule_mse"] < 1e-25
@@ -104,9 +110,13 @@ def test_the_quadrature_is_a_quarter_of_a_turn_ahead_of_its_wave() -> None:
     assert periods.max() <= 4
 
 
-def test_the_twins_of_the_synced_lesson_begin_alike_and_differ_in_what_is_asked(synced: Taught) -> None:
+def test_the_twins_of_the_synced_lesson_begin_alike_and_differ_in_what_is_asked(
+    synced: Taught,
+) -> None:
     numbers = re.findall(r"[+−][\d.]+\d", synced.finding.sentences[1])
-    first, other_first, asked, other_asked, answer, other_answer = (float(n.replace("−", "-")) for n in numbers)
+    first, other_first, asked, other_asked, answer, other_answer = (
+        float(n.replace("−", "-")) for n in numbers
+    )
     assert abs(first - other_first) < 0.05
     assert abs(asked - other_asked) > 1
     assert abs(answer - other_answer) < 0.2
@@ -121,7 +131,9 @@ def test_a_delay_takes_the_early_error_away(delayed: Taught) -> None:
     assert "of the early error is gone" in delayed.finding.sentences[0]
 
 
-def test_a_delayed_target_is_the_cosine_of_that_many_steps_ago_and_nothing_is_scored_before_it() -> None:
+def test_a_delayed_target_is_the_cosine_of_that_many_steps_ago_and_nothing_is_scored_before_it() -> (
+    None
+):
     study = Study(name="sine-delayed", size=0.01)
     variants = DELAYED.variants(study, DELAYED.data(study))
     delayed, synced = variants["delayed"].sequences, variants["synced"].sequences
@@ -132,7 +144,9 @@ def test_a_delayed_target_is_the_cosine_of_that_many_steps_ago_and_nothing_is_sc
     assert synced.mask.all()
 
 
-def test_reading_both_ways_takes_the_early_error_away_by_looking_into_the_future(bidirectional: Taught) -> None:
+def test_reading_both_ways_takes_the_early_error_away_by_looking_into_the_future(
+    bidirectional: Taught,
+) -> None:
     metrics, errors = bidirectional.metrics, bidirectional.mse_by_step("bidirectional")
     assert errors[0] < 0.1 * metrics["baseline/zero_mse_first_step"]
     assert metrics["test/mse_first_step"] == pytest.approx(errors[0])
@@ -142,7 +156,9 @@ def test_reading_both_ways_takes_the_early_error_away_by_looking_into_the_future
     assert "has seen its future" in bidirectional.finding.sentences[2]
 
 
-def test_a_trained_network_that_reads_forwards_only_does_not_see_the_future_either(synced: Taught) -> None:
+def test_a_trained_network_that_reads_forwards_only_does_not_see_the_future_either(
+    synced: Taught,
+) -> None:
     variant, forwards = synced.trained["synced"].variant, synced.trained["synced"].fit
     x = variant.sequences.x.copy()
     before = predict(forwards, x, variant.folds.test)
@@ -175,18 +191,27 @@ def test_without_what_traces_it_there_is_no_graph(
 def test_a_network_that_was_hardly_trained_gives_finite_numbers_and_is_not_praised(
     name: str, engine: str, language: str
 ) -> None:
-    finding = taught(name, size=0.005, training={"epochs": 2, "engine": engine}, language=language).finding
+    finding = taught(
+        name, size=0.005, training={"epochs": 2, "engine": engine}, language=language
+    ).finding
     assert np.isfinite(list(finding.metrics.values())).all()
     hangul = [any("가" <= letter <= "힣" for letter in sentence) for sentence in finding.sentences]
     assert hangul == [language == "ko"] * len(finding.sentences)
-    for praise in ("error is gone", "later ones are good", "나머지는 사라졌다", "그 뒤의 답은 좋다"):
+    for praise in (
+        "error is gone",
+        "later ones are good",
+        "나머지는 사라졌다",
+        "그 뒤의 답은 좋다",
+    ):
         assert praise not in " ".join(finding.sentences)
 
 
 @lessons
 def test_the_same_study_gives_the_same_bits_and_another_seed_others(name: str) -> None:
     def learned(seed: int) -> tuple[Array, Array]:
-        study = Study.model_validate({"name": name, "size": 0.005, "training": {"epochs": 2, "seed": seed}})
+        study = Study.model_validate(
+            {"name": name, "size": 0.005, "training": {"epochs": 2, "seed": seed}}
+        )
         v = next(iter(LESSONS[name].variants(study, LESSONS[name].data(study)).values()))
         return v.sequences.x, fit(v.model, v.training, v.sequences, v.folds).params["weight_hh_l0"]
 

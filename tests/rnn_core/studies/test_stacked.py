@@ -28,7 +28,9 @@ def test_the_toy_data_are_those_of_the_text() -> None:
 
 
 @pytest.mark.parametrize("name", TOYS)
-def test_the_loss_falls_below_a_thousandth(found: tuple[Finding, dict[str, Trained]], name: str) -> None:
+def test_the_loss_falls_below_a_thousandth(
+    found: tuple[Finding, dict[str, Trained]], name: str
+) -> None:
     finding, trained = found
     loss = trained[name].fit.train_loss[0]
     assert loss[0] > 0.1
@@ -75,7 +77,11 @@ def test_a_tanh_of_one_hides_the_input_from_the_output() -> None:
 
 
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
-def test_it_runs_with_either_engine_and_says_in_korean_that_too_few_epochs_are_not_enough(engine: str) -> None:
-    finding, _ = run(LESSON, study(size=0.05, language="ko", training={"epochs": 2, "engine": engine}))
+def test_it_runs_with_either_engine_and_says_in_korean_that_too_few_epochs_are_not_enough(
+    engine: str,
+) -> None:
+    finding, _ = run(
+        LESSON, study(size=0.05, language="ko", training={"epochs": 2, "engine": engine})
+    )
     assert "3개 중 0개가 0.001 미만이다" in finding.sentences[0]
     assert np.isfinite(list(finding.metrics.values())).all()

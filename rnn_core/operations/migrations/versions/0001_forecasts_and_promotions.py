@@ -49,7 +49,9 @@ def upgrade() -> None:
         sa.CheckConstraint("NOT (late AND counted)", name="forecasts_late_never_count"),
         sa.CheckConstraint("(up IS NULL) = (next_return IS NULL)", name="forecasts_whole_outcome"),
         sa.CheckConstraint("up = (next_return > 0)", name="forecasts_up"),
-        sa.CheckConstraint("up IS NULL OR settled_at IS NOT NULL", name="forecasts_outcome_is_settled"),
+        sa.CheckConstraint(
+            "up IS NULL OR settled_at IS NOT NULL", name="forecasts_outcome_is_settled"
+        ),
     )
     op.create_table(
         "promotions",
@@ -76,7 +78,9 @@ def upgrade() -> None:
     said = ", ".join(column.name for column in forecasts.c if column.name not in SETTLEMENT)
     if op.get_bind().dialect.name == "sqlite":
         _refuse_replacement("forecasts", SAME_FORECAST)
-        _refuse_replacement("promotions", "id = NEW.id OR (ticker = NEW.ticker AND number = NEW.number)")
+        _refuse_replacement(
+            "promotions", "id = NEW.id OR (ticker = NEW.ticker AND number = NEW.number)"
+        )
     else:
         op.execute(REFUSE)
         _refuse("TRUNCATE", "forecasts", "are never deleted", each="STATEMENT")
@@ -95,9 +99,13 @@ def _refuse(change: str, table: str, rule: str, *, when: str = "TRUE", each: str
         body = f"BEGIN SELECT RAISE(ABORT, '{table} {rule}'); END"
     else:
         body = f"EXECUTE FUNCTION ledger_refuse('{table} {rule}')"
-    op.execute(f"CREATE TRIGGER {name} BEFORE {change} ON {table} FOR EACH {each} WHEN ({when}) {body}")
+    op.execute(
+        f"CREATE TRIGGER {name} BEFORE {change} ON {table} FOR EACH {each} WHEN ({when}) {body}"
+    )
 
 
 def _refuse_replacement(table: str, same: str) -> None:
     """INSERT OR REPLACE deletes the row in its way without asking the trigger of DELETE."""
-    _refuse("INSERT", table, "are never replaced", when=f"EXISTS (SELECT 1 FROM {table} WHERE {same})")  # noqa: S608
+    _refuse(
+        "INSERT", table, "are never replaced", when=f"EXISTS (SELECT 1 FROM {table} WHERE {same})"
+    )
