@@ -24,8 +24,8 @@ from scipy.stats import binom
 
 from rnn_core.config import Evaluation, Model, Problem, Training
 from rnn_core.data.folds import folds
-from rnn_core.data.loading import random_walk
 from rnn_core.data.prices import Prices
+from rnn_core.data.synthetic import random_walk
 from rnn_core.data.windows import windows
 from rnn_core.evaluation.evaluation import evaluate
 from rnn_core.nn.training import fit, out_of_sample

@@ -21,8 +21,8 @@ from mlflow import MlflowClient
 
 from benchmarks.rounds import save
 from rnn_core.data.exchanges import sessions
-from rnn_core.data.loading import random_walk
 from rnn_core.data.store import COLUMNS, update
+from rnn_core.data.synthetic import random_walk
 from tests.processes import CHECKOUT, end, free_port, isolated, run, start, wait_for
 
 ROUNDS, TICKERS, PROCESSES = 3, 100, 2
