@@ -20,7 +20,7 @@ from rnn_core.evaluation.metrics import (
     wilson_interval,
     with_interval,
 )
-from rnn_core.evaluation.significance import Verdict
+from rnn_core.evaluation.verdict import Verdict, verdict
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.sequences import Folds
 from rnn_core.nn.training import base_rates, ensemble
@@ -96,7 +96,7 @@ def evaluate(
     )
     up, called = calls["up"].to_numpy(), called_up(probability).astype(int)
     found, undefined = _significance(calls, baselines)
-    verdict = significance.verdict(
+    judged = verdict(
         found.get(names.PT_PVALUE),
         trials,
         len(calls),
@@ -106,9 +106,7 @@ def evaluate(
     )
     backtests = {style: _backtest(windows, rows, probability, style, settings) for style in STYLES}
     found |= {
-        f"significance/{name}": value
-        for name, value in verdict.inputs.items()
-        if name != "log_loss"
+        f"significance/{name}": value for name, value in judged.inputs.items() if name != "log_loss"
     }
     confusion = confusion_matrix(up, called, labels=[0, 1])
     found |= _test_scores(up, probability, confusion) | _baseline_scores(up, baselines)
@@ -118,7 +116,7 @@ def evaluate(
         undefined |= missing
     own_calls = np.where(np.isnan(by_seed), np.nan, (by_seed > 0) == (up == 1)[:, None])
     return Evaluation(
-        verdict=verdict,
+        verdict=judged,
         calls=calls,
         scores=found,
         undefined=undefined,
