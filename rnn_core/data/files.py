@@ -1,4 +1,4 @@
-"""Daily prices from a CSV or Parquet file."""
+"""Read daily prices from a CSV or Parquet file."""
 
 import re
 from datetime import datetime
@@ -20,24 +20,42 @@ RAW_NAMES = ("close", "closeprice", "closelast", "price", "last", "lastprice")
 OPEN_NAMES = ("open", "openprice")
 VOLUME_NAMES = ("volume", "vol")
 
+DATE_FORMATS = ("ISO8601", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y")
+
 
 def read_file(source: File, ticker: str, exchange: str, now: datetime) -> Prices:
-    """Return the prices of a file, as `loading.load` does."""
+    """Return the prices of a CSV or Parquet file, up to the last session closed by `now`.
+
+    An adjusted close is preferred to a raw one; opens are adjusted by the ratio of the two.
+
+    Raises:
+        DataError: the file cannot be read, lacks a column, or its prices are unfit to train on.
+    """
     path = source.path
     table = _read_table(path)
     rows = pd.Index(table.index, name="lines" if _is_text(path) else "rows")
     dates = _find(path, table, source.date_column, DATE_NAMES, "date")
     column = _find(path, table, source.price_column, ADJUSTED_NAMES + RAW_NAMES, "price")
     index = _parsed_dates(path, table[dates], rows, time_zone(exchange))
-    frame = pd.DataFrame({"adj_close": _parsed_prices(path, table[column], rows)})
+    closes = _parsed_prices(path, table[column], rows)
+    frame = _with_open_and_volume(table, column, closes).set_axis(index)
+    prices = Prices(ticker, adjusted(frame), "file", column, exchange)
+    return checked(prices, str(path), rows, now)
+
+
+def _with_open_and_volume(
+    table: pd.DataFrame, column: str, closes: "pd.Series[float]"
+) -> pd.DataFrame:
+    frame = pd.DataFrame({"adj_close": closes})
     raw = _first_of(table, RAW_NAMES) if _letters(column) in ADJUSTED_NAMES else column
-    opening, volume = _first_of(table, OPEN_NAMES), _first_of(table, VOLUME_NAMES)
+    opening = _first_of(table, OPEN_NAMES)
     if opening is not None and raw is not None:
-        frame["open"], frame["close"] = _numbers(table[opening]), _numbers(table[raw])
+        frame["open"] = _numbers(table[opening])
+        frame["close"] = _numbers(table[raw])
+    volume = _first_of(table, VOLUME_NAMES)
     if volume is not None:
         frame["volume"] = _numbers(table[volume])
-    prices = Prices(ticker, adjusted(frame.set_axis(index)), "file", column, exchange)
-    return checked(prices, str(path), rows, now)
+    return frame
 
 
 def _is_text(path: Path) -> bool:
@@ -46,15 +64,16 @@ def _is_text(path: Path) -> bool:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    """The table of a file; text for a CSV. Its index counts lines of a CSV, the header being line 1, or rows."""
+    """Read a file, a CSV as text; the index counts a CSV's lines, the header being 1, or rows."""
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder, not a file")
     if not path.is_file():
-        raise DataError(f"{path}: {'is a folder, not a file' if path.is_dir() else 'no such file'}")
+        raise DataError(f"{path}: no such file")
     try:
         table = _read_csv(path) if _is_text(path) else _read_parquet(path)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(
-            f"{path}: cannot be read as CSV or Parquet: {' '.join(str(error).split())}"
-        ) from error
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: cannot be read as CSV or Parquet: {reason}") from error
     table = table.dropna(how="all")
     if table.empty:
         raise DataError(f"{path}: has no rows")
@@ -63,9 +82,8 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 def _read_csv(path: Path) -> pd.DataFrame:
     table = pd.read_csv(path, dtype=str, encoding="utf-8-sig", skip_blank_lines=False)
-    if not table.index.equals(
-        pd.RangeIndex(len(table))
-    ):  # pandas took the first field for an index
+    took_a_field_as_index = not table.index.equals(pd.RangeIndex(len(table)))
+    if took_a_field_as_index:
         raise ValueError("rows have more fields than the header")
     return table.set_axis(table.index + 2)
 
@@ -78,14 +96,15 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _find(
-    path: Path, table: pd.DataFrame, named: str | None, usual: tuple[str, ...], what: str
+    path: Path, table: pd.DataFrame, named: str | None, usual: tuple[str, ...], kind: str
 ) -> str:
+    """Return the column that the option names, else the first by a usual name."""
     column = _first_of(table, usual) if named is None else named
     if column is None or column not in table:
-        missing = f"no {what} column by a usual name" if named is None else f"no column {named!r}"
-        found = ", ".join(map(repr, table.columns))
+        missing = f"no {kind} column by a usual name" if named is None else f"no column {named!r}"
+        columns = ", ".join(map(repr, table.columns))
         raise DataError(
-            f"{path}: has {missing}; its columns are {found}: name one as source.{what}_column"
+            f"{path}: has {missing}; its columns are {columns}: name one as source.{kind}_column"
         )
     return column
 
@@ -102,42 +121,48 @@ def _letters(column: object) -> str:
 def _parsed_dates(
     path: Path, column: "pd.Series[Any]", rows: pd.Index, zone: str
 ) -> pd.DatetimeIndex:
-    """Naive midnights of a column of dates; those that say their offset from UTC are taken to the exchange's zone.
-
-    Numbers such as 20130131 are dates. Of 1/2/2013 the other rows must tell whether the day or the month comes first.
-    """
-    if pd.api.types.is_datetime64_any_dtype(column):
-        dates = column
-    else:
-        text = column.astype(str).str.strip()
-        utc = bool(text.str.contains(r"\d[T ].*(?:Z|[+-]\d\d:?\d\d)$").any())
-        readings = [
-            pd.to_datetime(text, format=form, errors="coerce", utc=utc)
-            for form in ("ISO8601", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y")
-        ]
-        complete = [reading for reading in readings if reading.notna().all()]
-        if len(complete) > 1:
-            raise DataError(
-                f"{path}: column {column.name!r} may put day or month first; write dates as YYYY-MM-DD"
-            )
-        dates = max(readings, key=lambda reading: reading.notna().sum())
-    if dates.isna().any():
-        bad = dates.isna().to_numpy()
+    """Return the sessions as naive midnights; times with an offset are taken to the zone first."""
+    is_parsed = pd.api.types.is_datetime64_any_dtype(column)
+    dates = column if is_parsed else _dates_of_text(path, column)
+    unknown = dates.isna().to_numpy()
+    if unknown.any():
         raise DataError(
-            f"{path}: column {column.name!r} has {column[bad].iloc[0]!r}, not a date, in {listed(rows, bad)}; "
-            "write dates as YYYY-MM-DD"
+            f"{path}: column {column.name!r} has {column[unknown].iloc[0]!r}, not a date, "
+            f"in {listed(rows, unknown)}; write dates as YYYY-MM-DD"
         )
     index = pd.DatetimeIndex(dates, name="date")
-    return (index if index.tz is None else index.tz_convert(zone).tz_localize(None)).normalize()
+    if index.tz is not None:
+        index = index.tz_convert(zone).tz_localize(None)
+    return index.normalize()
+
+
+def _dates_of_text(path: Path, column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Parse text in the format that fits most rows, NaT where it does not fit.
+
+    Numbers such as 20130131 are dates. Whether 1/2/2013 starts with the day or the month follows
+    from the other rows.
+    """
+    text = column.astype(str).str.strip()
+    has_offset = bool(text.str.contains(r"\d[T ].*(?:Z|[+-]\d\d:?\d\d)$").any())
+    readings = [
+        pd.to_datetime(text, format=form, errors="coerce", utc=has_offset) for form in DATE_FORMATS
+    ]
+    fitting = [reading for reading in readings if reading.notna().all()]
+    if len(fitting) > 1:
+        raise DataError(
+            f"{path}: column {column.name!r} may put day or month first; write dates as YYYY-MM-DD"
+        )
+    return max(readings, key=lambda reading: reading.notna().sum())
 
 
 def _parsed_prices(path: Path, column: "pd.Series[Any]", rows: pd.Index) -> "pd.Series[float]":
     prices = _numbers(column)
-    text = (prices.isna() & column.notna()).to_numpy()
-    if text.any():
-        value = column[text].iloc[0]
+    no_number = (prices.isna() & column.notna()).to_numpy()
+    if no_number.any():
+        value = column[no_number].iloc[0]
         raise DataError(
-            f"{path}: column {column.name!r} has {value!r}, not a number, in {listed(rows, text)}"
+            f"{path}: column {column.name!r} has {value!r}, not a number, "
+            f"in {listed(rows, no_number)}"
         )
     return prices
 

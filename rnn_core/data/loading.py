@@ -1,4 +1,4 @@
-"""Daily prices from Yahoo, a file or a generator, all of one shape, checked before anything is trained on them."""
+"""Load daily prices from Yahoo, a file or the generator: one shape, checked before training."""
 
 import logging
 from dataclasses import replace
@@ -21,16 +21,15 @@ logger = logging.getLogger(__name__)
 STORE = Path("data/prices")
 
 
-def load(
-    source: Source,
-    ticker: str,
-    now: datetime,
-    *,
-    store: Path = STORE,
-) -> Prices:
-    """Prices of the sessions that have closed by `now`.
+def load(source: Source, ticker: str, now: datetime, *, store: Path = STORE) -> Prices:
+    """Return the prices of the sessions that have closed by `now`.
 
-    Raises DataError if they are unfit to train on, and PricesUnavailable if Yahoo does not give them.
+    Yahoo's prices are read from the price store in the folder `store`, which is brought up to date.
+
+    Raises:
+        ConfigError: the ticker's exchange is unknown.
+        DataError: the prices are unfit to train on.
+        PricesUnavailable: Yahoo does not answer with prices.
     """
     exchange = exchange_for(source, ticker)
     match source:
@@ -45,56 +44,68 @@ def load(
 def load_without_asking(
     source: Source, ticker: str, now: datetime, *, store: Path = STORE
 ) -> Prices | None:
-    """What `load` gives where Yahoo need not be asked for it, None where it must be."""
+    """Return what `load` returns if that takes no request to Yahoo, else None."""
     if not isinstance(source, Yahoo):
         return load(source, ticker, now)
     stored = read(store, ticker)
-    if stored is None or not stored.covers(
-        source.start, last_closed_session(exchange_for(source, ticker), now)
-    ):
+    if stored is None:
         return None
-    return _from_stored(source, stored, now, "yahoo", ())
+    last_session = last_closed_session(exchange_for(source, ticker), now)
+    if not stored.covers(source.start, last_session):
+        return None
+    return _from_stored(source, stored, now, "yahoo")
 
 
 def exchange_for(source: Source, ticker: str) -> str:
-    """MIC of the exchange whose sessions the prices have; raises ConfigError where it is unknown."""
+    """Return the MIC of the exchange whose sessions the prices have.
+
+    Raises:
+        ConfigError: it is unknown.
+
+    >>> exchange_for(Yahoo(), "078935.KS")
+    'XKRX'
+    """
     return exchange_of(ticker, source.exchange, yahoo=isinstance(source, Yahoo))
 
 
 def fall_back(
     source: Yahoo, ticker: str, now: datetime, reason: PricesUnavailable, *, store: Path = STORE
 ) -> Prices:
-    """What to train on when Yahoo cannot be had: stored prices if there are any, else synthetic ones.
+    """Return prices to train on if Yahoo is unavailable: stored ones, else synthetic ones.
 
-    Raises `reason` again if the source allows no fallback.
+    Raises:
+        PricesUnavailable: `reason` itself, if `source.fallback` is none.
     """
     if source.fallback == "none":
         raise reason
+    try:
+        prices = _stored_instead(source, ticker, now, reason, store)
+    except DataError as unfit:
+        logger.warning("the stored prices cannot be used: %s", unfit)
+        prices = None
+    return _synthetic_instead(source, ticker, now, reason) if prices is None else prices
+
+
+def _stored_instead(
+    source: Yahoo, ticker: str, now: datetime, reason: PricesUnavailable, store: Path
+) -> Prices | None:
     stored = read(store, ticker)
-    if stored is not None:
-        age = max((now - stored.fetched_at).days, 0)
-        try:
-            return _from_stored(
-                source,
-                stored,
-                now,
-                "yahoo-stored",
-                (f"using prices stored {age} days ago, because {reason}",),
-            )
-        except DataError as unfit:
-            logger.warning("the stored prices are no use: %s", unfit)
-    warning = f"THESE PRICES ARE NOT REAL: {ticker} is a synthetic random walk, because {reason}"
-    synthetic = load(Synthetic(exchange=source.exchange), ticker, now)
-    return replace(synthetic, source=SYNTHETIC_FALLBACK, warnings=(warning, *synthetic.warnings))
+    if stored is None:
+        return None
+    age = max((now - stored.fetched_at).days, 0)
+    warning = f"using prices stored {age} days ago, because {reason}"
+    return _from_stored(source, stored, now, "yahoo-stored", (warning,))
 
 
-def _from_yahoo(
-    source: Yahoo,
-    ticker: str,
-    exchange: str,
-    now: datetime,
-    store: Path,
+def _synthetic_instead(
+    source: Yahoo, ticker: str, now: datetime, reason: PricesUnavailable
 ) -> Prices:
+    warning = f"THESE PRICES ARE NOT REAL: {ticker} is a synthetic random walk, because {reason}"
+    prices = load(Synthetic(exchange=source.exchange), ticker, now)
+    return replace(prices, source=SYNTHETIC_FALLBACK, warnings=(warning, *prices.warnings))
+
+
+def _from_yahoo(source: Yahoo, ticker: str, exchange: str, now: datetime, store: Path) -> Prices:
     warnings: list[str] = []
 
     def fetch(first_day: date) -> pd.DataFrame:
@@ -109,14 +120,14 @@ def _from_yahoo(
 
 
 def _from_stored(
-    source: Yahoo, stored: Stored, now: datetime, name: str, warnings: tuple[str, ...]
+    source: Yahoo, stored: Stored, now: datetime, name: str, warnings: tuple[str, ...] = ()
 ) -> Prices:
     prices = Prices(
         ticker=stored.ticker,
         frame=adjusted(stored.frame.loc[pd.Timestamp(source.start) :]),
         source=name,
         column="Adj Close",
-        exchange=exchange_of(stored.ticker, source.exchange),
+        exchange=exchange_for(source, stored.ticker),
         warnings=warnings,
         fetched_at=stored.fetched_at,
     )

@@ -1,4 +1,4 @@
-"""Daily prices as Yahoo gives them, by yfinance."""
+"""Fetch daily prices from Yahoo with yfinance."""
 
 import logging
 import re
@@ -7,28 +7,40 @@ from datetime import date
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from rnn_core.data.prices import listed, session_names
 from rnn_core.data.store import COLUMNS
 from rnn_core.errors import PricesUnavailable
 
 YAHOO_COLUMNS = {"Open": "open", "Close": "close", "Adj Close": "adj_close", "Volume": "volume"}
+PASSING = re.compile("server error|gateway|unavailable|currently down", re.IGNORECASE)
 
 
 def ask(ticker: str, first_day: date, zone: str, timeout: float) -> pd.DataFrame:
-    """What yfinance gives: a frame of all sessions from `first_day` on; `timeout` in seconds.
+    """Return yfinance's table of all sessions from `first_day` on, by one request.
 
-    One request. Yahoo knows none for several tickers: yfinance's download of a batch asks for each of them, and before
-    that for its time zone.
+    Yahoo has no request for several tickers: yfinance's download of a batch makes one for each
+    ticker, and before that another for its time zone.
+
+    Args:
+        ticker: as Yahoo spells it.
+        first_day: first day to fetch.
+        zone: time zone of the ticker's exchange, such as Asia/Seoul.
+        timeout: seconds to wait for the answer.
+
+    Raises:
+        PricesUnavailable: whatever went wrong, in one line.
     """
     yfinance = _yfinance()
     try:
-        question = yfinance.Ticker(ticker)
-        # Known already: spares a request, whose failure yfinance would remember for the life of the process
-        question._tz = zone
-        # No `end`: answers about a closed range are remembered in the same way, failures too
-        answer: pd.DataFrame = question.history(
+        request = yfinance.Ticker(ticker)
+        # Setting the zone spares a request, whose failure yfinance would remember while it lives
+        request._tz = zone
+        # No `end`: yfinance remembers answers about a closed range too, failures included
+        answer: pd.DataFrame = request.history(
             start=first_day, auto_adjust=False, actions=False, keepna=True, timeout=timeout
         )
     except Exception as error:  # yfinance lets through whatever curl, JSON and pandas raise
@@ -40,9 +52,9 @@ def ask(ticker: str, first_day: date, zone: str, timeout: float) -> pd.DataFrame
 
 @cache
 def _yfinance() -> Any:
-    """The yfinance module, told to raise instead of to log, and to share its caches with no other process.
+    """Import yfinance so that it raises errors, logs none and shares no cache with other processes.
 
-    They are SQLite files, which concurrent processes find locked.
+    Its caches are SQLite files, which concurrent processes find locked.
     """
     import yfinance
 
@@ -64,45 +76,44 @@ def _is_transient(error: Exception) -> bool:
         return True
     if isinstance(error, ValueError):  # not JSON: the page of a server error or of a proxy
         return True
-    return (
-        re.search(r"server error|gateway|unavailable|currently down", str(error), re.IGNORECASE)
-        is not None
-    )
+    return PASSING.search(str(error)) is not None
 
 
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split()).partition(". See https://curl.se")[0]
-    return (
-        f"its answer is not JSON ({text})"
-        if isinstance(error, ValueError)
-        else text or type(error).__name__
-    )
+    if isinstance(error, ValueError):
+        return f"its answer is not JSON ({text})"
+    return text or type(error).__name__
 
 
 def tidy(answer: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """A frame of yfinance, whatever its columns, as the store's COLUMNS by naive session; and what was dropped."""
+    """Return yfinance's table with the store's COLUMNS by naive session, and warnings.
+
+    Rows without a close and all but the last of several rows of one session are dropped, each with
+    a warning. The columns of `answer` may have one level or several.
+    """
     if answer.empty:
-        return pd.DataFrame(
-            columns=COLUMNS, index=pd.DatetimeIndex([], name="date"), dtype=float
-        ), []
-    names = [
-        _yahoo_column(column if isinstance(column, tuple) else (column,))
-        for column in answer.columns
-    ]
-    frame = answer.set_axis(names, axis=1)[COLUMNS].astype(float)
+        no_sessions = pd.DatetimeIndex([], name="date")
+        return pd.DataFrame(columns=COLUMNS, index=no_sessions, dtype=float), []
+    frame = answer.set_axis([_column(label) for label in answer.columns], axis=1)
+    frame = frame[COLUMNS].astype(float)
     frame.index = pd.DatetimeIndex(frame.index).tz_localize(None).normalize().rename("date")
-    warnings = []
-    for what, bad in (
-        ("without a close", frame[["close", "adj_close"]].isna().any(axis=1).to_numpy()),
-        ("given twice", frame.index.duplicated(keep="last")),
-    ):
-        if bad.any():
-            warnings.append(
-                f"Yahoo's rows {what} were dropped: {listed(session_names(frame.index), bad)}"
-            )
-    complete = frame.dropna(subset=["close", "adj_close"])
+    no_close = frame[["close", "adj_close"]].isna().any(axis=1).to_numpy()
+    repeated = frame.index.duplicated(keep="last")
+    warnings = [
+        *_dropped(frame, no_close, "without a close"),
+        *_dropped(frame, repeated, "given twice"),
+    ]
+    complete = frame[~no_close]
     return complete[~complete.index.duplicated(keep="last")], warnings
 
 
-def _yahoo_column(names: tuple[str, ...]) -> str | None:
-    return next((YAHOO_COLUMNS[name] for name in names if name in YAHOO_COLUMNS), None)
+def _dropped(frame: pd.DataFrame, rows: NDArray[np.bool_], fault: str) -> list[str]:
+    if not rows.any():
+        return []
+    return [f"Yahoo's rows {fault} were dropped: {listed(session_names(frame.index), rows)}"]
+
+
+def _column(label: str | tuple[str, ...]) -> str | None:
+    levels = label if isinstance(label, tuple) else (label,)
+    return next((YAHOO_COLUMNS[level] for level in levels if level in YAHOO_COLUMNS), None)
