@@ -1,4 +1,6 @@
-"""Purged walk-forward: which rows train, validate and test each fold. The last fold is the live model.
+"""Purged walk-forward: which rows train, validate and test each fold.
+
+The last fold is the live model.
 
     fold 0   train ───────────┤·├ valid ─┤·├ test ─┤
     fold 1          train ───────────┤·├ valid ─┤·├ test ─┤

@@ -1,4 +1,4 @@
-"""The price store: one Parquet file a ticker, updated by the fewest rows and replaced atomically."""
+"""The price store: one Parquet file a ticker, updated by few rows and replaced atomically."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""From prices to windows: the inputs of each session, and the label that the next session brings."""
+"""From prices to windows: the inputs of each session, and the next session as label."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast

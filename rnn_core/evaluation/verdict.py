@@ -2,27 +2,27 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite, log
+from math import isfinite
 from typing import Literal
 
 from rnn_core.errors import ConfigError
+from rnn_core.evaluation.metrics import COIN_TOSS
 from rnn_core.evaluation.significance import ALPHA, adjust, days_needed
 
-COIN_TOSS = log(2)  # the log loss of p = ½, in nats
 DETECTABLE = 0.55  # the accuracy that a test period must be long enough to show
 Tag = Literal["skill", "inconclusive", "no evidence of skill"]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What may be said of a run, why, and what it was judged by.
+    """The judgement of a run, its reason, and the numbers that decided.
 
     Attributes:
         tag: `skill`, `inconclusive` or `no evidence of skill`.
         reason: one sentence.
         lowest: who had the lowest mean log loss: `network`, `coin toss`, or a baseline by name.
-        inputs: {name: number} that decided, the undefined ones left out: `days`, `days_needed`, `trials`, `pt_pvalue`,
-            `pt_pvalue_adjusted`, `log_loss`, `log_loss_majority`.
+        inputs: {name: number} that decided, without the undefined ones: `days`, `days_needed`,
+            `trials`, `pt_pvalue`, `pt_pvalue_adjusted`, `log_loss`, `log_loss_majority`.
     """
 
     tag: Tag
@@ -42,47 +42,57 @@ def verdict(
     baselines: Mapping[str, float],
     skilled: Sequence[str] = (),
 ) -> Verdict:
-    """The one place where a run is judged.
+    """Judge a run, the only place where this is done.
 
-    `pvalue` is the one-sided Pesaran–Timmermann one of the sign of the served probability − ½, None where undefined;
-    `trials` the distinct configurations tried on these days; `log_loss` the mean one of the served probability, and
-    `baselines` those of the baselines by name, all in nats; `majority` is that of the training base rate. `skilled`
-    names the baselines whose own calls pass the test of direction: skill that they have too is said to be so.
-
-    1. `skill`: p, adjusted for the trials, is at most 0.05, and the log loss is below the training base rate's and
-       below ln 2. An undefined p or log loss is no skill.
+    1. `skill`: p, adjusted for the trials, is at most 0.05, and the log loss is below the training
+       base rate's and below ln 2. An undefined p or log loss is no skill.
     2. `inconclusive`: fewer test days than would show an accuracy of 55 % with 80 % power, 616.
     3. `no evidence of skill`: all else.
 
-    They are asked in this order. The number of days says what the absence of a finding is worth; where there is a
-    finding the test's size has held whatever the number of days, so a short test period does not take it back.
+    The first that applies is taken. The number of days says how much the absence of a finding
+    means. A finding is not taken back for a short test period: the test's size holds for any
+    number of days.
+
+    Args:
+        pvalue: one-sided Pesaran–Timmermann p-value of the sign of the served probability − ½; None
+            if undefined.
+        trials: distinct configurations tried on these days, this one included.
+        days: number of test days.
+        log_loss: mean log loss of the served probability, in nats.
+        baselines: mean log losses of the baselines by name; `majority` is the training base rate.
+        skilled: baselines whose own calls pass the test of direction, which the reason mentions.
 
     Raises:
         ConfigError: fewer than one trial, or no baseline `majority`.
+
+    >>> verdict(0.01, 1, 700, 0.690, {"majority": 0.692}).tag
+    'skill'
+    >>> verdict(0.01, 9, 700, 0.690, {"majority": 0.692}).tag
+    'no evidence of skill'
     """
     if "majority" not in baselines:
         raise ConfigError(
-            f"baselines {', '.join(baselines) or 'none'}: majority, the training base rate, is needed"
+            "baselines must include majority, the training base rate "
+            f"(got {', '.join(baselines) or 'none'})"
         )
     adjusted = None if pvalue is None else adjust(pvalue, trials)
-    found = adjusted is not None and adjusted <= ALPHA
-    informed = log_loss < min(baselines["majority"], COIN_TOSS)
     enough = days_needed(DETECTABLE) or 0
-    rivals = {"network": log_loss, "coin toss": COIN_TOSS, **baselines}
-    losses = {name: loss for name, loss in rivals.items() if isfinite(loss)}
-    lowest = min(losses, key=losses.__getitem__, default="none")
-    tag: Tag = (
-        "skill"
-        if found and informed
-        else "inconclusive"
-        if days < enough
-        else "no evidence of skill"
-    )
-    reason = _reason(tag, adjusted, trials, log_loss, baselines["majority"], days, enough)
-    if tag == "skill" and lowest != "network":
-        reason += f"; but the baseline {lowest} has a lower log loss, {losses[lowest]:.4f}"
-    if tag == "skill" and skilled:
-        reason += f"; the calls of {' and '.join(skilled)} pass the same test of direction"
+    base_loss = baselines["majority"]
+    significant = adjusted is not None and adjusted <= ALPHA
+    informed = log_loss < min(base_loss, COIN_TOSS)
+    losses = {"network": log_loss, "coin toss": COIN_TOSS, **baselines}
+    lowest = _lowest(losses)
+    evidence = _evidence(adjusted, trials, log_loss, base_loss)
+    tag: Tag
+    if significant and informed:
+        tag = "skill"
+        reason = f"{evidence}, over {days} test days{_caveat(losses, lowest, skilled)}"
+    elif days < enough:
+        tag = "inconclusive"
+        reason = f"{days} test days, {enough} needed; {evidence}"
+    else:
+        tag = "no evidence of skill"
+        reason = f"{evidence}, over {days} test days"
     inputs = {
         "days": days,
         "days_needed": enough,
@@ -90,33 +100,41 @@ def verdict(
         "pt_pvalue": pvalue,
         "pt_pvalue_adjusted": adjusted,
         "log_loss": log_loss,
-        "log_loss_majority": baselines["majority"],
+        "log_loss_majority": base_loss,
     }
-    known = {
+    return Verdict(tag, reason, lowest, _defined(inputs))
+
+
+def _lowest(losses: Mapping[str, float]) -> str:
+    finite = {name: loss for name, loss in losses.items() if isfinite(loss)}
+    return min(finite, key=finite.__getitem__)
+
+
+def _evidence(adjusted: float | None, trials: int, log_loss: float, base_loss: float) -> str:
+    if adjusted is None:
+        direction = "direction p undefined (calls or outcomes do not vary)"
+    else:
+        after = f" after {trials} trials" if trials > 1 else ""
+        direction = f"direction p {adjusted:.3g}{after}"
+    return (
+        f"{direction}, log loss {log_loss:.4f} against {base_loss:.4f} of the base rate "
+        f"and {COIN_TOSS:.4f} of a coin"
+    )
+
+
+def _caveat(losses: Mapping[str, float], lowest: str, skilled: Sequence[str]) -> str:
+    """Return what a baseline has too or has better than the network."""
+    caveat = ""
+    if lowest != "network":
+        caveat += f"; but the baseline {lowest} has a lower log loss, {losses[lowest]:.4f}"
+    if skilled:
+        caveat += f"; the calls of {' and '.join(skilled)} pass the same test of direction"
+    return caveat
+
+
+def _defined(inputs: Mapping[str, float | None]) -> dict[str, float]:
+    return {
         name: float(value)
         for name, value in inputs.items()
         if value is not None and isfinite(value)
     }
-    return Verdict(tag, reason, lowest, known)
-
-
-def _reason(
-    tag: Tag,
-    adjusted: float | None,
-    trials: int,
-    log_loss: float,
-    majority: float,
-    days: int,
-    enough: int,
-) -> str:
-    direction = "direction p undefined (calls or outcomes do not vary)"
-    if adjusted is not None:
-        direction = f"direction p {adjusted:.3g}" + (
-            f" after {trials} trials" if trials > 1 else ""
-        )
-    text = f"{direction}, log loss {log_loss:.4f} against {majority:.4f} of the base rate and {COIN_TOSS:.4f} of a coin"
-    return (
-        f"{days} test days, {enough} needed; {text}"
-        if tag == "inconclusive"
-        else f"{text}, over {days} test days"
-    )

@@ -81,7 +81,9 @@ def purged_split(
 
 
 def test_the_blocks_are_those_of_an_independent_implementation() -> None:
-    """purgedcv knows no validation block: it is asked once for what precedes the test, once for what precedes it."""
+    """purgedcv knows no validation block: it is asked for what precedes the test, then for what
+    precedes that.
+    """
     shape = Evaluation(train_days=50, valid_days=10, test_days=7)
     labelled = 50 + 10 + 2 + 7 * 6
     found = folds(shape, rows_only(labelled))

@@ -1,4 +1,4 @@
-"""Tests and intervals against exact distributions, definitions, simulations and published numbers."""
+"""Tests and intervals against exact distributions, definitions, simulations, published numbers."""
 
 from math import comb, sqrt
 
@@ -65,7 +65,7 @@ class TestPesaranTimmermann:
         assert found.pvalue == pytest.approx(norm.sf(found.statistic))
 
     def test_its_p_value_is_that_of_all_permutations_of_the_calls(self) -> None:
-        """Given both margins, independent calls hit as a hypergeometric variable; ties count half."""
+        """Given both margins, hits of independent calls are hypergeometric; ties count half."""
         rng = np.random.default_rng(0)
         for _ in range(200):
             up, called = rng.random(600) < 0.54, rng.random(600) < 0.6
@@ -228,7 +228,7 @@ class TestBootstrapMean:
     def test_the_interval_is_as_wide_as_dependence_makes_it(
         self, coefficient: float, widening: float
     ) -> None:
-        """The variance of a mean of an AR(1) is (1 + a) / (1 − a) times that of independent values."""
+        """The variance of a mean of an AR(1) is (1 + a) / (1 − a) times the independent one."""
         widths = []
         for seed in range(5):
             values = autoregressive(np.random.default_rng(seed), 2000, coefficient)
@@ -358,7 +358,7 @@ class TestMultiplicity:
         assert kstest([adjust(p, 20) for p in best], "uniform").pvalue > 0.01
 
     def test_no_trial_at_all_is_refused(self) -> None:
-        with pytest.raises(ConfigError, match="trials 0: at least 1"):
+        with pytest.raises(ConfigError, match=r"trials must be at least 1 \(got 0\)"):
             adjust(0.5, 0)
 
     @settings(quick, max_examples=12)  # statsmodels collects garbage at each call
@@ -392,7 +392,7 @@ class TestMultiplicity:
 
 class TestSharpe:
     def test_the_deflated_ratio_is_that_of_the_papers_example(self) -> None:
-        """Bailey and López de Prado (2014): 2.5 a year, five years of 250 days, 100 trials of variance ½ a year."""
+        """Bailey and López de Prado (2014): 2.5 a year, 5 × 250 days, 100 trials, variance ½."""
         daily, variance = 2.5 / sqrt(250), 0.5 / 250
         assert deflated_sharpe(daily, 1250, 100, -3, 10, variance) == pytest.approx(
             0.9004, abs=5e-5
@@ -402,7 +402,7 @@ class TestSharpe:
 
     @pytest.mark.parametrize("trials", [2, 10, 200])
     def test_the_benchmark_is_what_the_best_of_that_many_shows_by_chance(self, trials: int) -> None:
-        """At the benchmark the probability is ½; the formula is a limit, so a few trials miss it by some hundredths."""
+        """The probability is ½ there; the formula is a limit, so few trials miss it a little."""
         days = 1000
         best = np.random.default_rng(13).normal(size=(20_000, trials)).max(axis=1).mean() / sqrt(
             days - 1
@@ -435,7 +435,7 @@ class TestSharpe:
             "rounded to below 0"
         )
         assert deflated_sharpe(0.1, 1, 3) is None
-        with pytest.raises(ConfigError, match="trials 0"):
+        with pytest.raises(ConfigError, match=r"trials must be at least 1 \(got 0\)"):
             deflated_sharpe(0.1, 100, 0)
-        with pytest.raises(ConfigError, match="variance -1"):
+        with pytest.raises(ConfigError, match=r"variance must be 0 or more \(got -1\)"):
             deflated_sharpe(0.1, 100, 2, variance=-1)
