@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rnn_core.data import exchanges
+from rnn_core.data import calendars
 
 DEAD_PROXY = "http://127.0.0.1:9"  # the discard port
 
@@ -22,5 +22,5 @@ os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1,localhost,::1"
 def _calendars(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One place for the hours of exchanges, which take seconds to build, wherever a test stands."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exchanges, "KEPT", tmp_path_factory.mktemp("calendars"))
+        patch.setattr(calendars, "KEPT", tmp_path_factory.mktemp("calendars"))
         yield

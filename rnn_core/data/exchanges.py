@@ -1,63 +1,104 @@
 """Exchanges: which one a ticker trades on, when its sessions are, and which have closed."""
 
-import os
+import re
 from collections.abc import Iterable
-from contextlib import suppress
 from datetime import date, datetime
-from functools import lru_cache
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from rnn_core.data.calendars import hours, midnights
 from rnn_core.errors import ConfigError
 
 # Yahoo's suffix of a ticker → MIC of its exchange
 SUFFIXES = {
     ".AS": "XAMS", ".AX": "XASX", ".BK": "XBKK", ".BO": "XBOM", ".BR": "XBRU", ".CO": "XCSE",
-    ".DE": "XETR", ".F": "XFRA", ".HE": "XHEL", ".HK": "XHKG", ".IC": "XICE", ".IR": "XDUB",
-    ".IS": "XIST", ".JK": "XIDX", ".JO": "XJSE", ".KL": "XKLS", ".KQ": "XKRX", ".KS": "XKRX",
-    ".L": "XLON", ".LS": "XLIS", ".MC": "XMAD", ".MI": "XMIL", ".MX": "XMEX", ".NS": "XBOM",
-    ".NZ": "XNZE", ".OL": "XOSL", ".PA": "XPAR", ".PR": "XPRA", ".SA": "BVMF", ".SI": "XSES",
-    ".SN": "XSGO", ".SR": "XSAU", ".SS": "XSHG", ".ST": "XSTO", ".SW": "XSWX", ".SZ": "XSHG",
-    ".T": "XTKS", ".TO": "XTSE", ".TW": "XTAI", ".TWO": "XTAI", ".VI": "XWBO", ".WA": "XWAR",
-    "-EUR": "24/7", "-KRW": "24/7", "-USD": "24/7", "=X": "24/5",
+    ".DE": "XETR", ".F": "XFRA", ".HE": "XHEL", ".HK": "XHKG", ".IC": "XICE", ".IR": "XDUB", ".IS": "XIST",
+    ".JK": "XIDX", ".JO": "XJSE", ".KL": "XKLS", ".KQ": "XKRX", ".KS": "XKRX", ".L": "XLON", ".LS": "XLIS",
+    ".MC": "XMAD", ".MI": "XMIL", ".MX": "XMEX", ".NS": "XBOM", ".NZ": "XNZE", ".OL": "XOSL", ".PA": "XPAR",
+    ".PR": "XPRA", ".SA": "BVMF", ".SI": "XSES", ".SN": "XSGO", ".SR": "XSAU", ".SS": "XSHG", ".ST": "XSTO",
+    ".SW": "XSWX", ".SZ": "XSHG", ".T": "XTKS", ".TO": "XTSE", ".TW": "XTAI", ".TWO": "XTAI",
+    ".VI": "XWBO", ".WA": "XWAR", "=X": "24/5",
 }  # fmt: skip
 UNITED_STATES = "XNYS"  # tickers without a suffix
 
-# Closures that the calendar library does not know (yet): a local election day in Korea
-MISSING_CLOSURES = {"XKRX": [pd.Timestamp("2026-06-03")]}
+INDICES = {
+    "^AEX": "XAMS", "^AORD": "XASX", "^ATX": "XWBO", "^AXJO": "XASX", "^BFX": "XBRU", "^BSESN": "XBOM",
+    "^BVSP": "BVMF", "^DJI": "XNYS", "^FCHI": "XPAR", "^FTAS": "XLON", "^FTMC": "XLON", "^FTSE": "XLON",
+    "^GDAXI": "XETR", "^GSPC": "XNYS", "^GSPTSE": "XTSE", "^HSCE": "XHKG", "^HSI": "XHKG", "^IBEX": "XMAD",
+    "^IPSA": "XSGO", "^ISEQ": "XDUB", "^IXIC": "XNYS", "^JKSE": "XIDX", "^KLSE": "XKLS", "^KQ11": "XKRX",
+    "^KS11": "XKRX", "^KS200": "XKRX", "^MDAXI": "XETR", "^MID": "XNYS", "^MXX": "XMEX", "^N225": "XTKS",
+    "^NDX": "XNYS", "^NSEBANK": "XBOM", "^NSEI": "XBOM", "^NYA": "XNYS", "^NZ50": "XNZE", "^OEX": "XNYS",
+    "^OMX": "XSTO", "^OMXC25": "XCSE", "^OMXH25": "XHEL", "^OSEAX": "XOSL", "^PSI20": "XLIS", "^RUA": "XNYS",
+    "^RUI": "XNYS", "^RUT": "XNYS", "^SDAXI": "XETR", "^SOX": "XNYS", "^SP600": "XNYS", "^SSMI": "XSWX",
+    "^STI": "XSES", "^STOXX50E": "XETR", "^TECDAX": "XETR", "^TWII": "XTAI", "^VIX": "XNYS", "^XAX": "XNYS",
+}  # fmt: skip
+"""Yahoo's name of an index → MIC of the exchange whose sessions it has."""
 
-KEPT = Path("data/calendars")
-FIRST_DAY = pd.Timestamp("1990-01-01")
-LAST_DAY = pd.Timestamp("2049-12-31")
+_GLOBEX = """
+6A 6B 6C 6E 6J 6M 6N 6S ALI BTC BZ CL ES ETH GC GE GF HE HG HO KE LE M2K MBT MCL MES MET MGC MNQ
+MYM NG NKD NQ PA PL QG QM RB RTY SI SIL TN UB YM ZB ZC ZF ZL ZM ZN ZO ZQ ZR ZS ZT ZW
+"""
+_ICE = "CC CT DX KC OJ SB"
+FUTURES = dict.fromkeys(_GLOBEX.split(), "CMES") | dict.fromkeys(_ICE.split(), "IEPA")
+"""Root of a future's ticker, before `=F` → MIC of its exchange."""
+
+QUOTES = {
+    "AUD", "BNB", "BRL", "BTC", "BUSD", "CAD", "CHF", "CLP", "CNY", "CZK", "DAI", "DKK", "ETH", "EUR",
+    "GBP", "HKD", "HUF", "IDR", "ILS", "INR", "JPY", "KRW", "MXN", "MYR", "NOK", "NZD", "PHP", "PLN",
+    "RUB", "SEK", "SGD", "SOL", "THB", "TRY", "TWD", "USD", "USDC", "USDT", "XRP", "ZAR",
+}  # fmt: skip
+"""What a pair such as BTC-GBP is priced in. Pairs trade around the clock, every day."""
+
+SHARE_CLASS = re.compile(r"[A-Z]|P[A-Z]|PR|RI|RT|UN|U|WI|WS|WT")
+"""What follows the dash of a share of New York: BRK-B, BAC-PL, a warrant or a right."""
 
 
 def exchange_of(ticker: str, exchange: str | None, *, yahoo: bool = True) -> str:
-    """Return the MIC of `exchange` if given, else that of the ticker's suffix.
+    """Return the MIC of `exchange` if given, else that of the ticker as Yahoo spells it.
 
-    A ticker that is not one of `yahoo`'s may have any suffix: an unknown one means New York.
+    A share has its exchange's suffix, or none in New York. Indices begin with ^, futures end in =F,
+    currencies in =X; BTC-USD is a pair. A ticker that is not one of `yahoo`'s may have any suffix:
+    an unknown one means New York.
 
     Raises:
-        ConfigError: an unknown exchange, or a suffix that Yahoo does not use.
+        ConfigError: an unknown exchange, or a ticker that does not tell its exchange.
 
     >>> exchange_of("005930.KS", None), exchange_of("MSFT", None), exchange_of("MSFT", "XLON")
     ('XKRX', 'XNYS', 'XLON')
+    >>> exchange_of("^N225", None), exchange_of("GC=F", None), exchange_of("ETH-BTC", None)
+    ('XTKS', 'CMES', '24/7')
     """
     if exchange is not None:
         return _canonical(exchange)
+    name = ticker.upper()
     for suffix, mic in SUFFIXES.items():
-        if ticker.upper().endswith(suffix):
+        if name.endswith(suffix):
             return mic
-    if "." in ticker and yahoo:
-        raise ConfigError(
-            f"ticker {ticker!r} has no known exchange suffix, such as .KS, .T or .L; "
-            "set source.exchange"
-        )
-    return UNITED_STATES
+    known = _by_spelling(name)
+    if known is None and "." in name and yahoo:
+        known = _unknown(ticker, "has no known exchange suffix, such as .KS, .T or .L")
+    return known or UNITED_STATES
+
+
+def _by_spelling(ticker: str) -> str | None:
+    """Return the exchange of an index, a future or a pair; None for any other ticker."""
+    if ticker.startswith("^"):
+        return INDICES.get(ticker) or _unknown(ticker, "is no index of a known exchange")
+    if ticker.endswith("=F"):
+        return FUTURES.get(ticker.removesuffix("=F")) or _unknown(ticker, "is no known future")
+    _, dash, quote = ticker.rpartition("-")
+    if not dash or SHARE_CLASS.fullmatch(quote):
+        return None
+    if quote in QUOTES:
+        return "24/7"
+    return _unknown(ticker, f"is neither a share class nor priced in a known currency ({quote})")
+
+
+def _unknown(ticker: str, why: str) -> NoReturn:
+    raise ConfigError(f"ticker {ticker!r} {why}; set source.exchange")
 
 
 def sessions(exchange: str, start: date, end: date) -> pd.DatetimeIndex:
@@ -68,7 +109,7 @@ def sessions(exchange: str, start: date, end: date) -> pd.DatetimeIndex:
     >>> sessions("XNYS", date(2013, 1, 1), date(2013, 1, 3)).strftime("%Y-%m-%d").tolist()
     ['2013-01-02', '2013-01-03']
     """
-    return pd.DatetimeIndex(_hours(exchange).loc[pd.Timestamp(start) : pd.Timestamp(end)].index)
+    return pd.DatetimeIndex(hours(exchange).loc[pd.Timestamp(start) : pd.Timestamp(end)].index)
 
 
 def closed_sessions(index: pd.DatetimeIndex, exchange: str, now: datetime) -> NDArray[np.bool_]:
@@ -77,8 +118,8 @@ def closed_sessions(index: pd.DatetimeIndex, exchange: str, now: datetime) -> ND
     A date that the calendar does not know as a session closes when its day ends in the exchange's
     time zone.
     """
-    known = _hours(exchange)["close"].reindex(index)
-    ends_of_days = _midnights(index + pd.Timedelta(days=1), time_zone(exchange))
+    known = hours(exchange)["close"].reindex(index)
+    ends_of_days = midnights(index + pd.Timedelta(days=1), time_zone(exchange))
     closes = known.where(known.notna(), ends_of_days)
     return (closes <= _aware(now)).to_numpy(bool)
 
@@ -93,7 +134,7 @@ def last_closed_session(exchange: str, now: datetime) -> pd.Timestamp:
     >>> last_closed_session("XNYS", datetime(2013, 1, 5, tzinfo=UTC))
     Timestamp('2013-01-04 00:00:00')
     """
-    closes = _hours(exchange)["close"]
+    closes = hours(exchange)["close"]
     closed = int(closes.searchsorted(pd.Timestamp(_aware(now)), side="right"))
     if not closed:
         raise ConfigError(
@@ -108,9 +149,9 @@ def next_session(exchange: str, now: datetime) -> tuple[pd.Timestamp, datetime]:
 
     It may have opened already.
     """
-    hours = _hours(exchange)
-    following = hours.index[hours.index > last_closed_session(exchange, now)][0]
-    opens = hours.loc[following, "open"]
+    known = hours(exchange)
+    following = known.index[known.index > last_closed_session(exchange, now)][0]
+    opens = known.loc[following, "open"]
     return pd.Timestamp(following), opens.tz_convert("UTC").to_pydatetime()
 
 
@@ -124,7 +165,7 @@ def closed_for_the_day(exchanges: Iterable[str], now: datetime) -> str | None:
         if exchange in closed:
             continue
         today = _today(exchange, now)
-        if today in _hours(exchange).index:
+        if today in hours(exchange).index:
             return None
         closed[exchange] = f"{today:%Y-%m-%d} is no session of {exchange}"
     return "; ".join(closed[exchange] for exchange in sorted(closed)) or None
@@ -141,7 +182,7 @@ def time_zone(exchange: str) -> str:
     >>> time_zone("XKRX")
     'Asia/Seoul'
     """
-    return str(_hours(exchange)["close"].dt.tz)
+    return str(hours(exchange)["close"].dt.tz)
 
 
 def _aware(now: datetime) -> datetime:
@@ -157,73 +198,3 @@ def _canonical(exchange: str) -> str:
         known = ", ".join(sorted({UNITED_STATES, *SUFFIXES.values()}))
         raise ConfigError(f"source.exchange = {exchange!r} is not one of the exchanges {known}")
     return str(exchange_calendars.resolve_alias(exchange))
-
-
-@lru_cache
-def _hours(exchange: str) -> pd.DataFrame:
-    """Return `open` and `close` of every session, in the exchange's time zone, by naive midnight.
-
-    They are kept in memory and on disk, because some calendars take seconds to build.
-    """
-    kept = KEPT / f"{exchange}-{version('exchange-calendars')}.parquet"
-    if kept.exists():
-        hours = pd.read_parquet(kept)
-    else:
-        hours = _built(exchange)
-        with suppress(OSError):  # where nothing can be written, it is built every time
-            _keep(hours, kept)
-    return hours.drop(MISSING_CLOSURES.get(exchange, []))
-
-
-def _keep(hours: pd.DataFrame, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}")
-    hours.to_parquet(unfinished)
-    unfinished.replace(path)
-
-
-def _built(exchange: str) -> pd.DataFrame:
-    """Return the hours as the calendar library has them, continued by weekdays.
-
-    Where a calendar ends (Shanghai's knows only the current year) weekdays from midnight to
-    midnight follow, so that an outdated library does not end the sessions unnoticed.
-    """
-    calendar = _calendar(exchange)
-    weekdays = pd.bdate_range(calendar.last_session, LAST_DAY, inclusive="right")
-    next_days = weekdays + pd.Timedelta(days=1)
-    return pd.DataFrame(
-        {
-            "open": _continued(calendar.opens, weekdays, weekdays, str(calendar.tz)),
-            "close": _continued(calendar.closes, weekdays, next_days, str(calendar.tz)),
-        }
-    )
-
-
-def _continued(
-    known: "pd.Series[pd.Timestamp]",
-    sessions: pd.DatetimeIndex,
-    days: pd.DatetimeIndex,
-    zone: str,
-) -> "pd.Series[pd.Timestamp]":
-    """Return the known hours, then for each further session the midnight when its day begins."""
-    return pd.concat([known.dt.tz_convert(zone), pd.Series(_midnights(days, zone), sessions)])
-
-
-def _calendar(exchange: str) -> Any:
-    import exchange_calendars
-
-    try:
-        return exchange_calendars.get_calendar(exchange, start=FIRST_DAY, end=LAST_DAY)
-    except ValueError:  # beyond the calendar's bounds, which are known only once it is built
-        bounds = exchange_calendars.get_calendar(exchange)
-        start = max(FIRST_DAY, bounds.bound_min() or FIRST_DAY)
-        end = min(LAST_DAY, bounds.bound_max() or LAST_DAY)
-        return exchange_calendars.get_calendar(exchange, start=start, end=end)
-
-
-def _midnights(days: pd.DatetimeIndex, zone: str) -> pd.DatetimeIndex:
-    """Return when each day begins in the zone.
-
-    Where clocks change at midnight, one a year does not exist and another comes twice.
-    """
-    return days.tz_localize(zone, ambiguous=np.zeros(len(days), bool), nonexistent="shift_forward")

@@ -4,6 +4,8 @@ import pandas as pd
 import pytest
 
 from rnn_core.data.exchanges import (
+    FUTURES,
+    INDICES,
     SUFFIXES,
     closed_for_the_day,
     closed_sessions,
@@ -48,6 +50,34 @@ def test_an_unknown_exchange_is_refused_with_the_field_and_valid_names() -> None
 def test_an_unknown_suffix_asks_for_the_exchange() -> None:
     with pytest.raises(ConfigError, match=r"'BRK.B'.*set source.exchange"):
         exchange_of("BRK.B", None)
+
+
+@pytest.mark.parametrize(
+    ("ticker", "exchange"),
+    [
+        ("^N225", "XTKS"), ("^KS11", "XKRX"), ("^FTSE", "XLON"), ("^GDAXI", "XETR"), ("^HSI", "XHKG"),
+        ("^GSPC", "XNYS"), ("GC=F", "CMES"), ("es=f", "CMES"), ("KC=F", "IEPA"), ("BTC-GBP", "24/7"),
+        ("ETH-BTC", "24/7"), ("BTC-USDT", "24/7"), ("BTC-USD", "24/7"), ("BRK-B", "XNYS"), ("BAC-PL", "XNYS"),
+        ("NOVO-B.CO", "XCSE"), ("KRW=X", "24/5"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("yahoo", [True, False])
+def test_indices_futures_and_pairs_have_the_sessions_of_their_market(
+    ticker: str, exchange: str, yahoo: bool
+) -> None:
+    assert exchange_of(ticker, None, yahoo=yahoo) == exchange
+
+
+@pytest.mark.parametrize("ticker", ["^NOSUCH", "XYZ=F", "ABC-DEF", "FOO-BAR"])
+def test_what_does_not_tell_its_exchange_is_refused(ticker: str) -> None:
+    with pytest.raises(ConfigError, match=r"set source\.exchange$"):
+        exchange_of(ticker, None)
+    assert exchange_of(ticker, "XLON") == "XLON"
+
+
+def test_every_index_and_future_leads_to_a_calendar_with_sessions() -> None:
+    for exchange in {*INDICES.values(), *FUTURES.values()}:
+        assert sessions(exchange, date(2024, 1, 1), date(2024, 12, 31)).size > 230, exchange
 
 
 def test_every_suffix_leads_to_a_calendar_of_the_library() -> None:

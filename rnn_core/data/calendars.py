@@ -1,0 +1,200 @@
+"""When each session of an exchange opens and closes: the calendar library, corrected where it errs.
+
+No source of sessions is right alone. `corrections.csv` lists the days on which we know better than
+the library, each with its public source; a test holds every exchange of the suffix table against
+two other sources and decides each disagreement.
+"""
+
+import logging
+import os
+from contextlib import suppress
+from functools import cached_property, lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pandas.tseries.offsets import CustomBusinessDay
+
+from rnn_core.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+KEPT = Path("data/calendars")
+FORMAT = 2  # of the kept files: a number in their names
+FIRST_DAY = pd.Timestamp("1990-01-01")
+LAST_DAY = pd.Timestamp("2049-12-31")
+CORRECTIONS = Path(__file__).with_name("corrections.csv")
+
+MEXICO_KEEPS_STANDARD_TIME = pd.Timestamp("2022-10-31")  # the first session without summer time
+
+
+@lru_cache
+def hours(exchange: str) -> pd.DataFrame:
+    """Return `open` and `close` of every session, in the exchange's time zone, by naive midnight.
+
+    They are kept in memory and on disk, because some calendars take seconds to build. A file that
+    cannot be read is built again.
+
+    Raises:
+        ConfigError: the library cannot build the calendar.
+    """
+    kept = KEPT / f"{exchange}-{version('exchange-calendars')}-{FORMAT}.parquet"
+    found = _read(kept) if kept.exists() else None
+    if found is None:
+        found = _built(exchange)
+        with suppress(OSError):  # where nothing can be written, it is built every time
+            _keep(found, kept)
+    return _corrected(exchange, found)
+
+
+def midnights(days: pd.DatetimeIndex, zone: str) -> pd.DatetimeIndex:
+    """Return when each day begins in the zone.
+
+    Where clocks change at midnight, one a year does not exist and another comes twice.
+    """
+    return days.tz_localize(zone, ambiguous=np.zeros(len(days), bool), nonexistent="shift_forward")
+
+
+def corrections(exchange: str) -> pd.DataFrame:
+    """Return our table for an exchange: `opens`, `closes` (local, empty: closed), `reason`, `source`.
+
+    The index is the day, a naive midnight.
+    """
+    table = pd.read_csv(CORRECTIONS, parse_dates=["day"], keep_default_na=False)
+    return table[table["exchange"] == exchange].set_index("day").drop(columns="exchange")
+
+
+def _read(path: Path) -> pd.DataFrame | None:
+    try:
+        return pd.read_parquet(path)[["open", "close"]]
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        logger.warning("%s cannot be read and is built again: %s", path, str(error).splitlines()[0])
+        return None
+
+
+def _keep(found: pd.DataFrame, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    found.to_parquet(unfinished)
+    unfinished.replace(path)
+
+
+def _corrected(exchange: str, found: pd.DataFrame) -> pd.DataFrame:
+    """Return the hours with the corrections of our table, and of the rule for Mexico."""
+    if exchange == "XMEX":
+        found = _with_new_yorks_clock(found)
+    table = corrections(exchange)
+    if table.empty:
+        return found
+    special = table[table["opens"] != ""]
+    zone = str(found["close"].dt.tz)
+    added = pd.DataFrame(
+        {
+            "open": _local_times(special["opens"], zone),
+            "close": _local_times(special["closes"], zone),
+        },
+        index=special.index,
+    )
+    kept = found.drop(table.index, errors="ignore")
+    return pd.concat([kept, added]).sort_index().astype(found.dtypes.to_dict())
+
+
+def _local_times(times: "pd.Series[str]", zone: str) -> pd.DatetimeIndex:
+    """Return the moments of local `times` (such as 09:15) on the days of their index."""
+    days = pd.DatetimeIndex(times.index)
+    moments = pd.DatetimeIndex(days + pd.to_timedelta(times.to_numpy() + ":00"))
+    return moments.tz_localize(zone)
+
+
+def _with_new_yorks_clock(found: pd.DataFrame) -> pd.DataFrame:
+    """Return Mexico's hours an hour earlier while New York has summer time.
+
+    Mexico has had none since October 2022, and its exchange follows the hours of New York.
+    """
+    noon = (pd.DatetimeIndex(found.index) + pd.Timedelta(hours=12)).tz_localize("America/New_York")
+    summer = np.array([moment.dst() != pd.Timedelta(0) for moment in noon])
+    earlier = summer & np.asarray(found.index >= MEXICO_KEEPS_STANDARD_TIME)
+    moved = found.copy()
+    moved[earlier] -= pd.Timedelta(hours=1)
+    return moved
+
+
+def _built(exchange: str) -> pd.DataFrame:
+    """Return the hours as the calendar library has them, continued by weekdays.
+
+    Where a calendar ends (Shanghai's knows only the current year) weekdays from midnight to
+    midnight follow, so that an outdated library does not end the sessions unnoticed.
+    """
+    calendar = _calendar(exchange)
+    weekdays = pd.bdate_range(calendar.last_session, LAST_DAY, inclusive="right")
+    next_days = weekdays + pd.Timedelta(days=1)
+    return pd.DataFrame(
+        {
+            "open": _continued(calendar.opens, weekdays, weekdays, str(calendar.tz)),
+            "close": _continued(calendar.closes, weekdays, next_days, str(calendar.tz)),
+        }
+    )
+
+
+def _continued(
+    known: "pd.Series[pd.Timestamp]",
+    sessions: pd.DatetimeIndex,
+    days: pd.DatetimeIndex,
+    zone: str,
+) -> "pd.Series[pd.Timestamp]":
+    """Return the known hours, then for each further session the midnight when its day begins."""
+    return pd.concat([known.dt.tz_convert(zone), pd.Series(midnights(days, zone), sessions)])
+
+
+def _calendar(exchange: str) -> Any:
+    kind = _calendar_class(exchange)
+    start = max(FIRST_DAY, kind.bound_min() or FIRST_DAY)
+    end = min(LAST_DAY, kind.bound_max() or LAST_DAY)
+    try:
+        return kind(start=start, end=end)
+    except (ValueError, NotImplementedError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise ConfigError(
+            f"source.exchange = {exchange!r}: the calendar library cannot build it ({reason})"
+        ) from error
+
+
+def _calendar_class(exchange: str) -> Any:
+    """Return the library's calendar with sessions that pandas 3 counts as pandas 2 did.
+
+    A calendar whose trading week has changed steps through its sessions by a subclass of a pandas
+    offset. pandas 3 does not ask the subclass: it loses Seoul's Saturdays and Mumbai's special
+    ones. A week of seven days whose every day without trading is a holiday says the same to both.
+    """
+    from exchange_calendars.calendar_utils import _default_calendar_factories
+
+    library_class = _default_calendar_factories[exchange]
+
+    class Calendar(library_class):  # type: ignore[misc, valid-type]
+        @cached_property
+        def day(self) -> Any:
+            if not getattr(self, "special_weekmasks", ()):
+                return super().day
+            return CustomBusinessDay(weekmask="1111111", holidays=list(_days_without_trading(self)))
+
+    return Calendar
+
+
+def _days_without_trading(calendar: Any) -> pd.DatetimeIndex:
+    days = pd.date_range(FIRST_DAY - pd.Timedelta(days=366), LAST_DAY + pd.Timedelta(days=366))
+    trading = _weekdays(calendar.weekmask)[days.dayofweek]
+    for first, last, weekmask in calendar.special_weekmasks:
+        within = (days >= (first or days[0])) & (days <= (last or days[-1]))
+        trading = np.where(within, _weekdays(weekmask)[days.dayofweek], trading)
+    closed = days[~trading].union(pd.DatetimeIndex(calendar.adhoc_holidays))
+    if calendar.regular_holidays is not None:
+        closed = closed.union(calendar.regular_holidays.holidays(days[0], days[-1]))
+    return pd.DatetimeIndex(closed)
+
+
+def _weekdays(weekmask: str) -> Any:
+    """Return True for each weekday, Monday first, that a mask such as 1111100 marks: (7,)."""
+    return np.array([digit == "1" for digit in weekmask])
