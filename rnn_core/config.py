@@ -60,6 +60,11 @@ class File(Section):
     date_column: str | None = Field(
         None, description="Column of dates; empty: the first with a usual name"
     )
+    sessions: Literal["exchange", "data"] = Field(
+        "exchange",
+        description="Which days are sessions: the exchange's, or the file's own rows, whose model "
+        "is never counted live",
+    )
     price_column: str | None = Field(
         None, description="Column of prices; empty: an adjusted close if there is one"
     )

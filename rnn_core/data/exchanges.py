@@ -112,6 +112,54 @@ def sessions(exchange: str, start: date, end: date) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(hours(exchange).loc[pd.Timestamp(start) : pd.Timestamp(end)].index)
 
 
+def no_sessions(index: pd.DatetimeIndex, exchange: str) -> NDArray[np.bool_]:
+    """Return which days of `index` (L,), naive midnights, the calendar knows to be no sessions.
+
+    Nothing is known of days before the calendar's first one.
+    """
+    known = hours(exchange).index
+    return np.asarray(~index.isin(known) & (index >= known[0]))
+
+
+def missing_sessions(index: pd.DatetimeIndex, exchange: str) -> pd.DatetimeIndex:
+    """Return the sessions between the first and the last day of `index` (L,) that it lacks."""
+    expected = sessions(exchange, index[0].date(), index[-1].date())
+    return expected.difference(index)
+
+
+def steps(index: pd.DatetimeIndex, exchange: str) -> NDArray[np.int64]:
+    """Return how many sessions each day of `index` (L,), in order, is after the one before: (L,).
+
+    1 is the next session; the first day counts as 1. A day that is no session counts as one.
+
+    >>> steps(pd.DatetimeIndex(["2013-01-02", "2013-01-03", "2013-01-07"]), "XNYS").tolist()
+    [1, 1, 2]
+    """
+    missing = missing_sessions(index, exchange)
+    lacking_before = missing.searchsorted(index)
+    return np.concatenate([[1], 1 + np.diff(lacking_before)])
+
+
+def session_dates(
+    instants: pd.DatetimeIndex, as_written: pd.DatetimeIndex, zone: str
+) -> pd.DatetimeIndex:
+    """Return the naive midnights of the sessions that time stamps (L,) mean.
+
+    Midnight in the exchange's zone is that date; else midnight as written, in the stamp's own
+    offset, is the date as written; any other instant has its date in the exchange's zone.
+
+    Args:
+        instants: (L,) the stamps as aware times.
+        as_written: (L,) the same without their offset.
+        zone: time zone of the exchange, such as Asia/Seoul.
+    """
+    local = instants.tz_convert(zone).tz_localize(None)
+    is_local_midnight = local == local.normalize()
+    is_written_midnight = as_written == as_written.normalize()
+    dates = local.normalize().where(is_local_midnight | ~is_written_midnight, as_written)
+    return pd.DatetimeIndex(dates)
+
+
 def closed_sessions(index: pd.DatetimeIndex, exchange: str, now: datetime) -> NDArray[np.bool_]:
     """Return which sessions of `index` (L,), naive midnights, have closed by `now`: (L,) bool.
 

@@ -9,9 +9,11 @@ import pandas as pd
 import pyarrow as pa
 
 from rnn_core.config import File
-from rnn_core.data.exchanges import time_zone
+from rnn_core.data.exchanges import session_dates, time_zone
 from rnn_core.data.prices import Prices, adjusted, checked, listed
 from rnn_core.errors import DataError
+
+TICKER = "{ticker}"  # in source.path, stands for the ticker
 
 # Usual names of a file's columns in order of preference, as lower-case letters only
 DATE_NAMES = ("date", "datetime", "timestamp", "time", "day")
@@ -20,6 +22,8 @@ RAW_NAMES = ("close", "closeprice", "closelast", "price", "last", "lastprice")
 OPEN_NAMES = ("open", "openprice")
 VOLUME_NAMES = ("volume", "vol")
 
+OFFSET = r"\s*(?:Z|[+-]\d\d:?\d\d)$"
+STAMP = r"\d[T ].*" + OFFSET
 DATE_FORMATS = ("ISO8601", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y")
 
 
@@ -31,7 +35,7 @@ def read_file(source: File, ticker: str, exchange: str, now: datetime) -> Prices
     Raises:
         DataError: the file cannot be read, lacks a column, or its prices are unfit to train on.
     """
-    path = source.path
+    path = Path(str(source.path).replace(TICKER, ticker))
     table = _read_table(path)
     rows = pd.Index(table.index, name="lines" if _is_text(path) else "rows")
     dates = _find(path, table, source.date_column, DATE_NAMES, "date")
@@ -39,7 +43,8 @@ def read_file(source: File, ticker: str, exchange: str, now: datetime) -> Prices
     index = _parsed_dates(path, table[dates], rows, time_zone(exchange))
     closes = _parsed_prices(path, table[column], rows)
     frame = _with_open_and_volume(table, column, closes).set_axis(index)
-    prices = Prices(ticker, adjusted(frame), "file", column, exchange)
+    own_sessions = source.sessions == "data"
+    prices = Prices(ticker, adjusted(frame), "file", column, exchange, own_sessions=own_sessions)
     return checked(prices, str(path), rows, now)
 
 
@@ -121,7 +126,7 @@ def _letters(column: object) -> str:
 def _parsed_dates(
     path: Path, column: "pd.Series[Any]", rows: pd.Index, zone: str
 ) -> pd.DatetimeIndex:
-    """Return the sessions as naive midnights; times with an offset are taken to the zone first."""
+    """Return the sessions as naive midnights; `session_dates` says which one a time stamp means."""
     is_parsed = pd.api.types.is_datetime64_any_dtype(column)
     dates = column if is_parsed else _dates_of_text(path, column)
     unknown = dates.isna().to_numpy()
@@ -131,9 +136,10 @@ def _parsed_dates(
             f"in {listed(rows, unknown)}; write dates as YYYY-MM-DD"
         )
     index = pd.DatetimeIndex(dates, name="date")
-    if index.tz is not None:
-        index = index.tz_convert(zone).tz_localize(None)
-    return index.normalize()
+    if index.tz is None:
+        return index.normalize()
+    as_written = index.tz_localize(None) if is_parsed else _without_offsets(column)
+    return session_dates(index, as_written, zone).rename("date")
 
 
 def _dates_of_text(path: Path, column: "pd.Series[Any]") -> "pd.Series[Any]":
@@ -143,7 +149,7 @@ def _dates_of_text(path: Path, column: "pd.Series[Any]") -> "pd.Series[Any]":
     from the other rows.
     """
     text = column.astype(str).str.strip()
-    has_offset = bool(text.str.contains(r"\d[T ].*(?:Z|[+-]\d\d:?\d\d)$").any())
+    has_offset = bool(text.str.contains(STAMP).any())
     readings = [
         pd.to_datetime(text, format=form, errors="coerce", utc=has_offset) for form in DATE_FORMATS
     ]
@@ -153,6 +159,12 @@ def _dates_of_text(path: Path, column: "pd.Series[Any]") -> "pd.Series[Any]":
             f"{path}: column {column.name!r} may put day or month first; write dates as YYYY-MM-DD"
         )
     return max(readings, key=lambda reading: reading.notna().sum())
+
+
+def _without_offsets(column: "pd.Series[Any]") -> pd.DatetimeIndex:
+    """Return the times as written, without their offsets from UTC."""
+    text = column.astype(str).str.strip().str.replace(OFFSET, "", regex=True)
+    return pd.DatetimeIndex(pd.to_datetime(text, format="ISO8601"))
 
 
 def _parsed_prices(path: Path, column: "pd.Series[Any]", rows: pd.Index) -> "pd.Series[float]":

@@ -57,10 +57,18 @@ def folds(evaluation: "Evaluation", windows: Windows) -> Folds:
     train = [range(start - first if rolling else 0, start - after_train) for start in starts]
     valid = [range(start - after_train + LABEL_REACH, start - before_test) for start in starts]
     test = [range(start, end) for start, end in zip(starts, ends, strict=True)]
-    return Folds(train=_padded(train), valid=_padded(valid), test=_padded(test))
+    blocks = ([_labelled(windows, rows) for rows in part] for part in (train, valid, test))
+    return Folds(*map(_padded, blocks))
 
 
-def _padded(blocks: list[range]) -> Array:
+def _labelled(windows: Windows, rows: range) -> Array:
+    """Return the rows that have a label: one next to a missing session has none."""
+    numbers = np.asarray(rows, dtype=int)
+    labelled: Array = numbers[windows.mask[numbers, 0]]
+    return labelled
+
+
+def _padded(blocks: list[Array]) -> Array:
     rows = np.full((len(blocks), max(map(len, blocks))), -1)
     for row, block in zip(rows, blocks, strict=True):
         row[: len(block)] = block

@@ -8,11 +8,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rnn_core.data.exchanges import closed_sessions
+from rnn_core.data.exchanges import closed_sessions, missing_sessions, no_sessions, steps
 from rnn_core.errors import DataError
 
 SYNTHETIC_FALLBACK = "synthetic-fallback"
 """The `source` of a random walk that stands in for prices that could not be fetched."""
+
+FEWEST_TO_TELL = 10  # rows that show whether prices are daily, weekly or monthly
+MOST_NO_SESSIONS = 0.01  # share of rows on days without a session that is kept, with a warning
 
 SPLIT_RATIOS = (3 / 2, 2, 3, 4, 5, 7, 8, 10, 15, 20, 25, 30, 50, 100)
 
@@ -32,6 +35,7 @@ class Prices:
         warnings: one line each, for the user.
         fetched_at: when Yahoo answered.
         attainable_accuracy: that of the best forecast of direction, if it is known.
+        own_sessions: True if the rows themselves are the sessions, not the exchange's days.
     """
 
     ticker: str
@@ -42,6 +46,14 @@ class Prices:
     warnings: tuple[str, ...] = ()
     fetched_at: datetime | None = None
     attainable_accuracy: float | None = None
+    own_sessions: bool = False
+
+    @property
+    def steps(self) -> NDArray[np.int64]:
+        """How many sessions each row is after the one before it (L,): 1 unless some are missing."""
+        if self.own_sessions:
+            return np.ones(len(self.frame), np.int64)
+        return steps(pd.DatetimeIndex(self.frame.index), self.exchange)
 
     @property
     def sha256(self) -> str:
@@ -97,6 +109,8 @@ def checked(prices: Prices, subject: str, rows: pd.Index, now: datetime) -> Pric
         frame = frame.sort_index()
     frame = frame[closed_sessions(pd.DatetimeIndex(frame.index), prices.exchange, now)]
     _refuse_too_few(frame, subject, prices.column, now)
+    if not prices.own_sessions:
+        warnings += _session_warnings(frame, subject, prices.exchange)
     warnings += _split_warnings(frame, subject, prices.column)
     warnings += _gap_warnings(frame, subject)
     return replace(prices, frame=frame, warnings=tuple(warnings))
@@ -130,6 +144,46 @@ def _refuse_too_few(frame: pd.DataFrame, subject: str, column: str, now: datetim
         raise DataError(
             f"{subject}: column {column!r} is {frame['close'].iloc[0]:g} in all {len(frame)} "
             "sessions; take another column or ticker"
+        )
+
+
+def _session_warnings(frame: pd.DataFrame, subject: str, exchange: str) -> list[str]:
+    """Hold the rows against the exchange's sessions, in both directions.
+
+    Raises:
+        DataError: too many rows are on days without a session, or the rows are not daily.
+    """
+    index = pd.DatetimeIndex(frame.index)
+    _refuse_sparse(index, subject, exchange)
+    warnings = []
+    strange = no_sessions(index, exchange)
+    if strange.mean() > MOST_NO_SESSIONS:
+        raise DataError(
+            f"{subject}: {strange.mean():.1%} of the rows are on days that are no sessions of "
+            f"{exchange}: {listed(session_names(index), strange)}; set source.exchange, or "
+            "source.sessions=data if the rows themselves are the sessions"
+        )
+    if strange.any():
+        days = listed(session_names(index), strange)
+        warnings.append(f"{subject}: kept although {exchange} has no session: {days}")
+    missing = missing_sessions(index, exchange)
+    if len(missing):
+        days = listed(session_names(missing), np.ones(len(missing), bool))
+        warnings.append(
+            f"{subject}: no price of the {exchange} {days}; "
+            "a move over them is no label, no test day and no day's return"
+        )
+    return warnings
+
+
+def _refuse_sparse(index: pd.DatetimeIndex, subject: str, exchange: str) -> None:
+    typical = int(np.median(steps(index, exchange)[1:]))
+    if typical > 2 and len(index) >= FEWEST_TO_TELL:
+        weekly = "weekly " if typical in (4, 5) else ""
+        monthly = "monthly " if 18 <= typical <= 23 else ""
+        raise DataError(
+            f"{subject}: the rows are about {typical} sessions of {exchange} apart; "
+            f"{weekly}{monthly}prices are not daily ones; give every session"
         )
 
 

@@ -18,13 +18,17 @@ if TYPE_CHECKING:  # a served model computes inputs without pandas, settings or 
     from rnn_core.data.prices import Prices
 
 
+LONGEST_STEP = 6  # sessions: a window reaches over no longer step, that is over five missing ones
+
+
 @dataclass(frozen=True, kw_only=True)
 class Windows(Sequences):
     """N windows of T sessions, oldest first. The last one is live: its label is not known yet.
 
     Attributes:
         x: (N, T, I) features, dimensionless.
-        y: (N, 1, 1) 1.0 if the next session closes up, else 0.0; NaN for the live window.
+        y: (N, 1, 1) 1.0 if the next session closes up, else 0.0; NaN for the live window and for
+            those next to a missing session, which `mask` leaves out.
         dates: (N,) the session at whose close the window ends and the call is made.
         returns: (N,) log return of that session, dimensionless.
         next_returns: (N,) log return of the next session; NaN for the live window.
@@ -63,7 +67,7 @@ def windows(problem: "Problem", prices: "Prices") -> Windows:
         )
     returns = log_returns(frame)[-count:]
     next_returns = np.append(returns[1:], np.nan)
-    known = np.isfinite(next_returns)
+    known = np.isfinite(next_returns) & _labelled(problem, prices.steps)[-count:]
     rose = np.where(known, next_returns > 0, np.nan)
     return Windows(
         x=x,
@@ -75,6 +79,20 @@ def windows(problem: "Problem", prices: "Prices") -> Windows:
         features=problem.features,
         overnight=_overnight(frame)[-count:] if "open" in frame else None,
     )
+
+
+def _labelled(problem: "Problem", steps: Array) -> Array:
+    """Return which rows (L,) may end a labelled window, from each row's `steps` (L,) in sessions.
+
+    A label is the move of one session, and so is the return of the session before it: neither may
+    reach over a missing session. Nor may a window reach over more than five of them.
+    """
+    one_session = steps == 1
+    before_and_after = one_session & np.append(one_session[1:], True)
+    reach = prices_needed(problem) - 1  # steps inside the prices that a window is made of
+    within = sliding_window_view(np.concatenate([np.ones(reach, int), steps]), reach + 1)[:, 1:]
+    usable: Array = before_and_after & (within.max(axis=1, initial=1) <= LONGEST_STEP)
+    return usable
 
 
 def _overnight(frame: "pd.DataFrame") -> Array:

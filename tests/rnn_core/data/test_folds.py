@@ -24,7 +24,7 @@ def rows_only(labelled: int) -> Windows:
         "next_returns": nothing[:, 0, 0],
         "features": ("return",),
     }
-    return Windows(nothing, nothing, nothing[..., 0] > 0, dates=dates, **returns)
+    return Windows(nothing, nothing, nothing[..., 0] == 0, dates=dates, **returns)
 
 
 def rows_of(block: np.ndarray) -> list[int]:

@@ -103,9 +103,9 @@ def test_rows_without_a_close_are_dropped_with_a_warning(
     yahoo.frame.loc["2026-11-20"] = np.nan
     yahoo.frame.loc["2026-05-05", ["close", "adj_close"]] = np.nan
     prices = from_yahoo(tmp_path)
-    assert prices.warnings == (
-        "Yahoo's rows without a close were dropped: sessions 2026-05-05, 2026-11-20",
-    )
+    dropped, missing = prices.warnings
+    assert dropped == "Yahoo's rows without a close were dropped: sessions 2026-05-05, 2026-11-20"
+    assert missing.startswith("MSFT: no price of the XNYS sessions 2026-05-05; a move over them")
     assert not prices.frame["close"].isna().any()
     assert prices.frame.index[-1] == pd.Timestamp("2026-11-19")
 
