@@ -157,7 +157,7 @@ def session_dates(
     is_local_midnight = local == local.normalize()
     is_written_midnight = as_written == as_written.normalize()
     dates = local.normalize().where(is_local_midnight | ~is_written_midnight, as_written)
-    return pd.DatetimeIndex(dates)
+    return pd.DatetimeIndex(dates.where(instants.notna()))
 
 
 def closed_sessions(index: pd.DatetimeIndex, exchange: str, now: datetime) -> NDArray[np.bool_]:

@@ -1,30 +1,61 @@
-"""Read daily prices from a CSV or Parquet file."""
+"""Read daily prices from a CSV or Parquet file, as people have them.
 
+What cannot be read without a doubt is refused: never a wrong number or a wrong day.
+"""
+
+import ast
+import csv
 import re
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from rnn_core.config import File
 from rnn_core.data.exchanges import session_dates, time_zone
-from rnn_core.data.prices import Prices, adjusted, checked, listed
+from rnn_core.data.prices import Prices, adjusted, bad_rows, checked, listed
 from rnn_core.errors import DataError
 
 TICKER = "{ticker}"  # in source.path, stands for the ticker
 
 # Usual names of a file's columns in order of preference, as lower-case letters only
-DATE_NAMES = ("date", "datetime", "timestamp", "time", "day")
-ADJUSTED_NAMES = ("adjclose", "adjustedclose", "closeadj", "closeadjusted", "adjcloseprice")
-RAW_NAMES = ("close", "closeprice", "closelast", "price", "last", "lastprice")
-OPEN_NAMES = ("open", "openprice")
-VOLUME_NAMES = ("volume", "vol")
+DATE_NAMES = ("date", "datetime", "timestamp", "time", "day", "날짜", "일자", "거래일", "datum")
+ADJUSTED_NAMES = (
+    *("adjclose", "adjustedclose", "closeadj", "closeadjusted", "adjcloseprice"),
+    *("수정종가", "수정주가"),
+)
+RAW_NAMES = (
+    *("close", "closeprice", "closelast", "price", "last", "lastprice"),
+    *("종가", "schluss", "schlusskurs"),
+)
+OPEN_NAMES = ("open", "openprice", "시가", "eröffnung")
+VOLUME_NAMES = ("volume", "vol", "거래량", "volumen")
+PRICE_NAMES = {*ADJUSTED_NAMES, *RAW_NAMES, *OPEN_NAMES, *VOLUME_NAMES}
+
+ENCODINGS = ("utf-8-sig", "cp949", "cp1252")
+SEPARATORS = (",", ";", "\t", "|")
+LONGEST_HEADER = 10_000  # characters
+MOST_NAMED = 12  # columns that an error names
+INDEX_NAME = "__index_level_0__"  # of an index without a name, in a Parquet file
 
 OFFSET = r"\s*(?:Z|[+-]\d\d:?\d\d)$"
 STAMP = r"\d[T ].*" + OFFSET
-DATE_FORMATS = ("ISO8601", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y")
+DAY_OR_MONTH_FIRST = ("%m/%d/%Y", "%d/%m/%Y")
+DATE_FORMATS = (
+    *("ISO8601", *DAY_OR_MONTH_FIRST, "%d.%m.%Y", "%Y.%m.%d", "%Y/%m/%d"),
+    *("%Y년 %m월 %d일", "%b %d, %Y", "%d %b %Y", "%d-%b-%Y"),
+)
+
+THOUSANDS = r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?"
+DECIMAL_COMMA = r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d+),\d+"
+POINTS_IN_THOUSANDS = r"[+-]?\d{1,3}(?:\.\d{3})+"
+ENGLISH_NUMBERS = "a comma parts thousands and a point decimals"  # what a table's attrs may say
+HANGUL = re.compile("[가-힣]")
 
 
 def read_file(source: File, ticker: str, exchange: str, now: datetime) -> Prices:
@@ -36,30 +67,44 @@ def read_file(source: File, ticker: str, exchange: str, now: datetime) -> Prices
         DataError: the file cannot be read, lacks a column, or its prices are unfit to train on.
     """
     path = Path(str(source.path).replace(TICKER, ticker))
-    table = _read_table(path)
+    table = _read_table(path, ticker)
     rows = pd.Index(table.index, name="lines" if _is_text(path) else "rows")
     dates = _find(path, table, source.date_column, DATE_NAMES, "date")
     column = _find(path, table, source.price_column, ADJUSTED_NAMES + RAW_NAMES, "price")
-    index = _parsed_dates(path, table[dates], rows, time_zone(exchange))
-    closes = _parsed_prices(path, table[column], rows)
-    frame = _with_open_and_volume(table, column, closes).set_axis(index)
-    own_sessions = source.sessions == "data"
-    prices = Prices(ticker, adjusted(frame), "file", column, exchange, own_sessions=own_sessions)
+    index, date_faults = _parsed_dates(path, table[dates], rows, time_zone(exchange))
+    closes, price_faults = _parsed_prices(path, table[column], rows)
+    frame = _with_open_and_volume(path, table, column, closes).set_axis(index)
+    prices = Prices(
+        ticker,
+        adjusted(frame),
+        source="file",
+        column=column,
+        exchange=exchange,
+        own_sessions=source.sessions == "data",
+    )
+    known = closes.notna().to_numpy() | table[column].isna().to_numpy()
+    faults = [*date_faults, *price_faults, *bad_rows(prices, rows, known & index.notna())]
+    if faults:
+        raise DataError(f"{path}: {'; '.join(faults)}; correct the file")
     return checked(prices, str(path), rows, now)
 
 
 def _with_open_and_volume(
-    table: pd.DataFrame, column: str, closes: "pd.Series[float]"
+    path: Path, table: pd.DataFrame, column: str, closes: "pd.Series[float]"
 ) -> pd.DataFrame:
+    """Return `adj_close` and, where the table has them, `open` with the raw `close`, `volume`.
+
+    A raw close beside the chosen column tells by which factor the opens are to be adjusted.
+    """
     frame = pd.DataFrame({"adj_close": closes})
-    raw = _first_of(table, RAW_NAMES) if _letters(column) in ADJUSTED_NAMES else column
+    raw = column if _letters(column) in RAW_NAMES else _first_of(table, RAW_NAMES) or column
     opening = _first_of(table, OPEN_NAMES)
-    if opening is not None and raw is not None:
-        frame["open"] = _numbers(table[opening])
-        frame["close"] = _numbers(table[raw])
+    if opening is not None:
+        frame["open"] = _numbers(path, table[opening])
+        frame["close"] = _numbers(path, table[raw])
     volume = _first_of(table, VOLUME_NAMES)
     if volume is not None:
-        frame["volume"] = _numbers(table[volume])
+        frame["volume"] = _numbers(path, table[volume])
     return frame
 
 
@@ -68,16 +113,16 @@ def _is_text(path: Path) -> bool:
         return file.read(4) != b"PAR1"
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def _read_table(path: Path, ticker: str) -> pd.DataFrame:
     """Read a file, a CSV as text; the index counts a CSV's lines, the header being 1, or rows."""
     if path.is_dir():
         raise DataError(f"{path}: is a folder, not a file")
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     try:
-        table = _read_csv(path) if _is_text(path) else _read_parquet(path)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        table = _read_csv(path, ticker) if _is_text(path) else _read_parquet(path, ticker)
+    except (pa.ArrowException, OSError, ValueError, csv.Error) as error:
+        reason = _short(" ".join(str(error).split()), 200)
         raise DataError(f"{path}: cannot be read as CSV or Parquet: {reason}") from error
     table = table.dropna(how="all")
     if table.empty:
@@ -85,19 +130,119 @@ def _read_table(path: Path) -> pd.DataFrame:
     return table
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path, dtype=str, encoding="utf-8-sig", skip_blank_lines=False)
-    took_a_field_as_index = not table.index.equals(pd.RangeIndex(len(table)))
-    if took_a_field_as_index:
-        raise ValueError("rows have more fields than the header")
-    return table.set_axis(table.index + 2)
+# A CSV file: its text, its separator, its header lines, its rows
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
-    table = pd.read_parquet(path)
-    if isinstance(table.index, pd.DatetimeIndex) or table.index.name is not None:
-        table = table.reset_index(names=str(table.index.name or "date"))
-    return table.set_axis(pd.RangeIndex(1, len(table) + 1))
+def _read_csv(path: Path, ticker: str) -> pd.DataFrame:
+    lines = _text(path.read_bytes()).splitlines()
+    first = 0
+    separator = None
+    if lines and lines[0].strip().strip('"').lower().startswith("sep="):
+        separator = lines[0].strip().strip('"')[4:5]
+        first = 1
+    if len(lines) <= first or not lines[first].strip():
+        raise ValueError("there is no header")
+    if len(lines[first]) > LONGEST_HEADER:
+        raise ValueError(f"the header is {len(lines[first]):,} characters long")
+    separator = separator or _separator(lines[first])
+    fields = list(csv.reader(StringIO("\n".join(lines[first:])), delimiter=separator))
+    depth, columns = _header(fields, ticker)
+    body = fields[depth:]
+    _refuse_longer_rows(body, len(columns), first + depth + 1)
+    padded = [_cells(row, len(columns)) for row in body]
+    index = pd.RangeIndex(first + depth + 1, first + depth + 1 + len(body))
+    table = pd.DataFrame(padded, index=index, columns=range(len(columns)), dtype=object)
+    kept = [place for place, name in enumerate(columns) if name is not None]
+    table = table[kept].set_axis([str(columns[place]) for place in kept], axis=1)
+    table.attrs[ENGLISH_NUMBERS] = separator == "," or HANGUL.search(lines[first]) is not None
+    return table
+
+
+def _cells(row: Sequence[str], width: int) -> list[str | None]:
+    """Return the fields of a row, None where a field is empty or the row too short."""
+    filled = [field.strip() or None for field in row[:width]]
+    return filled + [None] * (width - len(filled))
+
+
+def _text(content: bytes) -> str:
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return content.decode("utf-16")
+    for encoding in ENCODINGS:
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise ValueError("it is neither UTF-8, UTF-16 nor CP949 text")
+
+
+def _separator(header: str) -> str:
+    """Return the separator that makes most fields of the header, a comma if none is there."""
+    return max(
+        SEPARATORS, key=lambda separator: len(next(csv.reader([header], delimiter=separator)))
+    )
+
+
+def _header(fields: Sequence[list[str]], ticker: str) -> tuple[int, list[str | None]]:
+    """Return how many lines the header has and the columns' names, None for another ticker's.
+
+    A table of `yfinance.download` has three lines: the prices' names, their tickers, and `Date`.
+    """
+    names = [field.strip() for field in fields[0]]
+    below = [field.strip() for field in fields[1]] if len(fields) > 2 else [""]
+    if {names[0], *below[:1]} != {"Price", "Ticker"}:
+        return 1, list(names)
+    chosen = _of_ticker(zip(names[1:], below[1:], strict=False), ticker)
+    return 3, [fields[2][0].strip(), *chosen]
+
+
+def _of_ticker(columns: Iterable[tuple[str, str]], ticker: str) -> list[str | None]:
+    """Return the names of the columns of one ticker, None for those of others.
+
+    `columns` are pairs of a price's name and a ticker, in either order.
+
+    Raises:
+        ValueError: there are several tickers, and none is the one asked for.
+    """
+    pairs = list(columns)
+    if not any(_letters(name) in PRICE_NAMES for name, _ in pairs):
+        pairs = [(name, symbol) for symbol, name in pairs]
+    tickers = {symbol for _, symbol in pairs}
+    if len(tickers) > 1 and ticker not in tickers:
+        known = _short(", ".join(sorted(tickers)), 80)
+        raise ValueError(f"its tickers are {known}; set ticker to one of them")
+    return [name if len(tickers) == 1 or symbol == ticker else None for name, symbol in pairs]
+
+
+def _refuse_longer_rows(body: Sequence[list[str]], width: int, first_line: int) -> None:
+    longer = [line for line, row in enumerate(body, first_line) if any(row[width:])]
+    if longer:
+        raise ValueError(
+            f"line {longer[0]} has more fields than the header; a decimal comma needs another "
+            "separator than the comma"
+        )
+
+
+def _read_parquet(path: Path, ticker: str) -> pd.DataFrame:
+    """Read the columns, an index among them, whatever the file's pandas metadata say."""
+    table = pq.ParquetFile(path).read().replace_schema_metadata(None).to_pandas()
+    names = [str(name) for name in table.columns]
+    pairs = [
+        ast.literal_eval(name) if re.fullmatch(r"\('.*', '.*'\)", name) else None for name in names
+    ]
+    if any(pairs):
+        chosen = iter(_of_ticker([pair for pair in pairs if pair], ticker))
+        names = [
+            name if pair is None else next(chosen) or ""
+            for name, pair in zip(names, pairs, strict=True)
+        ]
+    names = ["date" if name == INDEX_NAME else name for name in names]
+    table = table.set_axis(names, axis=1)
+    numbered: pd.DataFrame = table.drop(columns="", errors="ignore")
+    numbered.index = pd.RangeIndex(1, len(table) + 1)
+    return numbered
+
+
+# Its columns
 
 
 def _find(
@@ -107,10 +252,14 @@ def _find(
     column = _first_of(table, usual) if named is None else named
     if column is None or column not in table:
         missing = f"no {kind} column by a usual name" if named is None else f"no column {named!r}"
-        columns = ", ".join(map(repr, table.columns))
+        names = [repr(_short(str(name), 40)) for name in table.columns]
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
         raise DataError(
-            f"{path}: has {missing}; its columns are {columns}: name one as source.{kind}_column"
+            f"{path}: has {missing}; its columns are {', '.join(names[:MOST_NAMED])}{more}: "
+            f"name one as source.{kind}_column"
         )
+    if list(table.columns).count(column) > 1:
+        raise DataError(f"{path}: has several columns {column!r}; keep one")
     return column
 
 
@@ -120,26 +269,47 @@ def _first_of(table: pd.DataFrame, usual: tuple[str, ...]) -> str | None:
 
 
 def _letters(column: object) -> str:
-    return re.sub("[^a-z]", "", str(column).lower())
+    return re.sub(r"[\W\d_]", "", str(column).lower().replace("ß", "ss"))
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]} …"
+
+
+# Its dates
 
 
 def _parsed_dates(
     path: Path, column: "pd.Series[Any]", rows: pd.Index, zone: str
-) -> pd.DatetimeIndex:
-    """Return the sessions as naive midnights; `session_dates` says which one a time stamp means."""
+) -> tuple[pd.DatetimeIndex, list[str]]:
+    """Return the sessions as naive midnights, and what is wrong with the dates.
+
+    `session_dates` says which session a time stamp means.
+    """
     is_parsed = pd.api.types.is_datetime64_any_dtype(column)
     dates = column if is_parsed else _dates_of_text(path, column)
-    unknown = dates.isna().to_numpy()
+    unknown = (dates.isna() | ~_believable(dates)).to_numpy()
+    dates = dates.mask(unknown)
+    faults = []
     if unknown.any():
-        raise DataError(
-            f"{path}: column {column.name!r} has {column[unknown].iloc[0]!r}, not a date, "
-            f"in {listed(rows, unknown)}; write dates as YYYY-MM-DD"
+        value = column[unknown].iloc[0]
+        example = "nothing" if pd.isna(value) else _short(repr(value), 40)
+        faults.append(
+            f"column {column.name!r} has {example}, not a date, in {listed(rows, unknown)}, where "
+            "YYYY-MM-DD is expected"
         )
     index = pd.DatetimeIndex(dates, name="date")
     if index.tz is None:
-        return index.normalize()
+        return index.normalize(), faults
     as_written = index.tz_localize(None) if is_parsed else _without_offsets(column)
-    return session_dates(index, as_written, zone).rename("date")
+    return session_dates(index, as_written, zone).rename("date"), faults
+
+
+def _believable(dates: "pd.Series[Any]") -> "pd.Series[bool]":
+    """Return which dates lie between 1800 and 2200, where everything can be computed with them."""
+    years = dates.dt.year
+    believable: pd.Series[bool] = (years >= 1800) & (years < 2200)
+    return believable
 
 
 def _dates_of_text(path: Path, column: "pd.Series[Any]") -> "pd.Series[Any]":
@@ -150,34 +320,67 @@ def _dates_of_text(path: Path, column: "pd.Series[Any]") -> "pd.Series[Any]":
     """
     text = column.astype(str).str.strip()
     has_offset = bool(text.str.contains(STAMP).any())
-    readings = [
-        pd.to_datetime(text, format=form, errors="coerce", utc=has_offset) for form in DATE_FORMATS
-    ]
-    fitting = [reading for reading in readings if reading.notna().all()]
-    if len(fitting) > 1:
+    readings = {
+        form: pd.to_datetime(text, format=form, errors="coerce", utc=has_offset)
+        for form in DATE_FORMATS
+    }
+    if all(readings[form].notna().all() for form in DAY_OR_MONTH_FIRST):
         raise DataError(
             f"{path}: column {column.name!r} may put day or month first; write dates as YYYY-MM-DD"
         )
-    return max(readings, key=lambda reading: reading.notna().sum())
+    return max(readings.values(), key=lambda reading: reading.notna().sum())
 
 
 def _without_offsets(column: "pd.Series[Any]") -> pd.DatetimeIndex:
     """Return the times as written, without their offsets from UTC."""
     text = column.astype(str).str.strip().str.replace(OFFSET, "", regex=True)
-    return pd.DatetimeIndex(pd.to_datetime(text, format="ISO8601"))
+    written = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True)
+    return pd.DatetimeIndex(written).tz_localize(None)
 
 
-def _parsed_prices(path: Path, column: "pd.Series[Any]", rows: pd.Index) -> "pd.Series[float]":
-    prices = _numbers(column)
+# Its numbers
+
+
+def _parsed_prices(
+    path: Path, column: "pd.Series[Any]", rows: pd.Index
+) -> tuple["pd.Series[float]", list[str]]:
+    """Return the prices, NaN where there is none, and what is wrong with them."""
+    prices = _numbers(path, column)
     no_number = (prices.isna() & column.notna()).to_numpy()
-    if no_number.any():
-        value = column[no_number].iloc[0]
-        raise DataError(
-            f"{path}: column {column.name!r} has {value!r}, not a number, "
-            f"in {listed(rows, no_number)}"
-        )
-    return prices
+    if not no_number.any():
+        return prices, []
+    example = _short(repr(column[no_number].iloc[0]), 40)
+    where = listed(rows, no_number)
+    return prices, [f"column {column.name!r} has {example}, not a number, in {where}"]
 
 
-def _numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
-    return pd.to_numeric(column, errors="coerce").astype(float)
+def _numbers(path: Path, column: "pd.Series[Any]") -> "pd.Series[float]":
+    """Return the numbers of a column, NaN where there is none.
+
+    Raises:
+        DataError: a comma or point may part thousands or decimals, and no row tells which.
+    """
+    if pd.api.types.is_numeric_dtype(column):
+        return column.astype(float)
+    text = column.astype(str).str.strip().where(column.notna())
+    commas = text[text.str.contains(",", na=False, regex=False)]
+    points = text[text.str.contains(".", na=False, regex=False)]
+    in_english = column.attrs.get(ENGLISH_NUMBERS, False)
+    if len(commas) and commas.str.fullmatch(THOUSANDS).all():
+        if not in_english and not commas.str.contains(r",.*,|\.").any():
+            _refuse_ambiguous(path, column, commas.iloc[0], "comma")
+        text = text.str.replace(",", "", regex=False)
+    elif len(commas) and commas.str.fullmatch(DECIMAL_COMMA).all():
+        text = text.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
+    elif len(points) and not in_english and points.str.fullmatch(POINTS_IN_THOUSANDS).all():
+        if not points.str.contains(r"\..*\.").any():
+            _refuse_ambiguous(path, column, points.iloc[0], "point")
+        text = text.str.replace(".", "", regex=False)
+    return pd.to_numeric(text, errors="coerce").astype(float)
+
+
+def _refuse_ambiguous(path: Path, column: "pd.Series[Any]", value: str, mark: str) -> NoReturn:
+    raise DataError(
+        f"{path}: column {column.name!r} has {value!r}, whose {mark} may part thousands or "
+        "decimals; write numbers such as 73668.25, and separate fields by commas"
+    )

@@ -101,7 +101,10 @@ def checked(prices: Prices, subject: str, rows: pd.Index, now: datetime) -> Pric
     Raises:
         DataError: the prices are unfit to train on.
     """
-    _refuse_bad_rows(prices, subject, rows)
+    faults = bad_rows(prices, rows)
+    if faults:
+        remedy = "correct the file" if prices.source == "file" else "set source.start after them"
+        raise DataError(f"{subject}: {'; '.join(faults)}; {remedy}")
     frame = prices.frame
     warnings = list(prices.warnings)
     if not frame.index.is_monotonic_increasing:
@@ -116,23 +119,30 @@ def checked(prices: Prices, subject: str, rows: pd.Index, now: datetime) -> Pric
     return replace(prices, frame=frame, warnings=tuple(warnings))
 
 
-def _refuse_bad_rows(prices: Prices, subject: str, rows: pd.Index) -> None:
+def bad_rows(
+    prices: Prices, rows: pd.Index, readable: NDArray[np.bool_] | None = None
+) -> list[str]:
+    """Return what is wrong with the rows (L,), one clause for each kind of fault.
+
+    `readable` (L,) leaves out rows whose price or date could not be read at all.
+    """
     close = prices.frame["close"].to_numpy()
+    looked_at = np.ones(len(close), bool) if readable is None else readable
     faults = {
         "no price": np.isnan(close),
         "an infinite price": np.isinf(close),
         "a price of zero or less": close <= 0,
         "a second price of the same date": prices.frame.index.duplicated(keep=False),
     }
-    for fault, bad in faults.items():
+    clauses = []
+    for fault, where in faults.items():
+        bad = where & looked_at
         if bad.any():
             example = f"{close[bad][0]:g} of {prices.frame.index[bad][0]:%Y-%m-%d}"
-            from_file = prices.source == "file"
-            remedy = "correct the file" if from_file else "set source.start after them"
-            raise DataError(
-                f"{subject}: column {prices.column!r} has {fault} ({example}) "
-                f"in {listed(rows, bad)}; {remedy}"
+            clauses.append(
+                f"column {prices.column!r} has {fault} ({example}) in {listed(rows, bad)}"
             )
+    return clauses
 
 
 def _refuse_too_few(frame: pd.DataFrame, subject: str, column: str, now: datetime) -> None:
