@@ -316,5 +316,6 @@ def _by_fold(calls: pd.DataFrame) -> pd.DataFrame:
 
 def _seed_accuracy(calls: pd.DataFrame, seed_logits: Array) -> Array:
     up = calls["up"].to_numpy()[:, None] == 1
-    hits = np.where(np.isnan(seed_logits), np.nan, (seed_logits > 0) == up)  # (n, seeds)
+    called = seed_logits > 0  # a probability above ½
+    hits = np.where(np.isnan(seed_logits), np.nan, called == up)  # (n, seeds)
     return np.asarray(np.nanmean(hits, axis=0))
