@@ -1,11 +1,12 @@
-"""What each flow can be told, as one frozen tree a flow.
+"""The options of each flow, as one frozen tree.
 
-The same classes are the command line, the run form of a deployment, the validated parameters of a flow run and,
-flattened, the recorded parameters of a tracked run.
+The same classes are the command line, the run form of a deployment, the validated parameters of a
+flow run and, flattened, the recorded parameters of a tracked run.
 """
 
 import hashlib
 import json
+import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -26,62 +27,71 @@ from rnn_core.config import (
 )
 
 DEFAULT_TICKER = "078935.KS"
+DEFINES_A_TRIAL: dict[str, tuple[str, ...]] = {
+    "problem": (),
+    "model": (),
+    "training": ("seed", "engine", "device", "dtype"),
+    "evaluation": ("cost", "trade"),
+}
+"""The sections that define a trial, each with the fields that do not."""
+
+TICKER = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9^=][A-Za-z0-9^=.-]*")
 
 
 def _plain_ticker(ticker: str) -> str:
-    """Tickers name files and registered models, so only letters, digits and . - ^ = are taken."""
-    allowed = ticker.replace("-", "").replace(".", "").replace("^", "").replace("=", "")
-    if (
-        not (allowed.isascii() and allowed.isalnum())
-        or ".." in ticker
-        or ticker.startswith((".", "-"))
-    ):
+    """Refuse what cannot name a file and a registered model."""
+    if not TICKER.fullmatch(ticker) or ".." in ticker:
         raise ValueError(
-            f"not a ticker: {ticker!r}; letters, digits and . - ^ = are allowed, such as MSFT or 005930.KS"
+            f"not a ticker: {ticker!r}; letters, digits and . - ^ = are allowed, "
+            "such as MSFT or 005930.KS"
         )
     return ticker
 
 
-def _yahoo_unless_said(source: Any) -> Any:
+def _yahoo_by_default(source: Any) -> Any:
     return {"kind": "yahoo"} | source if isinstance(source, dict) else source
 
 
-def _utc_unless_said(now: datetime | None) -> datetime | None:
-    return now.replace(tzinfo=UTC) if now is not None and now.tzinfo is None else now
+def _utc_by_default(now: datetime | None) -> datetime | None:
+    if now is None or now.tzinfo is not None:
+        return now
+    return now.replace(tzinfo=UTC)
 
 
 Ticker = Annotated[str, Field(min_length=1, max_length=32), AfterValidator(_plain_ticker)]
 
 
 class Command(Section):
-    """What every flow can be told."""
+    """Options of every flow."""
 
     now: datetime | None = Field(
         None, description="Time to run as of, such as 2013-02-28T22:00:00Z; empty: the clock"
     )
 
-    _source_is_yahoo_unless_said = field_validator("source", mode="before", check_fields=False)(
-        _yahoo_unless_said
+    _source_is_yahoo_by_default = field_validator("source", mode="before", check_fields=False)(
+        _yahoo_by_default
     )
-    _now_is_utc_unless_said = field_validator("now")(_utc_unless_said)
+    _now_is_utc_by_default = field_validator("now")(_utc_by_default)
 
     @property
     def time(self) -> datetime:
-        """`now`, or what the clock says."""
+        """`now`, or the time of the clock if it is empty."""
         return self.now or datetime.now(UTC)
 
 
 class Daily(Command):
-    """What every flow of the daily work can be told."""
+    """Options of every flow of the daily schedule."""
 
     scheduled: bool = Field(
         False,
-        description="As the schedule runs it: no work on a day without a session, nor twice for one session",
+        description=(
+            "Run as on the schedule: skip days without a session and sessions already done"
+        ),
     )
 
 
 class Recipe(Daily):
-    """What a network is trained on, how, and what it takes to become champion."""
+    """What a network is trained on, how it is trained, and when it becomes champion."""
 
     source: Source = Field(
         default_factory=Yahoo, discriminator="kind", description="Where prices come from"
@@ -92,46 +102,51 @@ class Recipe(Daily):
     evaluation: Evaluation = Field(
         default_factory=Evaluation, description="Walk-forward folds and the backtest"
     )
-    promotion: Promotion = Field(
-        default_factory=Promotion, description="When it takes the champion's place"
-    )
+    promotion: Promotion = Field(default_factory=Promotion, description="When it becomes champion")
 
     @model_validator(mode="after")
     def _fits_next_day_direction(self) -> Self:
         if self.model.readout == "steps":
             raise ValueError(
-                "model.readout: the next day's direction is read from the last state; received steps"
+                "model.readout must be last: the next day's direction is read from the last state "
+                "(got steps)"
             )
-        if self.training.class_weights is not None and len(self.training.class_weights) != 2:
+        weights = self.training.class_weights
+        if weights is not None and len(weights) != 2:
             raise ValueError(
-                f"training.class_weights: down and up are two; received {self.training.class_weights}"
+                f"training.class_weights must be 2 numbers, for down and up (got {weights})"
             )
         return self
 
 
 class Retrain(Recipe):
-    """Retrain the network of one ticker, evaluate it walk-forward and decide whether it becomes champion."""
+    """Retrain the network of a ticker, evaluate it walk-forward, decide if it becomes champion."""
 
     ticker: Ticker = Field(DEFAULT_TICKER, description="Ticker as Yahoo spells it")
 
 
 class RetrainUniverse(Recipe):
-    """Retrain the networks of many tickers: those that are named, those of a file, else every stored one."""
+    """Retrain the networks of many tickers: those named, those in a file, else every stored one."""
 
-    tickers: tuple[Ticker, ...] = Field((), description="Tickers; empty: those of the file")
+    tickers: tuple[Ticker, ...] = Field((), description="Tickers; empty: those in the file")
     file: Path | None = Field(
-        None, description="Text file with a ticker a line; empty: every ticker with stored prices"
+        None, description="Text file with one ticker a line; empty: every ticker with stored prices"
     )
-    runner: Runner = Field(default_factory=Runner, description="What works side by side")
-    chunk: int = Field(100, ge=1, description="Tickers whose prices are in memory at once")
+    runner: Runner = Field(
+        default_factory=Runner, description="How the tickers are computed in parallel"
+    )
+    chunk: int = Field(100, ge=1, description="Tickers whose prices are held in memory at once")
     again: bool = Field(
-        False, description="Retrain also what was retrained on the last session already"
+        False, description="Retrain tickers again that were already retrained for the last session"
     )
 
     @model_validator(mode="after")
-    def _names_each_ticker_once(self) -> "RetrainUniverse":
+    def _names_each_ticker_once(self) -> Self:
         if self.tickers and self.file:
-            raise ValueError("tickers and file both say which tickers; give one")
+            raise ValueError(
+                "tickers and file both name tickers; only one is allowed "
+                f"(got {', '.join(self.tickers)} and {self.file})"
+            )
         twice = sorted({ticker for ticker in self.tickers if self.tickers.count(ticker) > 1})
         if twice:
             raise ValueError(f"tickers name {', '.join(twice)} more than once")
@@ -139,57 +154,58 @@ class RetrainUniverse(Recipe):
 
 
 class Forecast(Daily):
-    """Say what the champion expects of the next session, and write it to the ledger before that session opens."""
+    """Forecast the next session with the champion, and record it in the ledger before the open."""
 
     ticker: Ticker | None = Field(
-        None, description="Ticker as Yahoo spells it; empty: every one with a champion"
+        None, description="Ticker as Yahoo spells it; empty: every ticker with a champion"
     )
     source: Source | None = Field(
         None,
         discriminator="kind",
-        description="Where prices come from; empty: as the champion was trained",
+        description="Where prices come from; empty: where the champion's came from",
     )
-    session: date | None = Field(
-        None, description="Session that is expected to be the next; empty: by the calendar"
-    )
+    session: date | None = Field(None, description="Next session; empty: by the exchange calendar")
 
 
 class Score(Daily):
-    """Settle the forecasts that have come true, and hold the live record against what was promised."""
+    """Settle forecasts whose session has closed, and compare the live record with the promise."""
 
     ticker: Ticker | None = Field(
-        None, description="Ticker as Yahoo spells it; empty: every one with forecasts"
+        None, description="Ticker as Yahoo spells it; empty: every ticker with forecasts"
     )
     source: Source | None = Field(
         None,
         discriminator="kind",
-        description="Where prices come from; empty: as the champion was trained",
+        description="Where prices come from; empty: where the champion's came from",
     )
     recent: int = Field(
-        60, ge=20, le=1000, description="Sessions whose inputs are held against those of training"
+        60,
+        ge=20,
+        le=1000,
+        description="Latest sessions whose inputs are compared with those of training",
     )
     drift_level: float = Field(
-        1e-4, gt=0, lt=1, description="Adjusted p-value below which inputs have drifted"
+        1e-4, gt=0, lt=1, description="Adjusted p-value below which inputs count as drifted"
     )
     tolerated: int = Field(
-        1, ge=0, description="Closed sessions without a price that are no alarm yet"
+        1, ge=0, description="Closed sessions that may lack a price without an alarm"
     )
 
 
 class Rollback(Command):
-    """Return to the champion before the present one."""
+    """Make the previous champion champion again."""
 
     ticker: Ticker = Field(description="Ticker as Yahoo spells it")
 
 
 class Prune(Command):
-    """Delete files of old runs; parameters, metrics and tags stay, and so does every model that is still of use."""
+    """Delete files of old runs; keep parameters, metrics, tags and every model still in use."""
 
-    days: int = Field(90, ge=0, description="Keep the files of runs that are younger than this")
+    days: int = Field(90, ge=0, description="Keep the files of runs younger than this many days")
     keep: int = Field(
         10,
         ge=0,
-        description="Keep those of this many latest runs of each flow and ticker, however old",
+        description="Keep the files of this many latest runs of each flow and ticker, however old",
     )
 
 
@@ -208,62 +224,70 @@ StudyName = Literal[
 
 
 class Study(Command):
-    """One classic lesson on recurrent networks, run through the tasks of the daily job."""
+    """A classic study of recurrent networks, run by the same tasks as the daily retraining."""
 
-    name: StudyName = Field("direction-from-scratch", description="Lesson to run")
+    name: StudyName = Field("direction-from-scratch", description="Study to run")
     language: Literal["en", "ko"] = Field(
         "en", description="Language of figures and findings: English or Korean"
     )
     size: float = Field(
-        1.0, gt=0, le=1, description="Share of the examples; below 1 for a quick look"
+        1.0, gt=0, le=1, description="Share of the examples to use; below 1 for a quick look"
     )
     ticker: Ticker | None = Field(
-        None, description="Ticker as Yahoo spells it, for direction-from-scratch alone"
+        None, description="Ticker as Yahoo spells it; for direction-from-scratch only"
     )
     source: Source | None = Field(
         None,
         discriminator="kind",
-        description="Where the prices of direction-from-scratch come from",
+        description="Where prices come from; for direction-from-scratch only",
     )
     training: StudyTraining = Field(
-        default_factory=StudyTraining, description="What to change of the training"
+        default_factory=StudyTraining, description="Changes to the training"
     )
 
     @model_validator(mode="after")
-    def _fits_the_lesson(self) -> "Study":
+    def _fits_the_study(self) -> Self:
         if (self.ticker or self.source) and self.name != "direction-from-scratch":
             raise ValueError(
-                f"ticker and source are for direction-from-scratch; {self.name} makes its own data"
+                "ticker and source are only allowed for name=direction-from-scratch: "
+                f"the other studies make their own data (got name={self.name})"
             )
         if self.training.engine and self.name == "engines-agree":
             raise ValueError(
-                f"engines-agree runs both engines; received training.engine {self.training.engine}"
+                "training.engine is not allowed for name=engines-agree, which runs both engines "
+                f"(got training.engine={self.training.engine})"
             )
         return self
 
 
 def flatten(section: BaseModel) -> dict[str, Any]:
-    """Leaves of the tree by dotted name, as JSON values: `{"training.epochs": 40, …}`."""
+    """Return the leaves of the tree by dotted name, as JSON values.
 
-    def leaves(prefix: str, value: Any) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            return {prefix: value}
-        named = {f"{prefix}.{key}" if prefix else key: inner for key, inner in value.items()}
-        return {
-            name: leaf for key, inner in named.items() for name, leaf in leaves(key, inner).items()
-        }
+    >>> flatten(Retrain())["training.epochs"]
+    40
+    """
+    return _leaves("", section.model_dump(mode="json"))
 
-    return leaves("", section.model_dump(mode="json"))
+
+def _leaves(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {name: value}
+    leaves: dict[str, Any] = {}
+    for key, inner in value.items():
+        leaves |= _leaves(f"{name}.{key}" if name else key, inner)
+    return leaves
 
 
 def config_hash(config: Retrain) -> str:
-    """Names what was tried in twelve hex digits: not the data, the seed, what computes it or what trading costs."""
-    tried = config.model_dump(mode="json", include={"problem", "model", "training", "evaluation"})
-    indifferent = {
-        "training": ("seed", "engine", "device", "dtype"),
-        "evaluation": ("cost", "trade"),
-    }
-    for section, names in indifferent.items():
-        for name in names:
-            del tried[section][name]
-    return hashlib.sha256(json.dumps(tried, sort_keys=True).encode()).hexdigest()[:12]
+    """Return a 12-digit hash of the settings that define a trial.
+
+    Left out are the ticker, the source, the seed, what computes it and what trading costs.
+
+    >>> config_hash(Retrain())
+    '675d61bd836d'
+    """
+    settings = config.model_dump(mode="json", include=set(DEFINES_A_TRIAL))
+    for section, indifferent in DEFINES_A_TRIAL.items():
+        for name in indifferent:
+            del settings[section][name]
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,6 +1,6 @@
 """The sections of the configuration: frozen, checked, described.
 
-`rnn_core.commands` composes them into what each flow can be told.
+`rnn_core.commands` composes them into the options of each flow.
 """
 
 from datetime import date
@@ -22,7 +22,7 @@ STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 class Section(BaseModel):
-    """A frozen part of the tree that refuses unknown fields."""
+    """A frozen section of the configuration that refuses unknown fields."""
 
     model_config = ConfigDict(frozen=True, **STRICT)
 
@@ -30,7 +30,9 @@ class Section(BaseModel):
 Exchange = Annotated[
     str | None,
     Field(
-        description="Exchange calendar by its MIC, such as XNYS or XKRX; follows from the ticker's suffix if empty"
+        description=(
+            "Exchange calendar by its MIC, such as XNYS or XKRX; empty: by the ticker's suffix"
+        )
     ),
 ]
 
@@ -42,7 +44,9 @@ class Yahoo(Section):
     start: date = Field(date(2015, 1, 1), description="First day to fetch")
     fallback: Literal["synthetic", "none"] = Field(
         "synthetic",
-        description="When Yahoo cannot be had: stored prices, else synthetic ones, clearly tagged; or none: fail",
+        description=(
+            "If Yahoo is unavailable: stored prices, else clearly tagged synthetic ones; none: fail"
+        ),
     )
     timeout: float = Field(20.0, gt=0, le=300, description="Seconds to wait for one answer")
     exchange: Exchange = None
@@ -54,28 +58,28 @@ class File(Section):
     kind: Literal["file"] = "file"
     path: Path = Field(description="CSV or Parquet file with a date and a price column")
     date_column: str | None = Field(
-        None, description="Column of dates; found by its usual names if empty"
+        None, description="Column of dates; empty: the first with a usual name"
     )
     price_column: str | None = Field(
-        None, description="Column of prices; an adjusted close is preferred if empty"
+        None, description="Column of prices; empty: an adjusted close if there is one"
     )
     exchange: Exchange = None
 
 
 class Synthetic(Section):
-    """A random walk with volatility clustering and, unless `edge` plants one, no predictable direction."""
+    """A random walk with volatility clustering, unpredictable in direction unless `edge` is set."""
 
     kind: Literal["synthetic"] = "synthetic"
     days: int = Field(
-        2520, ge=2, le=6000, description="Sessions to generate, ending at the last one closed"
+        2520, ge=2, le=6000, description="Sessions to generate, up to the last closed one"
     )
     edge: float = Field(
         0.0,
         ge=-0.5,
         le=0.5,
-        description="Tomorrow moves as today with probability 0.5 + edge; 0 plants nothing",
+        description="Tomorrow moves as today with probability 0.5 + edge; 0: unpredictable",
     )
-    seed: int = Field(0, ge=0, description="Seed of the generator; the ticker is mixed in")
+    seed: int = Field(0, ge=0, description="Seed of the generator, combined with the ticker")
     exchange: Exchange = None
 
 
@@ -94,9 +98,9 @@ class Problem(Section):
     )
 
     @model_validator(mode="after")
-    def _features_are_distinct(self) -> "Problem":
+    def _features_are_distinct(self) -> Self:
         if len(set(self.features)) != len(self.features):
-            raise ValueError(f"features repeat: {', '.join(self.features)}")
+            raise ValueError(f"problem.features must differ (got {', '.join(self.features)})")
         return self
 
 
@@ -108,12 +112,16 @@ class Model(settings.Model):
     def _options_have_an_effect(self) -> Self:
         if self.dropout and self.num_layers == 1:
             raise ValueError(
-                "dropout acts between layers; set num_layers to 2 or more, or dropout to 0"
+                "model.dropout acts between layers and requires model.num_layers of 2 or more "
+                f"(got dropout={self.dropout}, num_layers=1)"
             )
         if self.init == "identity" and self.cell != "rnn_relu":
-            raise ValueError(f"init identity is for the cell rnn_relu; received {self.cell}")
+            raise ValueError(f"model.init=identity requires cell=rnn_relu (got cell={self.cell})")
         if self.forget_bias and (self.cell != "lstm" or not self.bias):
-            raise ValueError("forget_bias is for an lstm with biases")
+            raise ValueError(
+                "model.forget_bias is only allowed for cell=lstm with bias=true "
+                f"(got cell={self.cell}, bias={str(self.bias).lower()})"
+            )
         return self
 
 
@@ -123,15 +131,20 @@ class Training(settings.Training):
 
     class_weights: tuple[PositiveFloat, ...] | None = Field(
         default=None,
-        description="How much an example counts in the loss, by its class; for direction: down, up",
+        description="Weight of an example in the loss by its class; for direction: down, up",
     )
 
     @model_validator(mode="after")
     def _options_have_an_effect(self) -> Self:
         if self.device == "cuda" and self.engine != "torch":
-            raise ValueError(f"device cuda is for the torch engine; received {self.engine}")
+            raise ValueError(
+                f"training.device=cuda requires engine=torch (got engine={self.engine})"
+            )
         if self.momentum and self.optimiser != "sgd":
-            raise ValueError(f"momentum is for the optimiser sgd; received {self.optimiser}")
+            raise ValueError(
+                "training.momentum is only allowed for optimiser=sgd "
+                f"(got momentum={self.momentum}, optimiser={self.optimiser})"
+            )
         return self
 
 
@@ -139,68 +152,74 @@ class Evaluation(Section):
     """Walk-forward folds and the backtest."""
 
     window: Literal["rolling", "expanding"] = Field(
-        "rolling", description="Whether old training days drop out"
+        "rolling", description="Train on the latest train_days, or on all days so far"
     )
     train_days: int = Field(
-        500, ge=2, description="Training rows of the first fold (of each, when rolling)"
+        500, ge=2, description="Training rows of the first fold; of every fold if window is rolling"
     )
-    valid_days: int = Field(100, ge=1, description="Rows that stop the training early")
+    valid_days: int = Field(100, ge=1, description="Validation rows, for early stopping")
     embargo_days: int = Field(
-        0, ge=0, description="Rows left out before each test block, beyond the purge"
+        0, ge=0, description="Rows left out before each test block, besides the purged ones"
     )
     cost: float = Field(
-        5.0, ge=0, lt=10_000, description="Cost of trading, in basis points of what is traded"
+        5.0, ge=0, lt=10_000, description="Cost of trading, in basis points of the value traded"
     )
     trade: Literal["next_close", "next_open"] = Field(
-        "next_close", description="When the backtest trades on a call"
+        "next_close", description="When the backtest trades on a forecast"
     )
     test_days: int = Field(
-        63, ge=1, description="Rows predicted by one fold before the next is trained: the step"
+        63, ge=1, description="Test rows of one fold; the next fold starts after them"
     )
 
 
 class Promotion(Section):
-    """When a retrained model takes the champion's place."""
+    """When a retrained model becomes champion."""
 
     require_skill: bool = Field(
-        False, description="Only a model whose verdict is skill becomes champion"
+        False, description="Only a model with the verdict skill may become champion"
     )
     allow_synthetic: bool = Field(
-        False, description="A model of synthetic prices may become champion, to try things out"
+        False, description="A model trained on synthetic prices may become champion, for trials"
     )
 
 
 class Runner(Section):
-    """What computes the tickers of a universe side by side."""
+    """How the tickers of a universe are computed in parallel."""
 
     kind: Literal["threads", "processes", "dask"] = Field(
-        "threads", description="What works side by side"
+        "threads", description="What computes in parallel"
     )
     workers: int | None = Field(
-        None, ge=1, le=1024, description="Threads or processes; empty: one a core"
+        None, ge=1, le=1024, description="Number of threads or processes; empty: one per core"
     )
-    address: str | None = Field(None, description="Dask scheduler, such as tcp://127.0.0.1:8786")
+    address: str | None = Field(
+        None, description="Dask scheduler, such as tcp://127.0.0.1:8786; for kind dask"
+    )
 
     @model_validator(mode="after")
-    def _options_have_an_effect(self) -> "Runner":
+    def _options_have_an_effect(self) -> Self:
         if (self.kind == "dask") != (self.address is not None):
             raise ValueError(
-                f"address is for the kind dask, which needs one; received {self.kind}, {self.address}"
+                "runner.address is required for kind=dask and only allowed there "
+                f"(got kind={self.kind})"
             )
         if self.kind == "dask" and self.workers is not None:
-            raise ValueError(f"workers are the Dask cluster's own; received {self.workers}")
+            raise ValueError(
+                "runner.workers is not allowed for kind=dask, whose cluster has its own "
+                f"(got workers={self.workers})"
+            )
         return self
 
 
 class StudyTraining(Section):
-    """What may be changed of how a study trains."""
+    """Changes to the training of a study."""
 
     engine: Literal["numpy", "torch"] | None = Field(
-        None, description="What computes; empty: NumPy, by hand"
+        None, description="What computes; empty: NumPy by hand"
     )
     epochs: int | None = Field(
-        None, ge=1, le=100_000, description="Passes over the training rows; empty: the lesson's"
+        None, ge=1, le=100_000, description="Passes over the training rows; empty: the study's"
     )
     seed: int = Field(
-        0, ge=0, description="Root of every random stream that the lesson does not fix"
+        0, ge=0, description="Root of every random stream that the study does not fix"
     )

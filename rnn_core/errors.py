@@ -6,12 +6,13 @@
     ├── PricesUnavailable   prices could not be fetched just now
     ├── ArrayError          an array argument has the wrong shape, type or content
     ├── TrainingError       no model could be trained
-    ├── ProcessLost         the process at work died
+    ├── ProcessLost         a worker process died
     ├── TrackingError       the tracking server or its store cannot be used
     ├── ChampionMissing     a ticker has no champion, or it was deleted
-    └── LedgerError         the ledger's database cannot be used, or does not allow what was asked
+    └── LedgerError         the ledger's database cannot be used or refuses a change
 
-A message is one line: what was received, what is allowed, what to do. The flows print it without a traceback.
+A message is one line: the option, what was given, what is allowed, what to do. The flows print it
+without a traceback.
 """
 
 
@@ -30,8 +31,9 @@ class DataError(RnnflowError, ValueError):
 class PricesUnavailable(RnnflowError):
     """Prices could not be fetched just now.
 
-    `transient` is true when asking again in a moment may help (a rate limit, a server error) and false when it
-    will not (no network, an unknown ticker).
+    Attributes:
+        transient: True if asking again soon may help (a rate limit, a server error), False if not
+            (no network, an unknown ticker).
     """
 
     def __init__(self, message: str, *, transient: bool = False) -> None:
@@ -40,7 +42,7 @@ class PricesUnavailable(RnnflowError):
 
 
 class ArrayError(RnnflowError, ValueError):
-    """An array argument has the wrong shape, type or content; the message names it and its shape."""
+    """An array argument has the wrong shape, type or content; the message names it."""
 
 
 class TrainingError(RnnflowError):
@@ -48,7 +50,7 @@ class TrainingError(RnnflowError):
 
 
 class ProcessLost(RnnflowError):
-    """The process at work died before it had an answer."""
+    """A worker process died before it returned a result."""
 
 
 class TrackingError(RnnflowError):
@@ -56,8 +58,8 @@ class TrackingError(RnnflowError):
 
 
 class ChampionMissing(RnnflowError):
-    """A ticker has no champion, or what it is made of was deleted; the message says how to get one."""
+    """A ticker has no champion, or its files were deleted; the message says how to get one."""
 
 
 class LedgerError(RnnflowError):
-    """The ledger's database cannot be used, or does not allow what was asked; the message names it or the ticker."""
+    """The ledger's database cannot be used or refuses; the message names it or the ticker."""

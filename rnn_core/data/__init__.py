@@ -1,1 +1,1 @@
-"""From prices to windows: where prices come from, which sessions they have, and how folds walk through them."""
+"""From prices to windows: sources of prices, their sessions, and walk-forward folds."""

@@ -1,33 +1,55 @@
-"""Daily prices of one ticker, whatever they came from."""
+"""Daily prices of one ticker, and the checks that every source goes through."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Literal, TypeAlias
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-SYNTHETIC_FALLBACK = "synthetic-fallback"
+from rnn_core.data.exchanges import closed_sessions
+from rnn_core.errors import DataError
+
+SourceName: TypeAlias = Literal["yahoo", "yahoo-stored", "file", "synthetic", "synthetic-fallback"]
+
+SYNTHETIC_FALLBACK: SourceName = "synthetic-fallback"
 """The `source` of a random walk that stands in for prices that could not be fetched."""
+
+SPLIT_RATIOS = (3 / 2, 2, 3, 4, 5, 7, 8, 10, 15, 20, 25, 30, 50, 100)
 
 
 @dataclass(frozen=True)
 class Prices:
-    """Daily prices of one ticker, fit to train on, and where they came from."""
+    """Daily prices of one ticker, fit to train on, and where they came from.
+
+    Attributes:
+        ticker: as Yahoo spells it.
+        frame: (L, F) float64 by session, a naive DatetimeIndex `date`, sorted and unique. `close`
+            is complete and positive, and adjusted if the source says so. `open`, adjusted by the
+            same factor, and `volume` are there if the source has them; NaN is unknown.
+        source: where they came from: `yahoo-stored` and `synthetic-fallback` if Yahoo was
+            unavailable.
+        column: the column of the source that `close` was taken from.
+        exchange: MIC of the exchange calendar.
+        warnings: one line each, for the user.
+        fetched_at: when Yahoo answered.
+        attainable_accuracy: that of the best forecast of direction, if it is known.
+    """
 
     ticker: str
-    # (L, F) float64 by session: naive DatetimeIndex "date", sorted and unique. `close` is complete and positive and
-    # adjusted where the source has it; where the source has them, `open`, adjusted alike, and `volume` (NaN: unknown).
     frame: pd.DataFrame
-    source: str  # yahoo, yahoo-stored, file, synthetic or synthetic-fallback
-    column: str  # the column of the source that `close` was taken from
-    exchange: str  # MIC of the exchange calendar
-    warnings: tuple[str, ...] = ()  # what a user should be told
-    fetched_at: datetime | None = None  # when Yahoo answered
-    attainable_accuracy: float | None = None  # of the best forecast of direction, where it is known
+    source: SourceName
+    column: str
+    exchange: str
+    warnings: tuple[str, ...] = ()
+    fetched_at: datetime | None = None
+    attainable_accuracy: float | None = None
 
     @property
     def sha256(self) -> str:
-        """Hash of the sessions, column names and values, however they were obtained."""
+        """SHA-256 of the sessions, column names and values, in hex; the source does not matter."""
         digest = hashlib.sha256("\n".join(self.frame.columns).encode())
         digest.update(self.frame.index.to_numpy("datetime64[D]").astype("<i8").tobytes())
         digest.update(self.frame.to_numpy("<f8").tobytes())
@@ -41,3 +63,119 @@ def is_synthetic(source: str) -> bool:
     (True, False)
     """
     return source.startswith("synthetic")
+
+
+def adjusted(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return `close` and, if `frame` has them, `open` and `volume`, all prices adjusted.
+
+    `frame` (L, F) has `adj_close`, which becomes `close`; an `open` needs the raw `close` too, and
+    is adjusted by the same factor.
+    """
+    prices = pd.DataFrame({"close": frame["adj_close"]})
+    if "open" in frame:
+        opening = frame["open"] * (frame["adj_close"] / frame["close"])
+        # Where trading was halted, an open of zero is reported
+        prices["open"] = opening.where((opening > 0) & np.isfinite(opening))
+    if "volume" in frame:
+        prices["volume"] = frame["volume"]
+    return prices
+
+
+def checked(prices: Prices, subject: str, rows: pd.Index, now: datetime) -> Prices:
+    """Return the prices sorted by date, up to the last session closed by `now`, with warnings.
+
+    Args:
+        prices: as read, of L rows.
+        subject: what errors and warnings begin with: a file or a ticker.
+        rows: (L,) where each row stands in its source; its name says what they count.
+        now: time to load as of.
+
+    Raises:
+        DataError: the prices are unfit to train on.
+    """
+    _refuse_bad_rows(prices, subject, rows)
+    frame = prices.frame
+    warnings = list(prices.warnings)
+    if not frame.index.is_monotonic_increasing:
+        warnings.append(f"{subject}: the rows were not in order of date and were sorted")
+        frame = frame.sort_index()
+    frame = frame[closed_sessions(pd.DatetimeIndex(frame.index), prices.exchange, now)]
+    _refuse_too_few(frame, subject, prices.column, now)
+    warnings += _split_warnings(frame, subject, prices.column)
+    warnings += _gap_warnings(frame, subject)
+    return replace(prices, frame=frame, warnings=tuple(warnings))
+
+
+def _refuse_bad_rows(prices: Prices, subject: str, rows: pd.Index) -> None:
+    close = prices.frame["close"].to_numpy()
+    faults = {
+        "no price": np.isnan(close),
+        "an infinite price": np.isinf(close),
+        "a price of zero or less": close <= 0,
+        "a second price of the same date": prices.frame.index.duplicated(keep=False),
+    }
+    for fault, bad in faults.items():
+        if bad.any():
+            example = f"{close[bad][0]:g} of {prices.frame.index[bad][0]:%Y-%m-%d}"
+            from_file = prices.source == "file"
+            remedy = "correct the file" if from_file else "set source.start after them"
+            raise DataError(
+                f"{subject}: column {prices.column!r} has {fault} ({example}) "
+                f"in {listed(rows, bad)}; {remedy}"
+            )
+
+
+def _refuse_too_few(frame: pd.DataFrame, subject: str, column: str, now: datetime) -> None:
+    if len(frame) < 2:
+        raise DataError(
+            f"{subject}: has {len(frame)} of the sessions closed by {now}; at least 2 are needed"
+        )
+    if frame["close"].nunique() == 1:
+        raise DataError(
+            f"{subject}: column {column!r} is {frame['close'].iloc[0]:g} in all {len(frame)} "
+            "sessions; take another column or ticker"
+        )
+
+
+def _split_warnings(frame: pd.DataFrame, subject: str, column: str) -> list[str]:
+    """Warn of sessions that open or close at about a common split ratio of the close before."""
+    first_price = frame.get("open", frame["close"])
+    # A split shows in the first price after it; a whole day's move blurs it
+    tolerance = 0.03 if "open" in frame else 0.10
+    jump = np.abs(np.log((first_price / frame["close"].shift()).to_numpy()))
+    split = (np.abs(jump[:, None] - np.log(SPLIT_RATIOS)) < tolerance).any(axis=1)
+    if not split.any():
+        return []
+    return [
+        f"{subject}: column {column!r} jumps as by an unadjusted split in "
+        f"{listed(session_names(frame.index), split)}; take an adjusted close"
+    ]
+
+
+def _gap_warnings(frame: pd.DataFrame, subject: str) -> list[str]:
+    sessions = session_names(frame.index)
+    return [
+        f"{subject}: {column} is unknown in {listed(sessions, unknown.to_numpy())}"
+        for column, unknown in frame.isna().items()
+        if unknown.any()
+    ]
+
+
+def session_names(index: pd.Index) -> pd.Index:
+    """Return the sessions (L,) as text.
+
+    >>> session_names(pd.DatetimeIndex(["2013-01-31"])).tolist()
+    ['2013-01-31']
+    """
+    return pd.DatetimeIndex(index).strftime("%Y-%m-%d").rename("sessions")
+
+
+def listed(rows: pd.Index, chosen: NDArray[np.bool_], most: int = 5) -> str:
+    """Return the first few of the chosen rows in words; `rows` (L,) is named after what it counts.
+
+    >>> listed(pd.Index([2, 3, 4, 5], name="lines"), np.array([True, False, True, True]), most=2)
+    'lines 2, 4 and 1 more'
+    """
+    names = [str(row) for row in rows[chosen]]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{rows.name} {', '.join(names[:most])}{more}"

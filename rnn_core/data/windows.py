@@ -1,4 +1,4 @@
-"""From prices to windows: the inputs of each session, and the label that the next session brings."""
+"""From prices to windows: the inputs of each session, and the next session as label."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -11,9 +11,7 @@ from rnn_core.errors import DataError
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.sequences import Sequences
 
-if (
-    TYPE_CHECKING
-):  # a served model has inputs, but no sources; and arrays are trained on without pandas
+if TYPE_CHECKING:  # a served model computes inputs without pandas, settings or sources
     import pandas as pd
 
     from rnn_core.config import Problem
@@ -26,12 +24,13 @@ class Windows(Sequences):
 
     Attributes:
         x: (N, T, I) features, dimensionless.
-        y: (N, 1, 1) 1.0 when the next session closes up, else 0.0; NaN for the live window.
+        y: (N, 1, 1) 1.0 if the next session closes up, else 0.0; NaN for the live window.
         dates: (N,) the session at whose close the window ends and the call is made.
-        returns: (N,) log return of that session.
-        next_returns: (N,) log return of the next session, NaN for the live window.
+        returns: (N,) log return of that session, dimensionless.
+        next_returns: (N,) log return of the next session; NaN for the live window.
         features: I names.
-        overnight: (N,) the part of the next return up to the next open, NaN for the live window; None without opens.
+        overnight: (N,) log return from the close to the next open; NaN for the live window. None
+            if the prices have no opens.
     """
 
     dates: "pd.DatetimeIndex"
@@ -47,73 +46,75 @@ class Windows(Sequences):
 
 
 def windows(problem: "Problem", prices: "Prices") -> Windows:
-    """Windows of `problem.seq_len` sessions and next-day direction labels.
+    """Return windows of `problem.seq_len` sessions with next-day direction labels.
 
-    No feature looks ahead: the inputs of a window are functions of prices up to its own last session.
+    No feature looks ahead: the inputs of a window are functions of prices up to its last session.
 
     Raises:
-        DataError: too few prices for one labelled window, or a feature needs a volume that is missing.
+        DataError: too few prices for one labelled window, or a feature lacks the volume it needs.
     """
-    x = inputs(problem, prices.frame)
-    if len(x) < 2:
-        found, needed = len(prices.frame), prices_needed(problem) + 1
+    frame = prices.frame
+    x = inputs(problem, frame)
+    count = len(x)
+    if count < 2:
         raise DataError(
-            f"{prices.ticker}: {found} prices found; one labelled window needs {needed}"
+            f"{prices.ticker}: got {len(frame)} prices; "
+            f"one labelled window needs {prices_needed(problem) + 1}"
         )
-    returns = log_returns(prices.frame)[-len(x) :]
+    returns = log_returns(frame)[-count:]
     next_returns = np.append(returns[1:], np.nan)
     known = np.isfinite(next_returns)
+    rose = np.where(known, next_returns > 0, np.nan)
     return Windows(
         x=x,
-        y=np.where(known, next_returns > 0, np.nan)[:, None, None],
+        y=rose[:, None, None],
         mask=known[:, None],
-        dates=cast("pd.DatetimeIndex", prices.frame.index[-len(x) :]),
+        dates=cast("pd.DatetimeIndex", frame.index[-count:]),
         returns=returns,
         next_returns=next_returns,
         features=problem.features,
-        overnight=_overnight(prices.frame)[-len(x) :] if "open" in prices.frame else None,
+        overnight=_overnight(frame)[-count:] if "open" in frame else None,
     )
 
 
 def _overnight(frame: "pd.DataFrame") -> Array:
-    """(L,) log return from each close to the next open, the last NaN."""
-    opens, closes = frame["open"].to_numpy(), frame["close"].to_numpy()
+    """Return the log return (L,) from each close to the next open, the last NaN."""
+    opens = frame["open"].to_numpy()
+    closes = frame["close"].to_numpy()
     return np.append(np.log(opens[1:] / closes[:-1]), np.nan)
 
 
 def inputs(problem: "Problem", frame: "pd.DataFrame") -> Array:
-    """(N, T, I) features of every window that ends in `frame`, oldest first; N is 0 if there are too few prices.
+    """Return the features (N, T, I) of every window that ends in `frame`, oldest first.
 
-    `frame` (L, F) holds prices by session, as in `Prices`.
+    `frame` (L, F) holds prices by session, as in `Prices`. N is 0 if there are too few.
 
     Raises:
-        DataError: a feature needs a volume that is missing.
+        DataError: a feature lacks the volume it needs.
     """
     defined = features(problem, frame).to_numpy()[_undefined(problem) :]
     if len(defined) < problem.seq_len:
         return np.empty((0, problem.seq_len, len(problem.features)))
-    return np.ascontiguousarray(
-        np.moveaxis(sliding_window_view(defined, problem.seq_len, axis=0), -1, 1)
-    )
+    by_window = sliding_window_view(defined, problem.seq_len, axis=0)  # (N, I, T)
+    return np.ascontiguousarray(np.moveaxis(by_window, -1, 1))
 
 
 def prices_needed(problem: "Problem") -> int:
-    """Prices that the inputs of one window are made of."""
+    """Return how many prices the inputs of one window are made of."""
     return _undefined(problem) + problem.seq_len
 
 
 def _undefined(problem: "Problem") -> int:
-    """Return how many sessions at the start of a series have not every feature yet."""
+    """Return how many sessions at the start of a series lack a feature."""
     return max(FEATURES[name].undefined(problem.volatility_window) for name in problem.features)
 
 
 def features(problem: "Problem", frame: "pd.DataFrame") -> "pd.DataFrame":
-    """(L, I) one column a feature, NaN before it is defined.
+    """Return the features (L, I) by session, one column each, NaN before it is defined.
 
     Raises:
-        DataError: the volume feature is asked for and there is no volume, or a gap in it.
+        DataError: a feature needs the volume, and it is missing on some day or altogether.
     """
     window = problem.volatility_window
-    return frame[[]].assign(
-        **{name: FEATURES[name].values(frame, window) for name in problem.features}
-    )
+    columns = {name: FEATURES[name].values(frame, window) for name in problem.features}
+    return frame[[]].assign(**columns)

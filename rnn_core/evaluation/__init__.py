@@ -1,1 +1,1 @@
-"""From logits to a verdict: scores, baselines, tests, the backtest, and explanations of a network."""
+"""From logits to a verdict: scores, baselines, tests, the backtest, and what a network looks at."""

@@ -1,6 +1,7 @@
-"""What trading on the calls would have earned after costs, beside buy and hold.
+"""What trading on the calls would have earned after costs, compared with buy and hold.
 
-What is decided at the close of t is traded no earlier than the next open, and at the next close unless opens are given:
+A position decided at the close of t is traded at the next close, or at the next open if opens are
+given:
 
     session              t            t+1           t+2
                     ─────┤close ─────────┤close ────────┤close
@@ -24,10 +25,11 @@ import numpy as np
 from scipy.stats import kurtosis, norm, skew
 
 from rnn_core.errors import ArrayError, ConfigError
+from rnn_core.evaluation.metrics import CALLS_UP, CONFIDENCE
 from rnn_core.evaluation.significance import sharpe_error
 from rnn_core.nn.arrays import Array, check_array
 
-DAYS_A_YEAR = 252
+DAYS_A_YEAR = 252  # trading days
 BASIS_POINT = 1e-4
 Style = Literal["long_flat", "long_short"]
 
@@ -37,8 +39,13 @@ class Sharpe:
     """Sharpe ratio of daily returns over cash that pays nothing.
 
     Attributes:
-        annual: mean / standard deviation · √252, and its interval `low`..`high`.
-        daily: the same by day, as `significance.deflated_sharpe` takes it, with `days`, `skew` and (full) `kurtosis`.
+        annual: mean / standard deviation · √252.
+        low: lower end of its interval.
+        high: upper end of its interval.
+        daily: mean / standard deviation, as `significance.deflated_sharpe` takes it.
+        days: number of returns.
+        skew: their skewness.
+        kurtosis: their full kurtosis, 3 for a normal distribution.
     """
 
     annual: float
@@ -56,13 +63,14 @@ class Strategy:
 
     Attributes:
         weight: (n,) share of the equity held at the end of each day: −1, 0 or 1.
-        turnover: (n,) what was traded, as a share of the equity at that time.
+        turnover: (n,) the value traded, as a share of the equity at that time.
         net: (n,) simple daily return after costs.
         equity: (n,) value at the end of each day of 1 invested at the start.
-        sharpe: None where the net returns do not vary or are fewer than two.
-        statistics: by name, `total_return` and `max_drawdown` (shares), `turnover` (a year), `sharpe_net`,
-            `sharpe_low`, `sharpe_high` (a year), `break_even_cost` (basis points); undefined ones are left out.
-        undefined: {name: why} of what was left out.
+        sharpe: None if the net returns do not vary or are fewer than two.
+        statistics: by name, `total_return` and `max_drawdown` (shares), `turnover` (a year),
+            `sharpe_net`, `sharpe_low`, `sharpe_high` (a year), `break_even_cost` (basis points);
+            undefined ones are left out.
+        undefined: {name: why} of those left out.
     """
 
     weight: Array
@@ -76,7 +84,13 @@ class Strategy:
 
 @dataclass(frozen=True)
 class Backtest:
-    """A strategy and, on the same days, at the same cost and traded as late, buy and hold; `traded` says when."""
+    """A strategy, and buy and hold on the same days at the same cost and time of trading.
+
+    Attributes:
+        strategy: trades on the calls.
+        buy_and_hold: buys once.
+        traded: when both trade.
+    """
 
     strategy: Strategy
     buy_and_hold: Strategy
@@ -84,84 +98,117 @@ class Backtest:
 
 
 def positions(probability: Array, style: Style) -> Array:
-    """(n,) weights from the probabilities (n,) of up: 1 above ½; below it 0 (long_flat) or −1 (long_short); 0 at ½."""
-    side = np.sign(probability - 0.5)
+    """Return the weights (n,) held on probabilities (n,) of up: 1 above ½ and 0 at ½.
+
+    Below ½ the weight is 0 for long_flat and −1 for long_short.
+
+    >>> positions(np.array([0.6, 0.5, 0.4]), "long_short")
+    array([ 1.,  0., -1.])
+    """
+    side = np.sign(probability - CALLS_UP)
     return np.asarray(np.maximum(side, 0) if style == "long_flat" else side)
 
 
 def backtest(
     weights: Array, next_return: Array, cost: float, overnight: Array | None = None
 ) -> Backtest:
-    """Account of holding weights (n,), decided at the closes of n successive sessions and traded one trade later.
+    """Return the account of holding weights (n,), decided at n successive closes.
 
-    `next_return` (n,) is the log return from each of these closes to the next. With `overnight` (n,), the part of it
-    up to the next open (log, opens adjusted as the closes are), trades are done at the next open, else at the next
-    close. `cost` is in basis points of what is traded. With w the weight traded to, and w' and ŵ what yesterday's
-    has drifted to at the last close and at the trade,
+    With w the weight traded to, and w' and ŵ what yesterday's weight has drifted to at the last
+    close and at the trade,
 
         net = (1 + w' (exp(overnight) − 1)) (1 − cost · |w − ŵ|) (1 + w (exp(rest) − 1)) − 1
 
-    so a short is brought back to −1 each day, and pays for it. The account starts in cash and is not sold out of at
-    the end; one that has lost all stays at 0.
+    so a short is brought back to −1 each day, and pays for it. The account starts in cash and is
+    not sold at the end; an account that has lost everything stays at 0.
+
+    Args:
+        weights: (n,) from −1 to 1.
+        next_return: (n,) log return from each of the closes to the next.
+        cost: basis points of the value traded.
+        overnight: (n,) the part of `next_return` up to the next open (log, opens adjusted as the
+            closes are). With it, trades are done at the next open, else at the next close.
 
     Raises:
-        ConfigError: a cost that is below 0 or takes all that is traded (10,000 and more).
+        ConfigError: a cost below 0 or of 10,000 and more, which is all that is traded.
         ArrayError: arrays that differ in length, are empty or hold a NaN; weights beyond −1 … 1.
     """
     if not 0 <= cost < 1 / BASIS_POINT:
         raise ConfigError(
-            f"cost {cost} basis points: 0 or more and less than {1 / BASIS_POINT:,.0f} is allowed"
+            f"cost must be 0 or more and below {1 / BASIS_POINT:,.0f} basis points (got {cost})"
         )
     next_return = check_array("next_return", next_return, (None,), axes="n")
     weights = check_array("weights", weights, next_return.shape, axes="n")
     if len(weights) == 0 or np.abs(weights).max() > 1:
         raise ArrayError(
-            f"weights of shape {weights.shape}: one or more, from −1 to 1, are expected"
+            f"weights must be one or more numbers from −1 to 1 (got shape {weights.shape})"
         )
-    until = np.zeros_like(next_return)
-    if overnight is not None:
-        until = check_array("overnight", overnight, next_return.shape, axes="n")
-    strategy, hold = (
-        _account(
-            series if overnight is not None else _later(series), until, next_return - until, cost
-        )
-        for series in (weights, np.ones_like(weights))
-    )
-    return Backtest(strategy, hold, "next close" if overnight is None else "next open")
+    ones = np.ones_like(weights)
+    if overnight is None:
+        start = np.zeros_like(next_return)
+        strategy = _account(_later(weights), start, next_return, cost)
+        hold = _account(_later(ones), start, next_return, cost)
+        return Backtest(strategy, hold, "next close")
+    overnight = check_array("overnight", overnight, next_return.shape, axes="n")
+    strategy = _account(weights, overnight, next_return - overnight, cost)
+    hold = _account(ones, overnight, next_return - overnight, cost)
+    return Backtest(strategy, hold, "next open")
 
 
-def sharpe(returns: Array, confidence: float = 0.95) -> Sharpe | None:
-    """Annual Sharpe ratio (252 days) of simple daily returns (n,), None for fewer than two or constant ones.
+def sharpe(returns: Array, confidence: float = CONFIDENCE) -> Sharpe | None:
+    """Return the annual Sharpe ratio of simple daily returns (n,).
 
-    Its interval is SR ± z · error, from Lo's (2002) standard error for independent returns with Mertens' (2002) terms
-    for skewness and kurtosis, `significance.sharpe_error`.
+    It is None for fewer than two returns or constant ones. Its interval is SR ± z · error, with
+    Lo's (2002) standard error for independent returns and Mertens' (2002) terms for skewness and
+    kurtosis: `significance.sharpe_error`.
     """
     days = len(returns)
     if days < 2 or np.ptp(returns) <= 1e-12 * np.abs(returns).max():
         return None
     daily = float(returns.mean() / returns.std(ddof=1))
-    shape = float(skew(returns)), float(kurtosis(returns, fisher=False))
-    reach = norm.ppf((1 + confidence) / 2) * sharpe_error(daily, days, *shape)
-    annual, low, high = (
-        float(value * sqrt(DAYS_A_YEAR)) for value in (daily, daily - reach, daily + reach)
+    skewness = float(skew(returns))
+    full_kurtosis = float(kurtosis(returns, fisher=False))
+    z = norm.ppf((1 + confidence) / 2)
+    reach = z * sharpe_error(daily, days, skewness, full_kurtosis)
+    return Sharpe(
+        annual=_annual(daily),
+        low=_annual(daily - reach),
+        high=_annual(daily + reach),
+        daily=daily,
+        days=days,
+        skew=skewness,
+        kurtosis=full_kurtosis,
     )
-    return Sharpe(annual, low, high, daily, days, *shape)
+
+
+def _annual(daily_ratio: float) -> float:
+    return float(daily_ratio * sqrt(DAYS_A_YEAR))
 
 
 def max_drawdown(equity: Array) -> float:
-    """Largest fall of the equity (n,) from a peak, the 1 at the start among them, as a share of that peak."""
+    """Return the largest fall of the equity (n,) from a peak, as a share of that peak.
+
+    The 1 at the start counts as a peak.
+
+    >>> max_drawdown(np.array([1.2, 0.9, 1.5]))
+    0.25
+    """
     value = np.append(1.0, equity)
     return float((1 - value / np.maximum.accumulate(value)).max())
 
 
 def _later(series: Array) -> Array:
-    """The series (n,) one day later, 0 on the first."""
+    """Return the series (n,) one day later, 0 on the first."""
     return np.append(np.zeros(1), series[:-1])
 
 
 def _account(weight: Array, until_trade: Array, since_trade: Array, cost: float) -> Strategy:
-    """Days that begin with the holdings of the day before, and trade to `weight` between two log returns; all (n,)."""
-    until, since = np.expm1(until_trade), np.expm1(since_trade)
+    """Account for days that begin with yesterday's holdings and trade to `weight`; all (n,).
+
+    The trade is between two log returns, `until_trade` and `since_trade`.
+    """
+    until = np.expm1(until_trade)
+    since = np.expm1(since_trade)
     carried = _drift(_later(weight), _later(since))  # what yesterday's weight was at its close
     traded = np.abs(weight - _drift(carried, until))
     gross = np.maximum(1 + carried * until, 0) * np.maximum(1 + weight * since, 0)
@@ -169,37 +216,47 @@ def _account(weight: Array, until_trade: Array, since_trade: Array, cost: float)
     equity = np.cumprod(growth)
     alive = _later(equity) > 0
     alive[0] = True
-    net, turnover = np.where(alive, growth - 1, 0), np.where(alive, traded, 0)
-    ratio = sharpe(net)
+    net = np.where(alive, growth - 1, 0)
+    turnover = np.where(alive, traded, 0)
     statistics = {
         "total_return": float(equity[-1] - 1),
         "max_drawdown": max_drawdown(equity),
         "turnover": float(turnover.mean() * DAYS_A_YEAR),
     }
-    undefined: dict[str, str] = {}
-    if ratio is not None:
-        statistics |= {
-            "sharpe_net": ratio.annual,
-            "sharpe_low": ratio.low,
-            "sharpe_high": ratio.high,
-        }
-    else:
-        why = f"the net returns of {len(net)} days do not vary"
-        undefined |= dict.fromkeys(("sharpe_net", "sharpe_low", "sharpe_high"), why)
+    ratio = sharpe(net)
+    sharpes, constant = _sharpe_statistics(ratio, len(net))
+    break_even, no_break_even = _break_even(gross, traded)
+    return Strategy(
+        weight=weight,
+        turnover=turnover,
+        net=net,
+        equity=equity,
+        sharpe=ratio,
+        statistics=statistics | sharpes | break_even,
+        undefined=constant | no_break_even,
+    )
+
+
+def _sharpe_statistics(ratio: Sharpe | None, days: int) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the ratio and its interval by name, or why they are undefined."""
+    names = ("sharpe_net", "sharpe_low", "sharpe_high")
+    if ratio is None:
+        return {}, dict.fromkeys(names, f"the net returns of {days} days do not vary")
+    return dict(zip(names, (ratio.annual, ratio.low, ratio.high), strict=True)), {}
+
+
+def _break_even(gross: Array, traded: Array) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the cost in basis points at which the mean net return is 0, or why there is none."""
     charged = (gross * traded).mean()  # the mean net return falls by this for each unit of cost
-    if charged > 0 and gross.all():
-        statistics["break_even_cost"] = float((gross - 1).mean() / charged / BASIS_POINT)
-    else:
-        undefined["break_even_cost"] = (
-            "all was lost before costs" if charged > 0 else "nothing was traded"
-        )
-    return Strategy(weight, turnover, net, equity, ratio, statistics, undefined)
+    if charged <= 0:
+        return {}, {"break_even_cost": "nothing was traded"}
+    if not gross.all():
+        return {}, {"break_even_cost": "all was lost before costs"}
+    return {"break_even_cost": float((gross - 1).mean() / charged / BASIS_POINT)}, {}
 
 
 def _drift(weight: Array, simple_return: Array) -> Array:
-    """(n,) the share of the equity that a weight has become after a simple return of what it holds."""
+    """Return the share of the equity (n,) that a weight becomes after its simple return."""
     value = 1 + weight * simple_return
-    share = np.divide(
-        weight * (1 + simple_return), value, out=np.zeros_like(weight), where=value > 0
-    )
-    return np.asarray(share)
+    holding = weight * (1 + simple_return)
+    return np.asarray(np.divide(holding, value, out=np.zeros_like(weight), where=value > 0))

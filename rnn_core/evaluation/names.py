@@ -1,37 +1,96 @@
 """The names under which a run's figures are recorded: a section, a slash, a name.
 
-MLflow charts what comes before the slash together; whoever reads a score back asks for it by these names.
+MLflow charts each section together. Whoever writes or reads a figure takes its name from here.
 """
+
+
+def score(name: str) -> str:
+    """Return the name of a score of the network on the test days.
+
+    >>> score("accuracy")
+    'test/accuracy'
+    """
+    return f"test/{name}"
+
+
+def baseline_accuracy(baseline: str) -> str:
+    """Return the name of the accuracy of a baseline.
+
+    >>> baseline_accuracy("majority")
+    'baseline/majority_accuracy'
+    """
+    return f"baseline/{baseline}_accuracy"
+
+
+def baseline_log_loss(baseline: str) -> str:
+    """Return the name of the log loss of a baseline.
+
+    >>> baseline_log_loss("majority")
+    'baseline/majority_log_loss'
+    """
+    return f"baseline/{baseline}_log_loss"
+
+
+def significance(name: str) -> str:
+    """Return the name of an input of the verdict.
+
+    >>> significance("trials")
+    'significance/trials'
+    """
+    return f"significance/{name}"
+
+
+def pvalue(test: str) -> str:
+    """Return the name of the p-value of a test.
+
+    >>> pvalue("pt")
+    'significance/pt_pvalue'
+    """
+    return significance(f"{test}_pvalue")
+
+
+def dm_pvalue(baseline: str) -> str:
+    """Return the name of the Diebold–Mariano p-value of the network against a baseline.
+
+    >>> dm_pvalue("majority")
+    'significance/dm_majority_pvalue'
+    """
+    return pvalue(f"dm_{baseline}")
+
+
+def backtest(name: str, style: str = "long_flat") -> str:
+    """Return the name of a statistic of the backtest; that of long or flat has no prefix.
+
+    >>> backtest("turnover"), backtest("turnover", "long_short")
+    ('backtest/turnover', 'backtest/long_short_turnover')
+    """
+    return f"backtest/{name}" if style == "long_flat" else f"backtest/{style}_{name}"
+
+
+def hold(name: str) -> str:
+    """Return the name of a statistic of buy and hold over the days of the backtest.
+
+    >>> hold("turnover")
+    'backtest/hold_turnover'
+    """
+    return backtest(f"hold_{name}")
+
 
 TRAIN_LOSS = "train/loss"
 VALID_LOSS = "valid/loss"
 BEST_VALID_LOSS = "valid/best_loss"
 
-ACCURACY = "test/accuracy"
-ACCURACY_LOW = "test/accuracy_low"
-ACCURACY_HIGH = "test/accuracy_high"
-LOG_LOSS = "test/log_loss"
-BRIER = "test/brier"
-AUC = "test/auc"
+ACCURACY = score("accuracy")
+ACCURACY_LOW = score("accuracy_low")
+ACCURACY_HIGH = score("accuracy_high")
+LOG_LOSS = score("log_loss")
+BRIER = score("brier")
+AUC = score("auc")
 
-PT_PVALUE = "significance/pt_pvalue"
-PT_PVALUE_ADJUSTED = "significance/pt_pvalue_adjusted"
-DAYS_FOR_THIS_ACCURACY = "significance/days_for_this_accuracy"
+PT_PVALUE = pvalue("pt")
+PT_PVALUE_ADJUSTED = pvalue("pt") + "_adjusted"
+DAYS_FOR_THIS_ACCURACY = significance("days_for_this_accuracy")
 
-SHARPE = "backtest/sharpe"
-HOLD_SHARPE = "backtest/hold_sharpe"
-
-
-def baseline_accuracy(baseline: str) -> str:
-    """Return the name of the accuracy of a baseline, such as `majority`."""
-    return f"baseline/{baseline}_accuracy"
-
-
-def baseline_log_loss(baseline: str) -> str:
-    """Return the name of the log loss of a baseline."""
-    return f"baseline/{baseline}_log_loss"
-
-
-def dm_pvalue(baseline: str) -> str:
-    """Return the name of the Diebold–Mariano p-value of the network against a baseline."""
-    return f"significance/dm_{baseline}_pvalue"
+# What the names of a ratio (_net) and of its interval (_low, _high) start with
+SHARPE = backtest("sharpe")
+HOLD_SHARPE = hold("sharpe")

@@ -1,26 +1,23 @@
-"""Whether calls were better than chance: tests, intervals, the adjustment for repeated trying, and the verdict.
+"""Tests of whether calls beat chance, intervals, and adjustments for many trials.
 
-A test is a `Test`, or None where it is undefined: no statistic here is ever NaN.
+A test returns None if it is undefined: no statistic here is ever NaN.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from math import ceil, e, expm1, isfinite, log, log1p, sqrt
-from typing import Literal
+from dataclasses import dataclass
+from math import ceil, e, expm1, log1p, sqrt
 
 import numpy as np
 from scipy.stats import false_discovery_control, norm
 from statsmodels.stats.diagnostic import pesaran_timmermann as pesaran_timmermann_test
 
 from rnn_core.errors import ArrayError, ConfigError
+from rnn_core.evaluation.metrics import CONFIDENCE
 from rnn_core.nn.arrays import Array
 
-ALPHA, POWER = 0.05, 0.80
+ALPHA = 0.05
+POWER = 0.80
 CHANCE = 0.5
-COIN_TOSS = log(2)  # the log loss of p = ½, in nats
-DETECTABLE = 0.55  # the accuracy that a test period must be long enough to show
 FEWEST = 10  # values from which a block length is estimated
-Tag = Literal["skill", "inconclusive", "no evidence of skill"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,15 @@ class Test:
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """A mean, its interval `low`..`high`, the one-sided p-value that it is above 0, and the mean block length used."""
+    """A bootstrapped mean.
+
+    Attributes:
+        mean: of the values.
+        low: lower end of its interval.
+        high: upper end of its interval.
+        pvalue: one-sided, of the mean being above 0.
+        block: mean block length that was used.
+    """
 
     mean: float
     low: float
@@ -43,178 +48,206 @@ class Bootstrap:
 
 
 def pesaran_timmermann(up: Array, called: Array) -> Test | None:
-    """Whether the calls called (n,) hit what happened, up (n,), more often than independent ones would; 0 or 1 each.
+    """Test whether calls (n,) hit the outcomes up (n,) more often than independent ones; 0 or 1.
 
-    S = (P − P*) / √(V(P) − V(P*)) ~ N(0, 1), with P the share of hits and P* the one that independence gives. The
-    alternative is one-sided: more hits. Undefined, None, if either series is constant.
+    S = (P − P*) / √(V(P) − V(P*)) ~ N(0, 1), with P the share of hits and P* its value under
+    independence. The alternative is one-sided: more hits. None if either series is constant.
 
-    S = √n · φ, the correlation of the two: the term of order n⁻² in V(P*) is left out, as statsmodels does.
-    Pesaran and Timmermann, A Simple Nonparametric Test of Predictive Performance, JBES 10 (1992) 461–465.
+    S = √n · φ, the correlation of the two: as statsmodels does, this leaves out the term of order
+    n⁻² in V(P*). Pesaran and Timmermann, A Simple Nonparametric Test of Predictive Performance,
+    JBES 10 (1992) 461–465.
     """
     if not (_varies(up) and _varies(called)):
         return None
-    found = pesaran_timmermann_test(up, called, alternative="larger")
-    return Test(float(found.statistic), float(found.pvalue))
+    result = pesaran_timmermann_test(up, called, alternative="larger")
+    return Test(float(result.statistic), float(result.pvalue))
 
 
 def anatolyev_gerko(next_return: Array, called: Array) -> Test | None:
-    """Whether trading on the calls called (n,), 0 or 1, earned more than random calls: log returns next_return (n,).
+    """Test whether trading on calls (n,), 0 or 1, earned more than random calls would.
 
-    EP = (A − B) / √V ~ N(0, 1), with A = mean(s·r) of the positions s = ±1, B = mean(s)·mean(r) and
-    V = 4 n⁻² p(1 − p) Σ(r − r̄)², p the share of s = 1. The alternative is one-sided: more profit. Undefined, None, if
-    either series is constant.
+    EP = (A − B) / √V ~ N(0, 1), with A = mean(s·r) of the positions s = ±1 and the log returns r
+    (n,), B = mean(s)·mean(r) and V = 4 n⁻² p(1 − p) Σ(r − r̄)², p the share of s = 1. The
+    alternative is one-sided: more profit. None if either series is constant.
 
     Anatolyev and Gerko, A Trading Approach to Testing for Predictability, JBES 23 (2005) 455–461.
     """
     if not (_varies(next_return) and _varies(called)):
         return None
-    side, share = 2 * called.astype(float) - 1, called.mean()
+    side = 2 * called.astype(float) - 1
+    share = called.mean()
     excess = (side * next_return).mean() - side.mean() * next_return.mean()
-    statistic = float(excess / sqrt(4 * share * (1 - share) * next_return.var() / len(called)))
+    variance = 4 * share * (1 - share) * next_return.var() / len(called)
+    statistic = float(excess / sqrt(variance))
     return Test(statistic, float(norm.sf(statistic)))
 
 
 def diebold_mariano(loss_a: Array, loss_b: Array, horizon: int = 1) -> Test | None:
-    """Whether the mean losses of two forecasts, loss_a and loss_b (n,), differ; a negative statistic: a is better.
+    """Test whether the mean losses of two forecasts, loss_a and loss_b (n,), differ.
 
-    DM = d̄ / √(V(d̄)) with d = loss_a − loss_b, times √((n + 1 − 2h + h(h − 1)/n) / n), against Student's t with n − 1
-    degrees of freedom, two-sided. V is the long-run variance with `horizon` − 1 lags (Bartlett's weights). Undefined,
-    None, if d does not vary or n ≤ horizon.
+    A negative statistic says that a is better. DM = d̄ / √(V(d̄)) with d = loss_a − loss_b, times
+    √((n + 1 − 2h + h(h − 1)/n) / n), against Student's t with n − 1 degrees of freedom, two-sided.
+    V is the long-run variance with `horizon` − 1 lags (Bartlett's weights). None if d does not vary
+    or n ≤ horizon.
 
-    Diebold and Mariano, Comparing Predictive Accuracy, JBES 13 (1995) 253–263; Harvey, Leybourne and Newbold, Testing
-    the Equality of Prediction Mean Squared Errors, IJF 13 (1997) 281–291.
+    Diebold and Mariano, Comparing Predictive Accuracy, JBES 13 (1995) 253–263; Harvey, Leybourne
+    and Newbold, Testing the Equality of Prediction Mean Squared Errors, IJF 13 (1997) 281–291.
     """
     from statsmodels.tsa.stattools import diebold_mariano_test  # 0.3 s
 
-    if len(loss_a) <= max(horizon, 1) or not _varies(
-        loss_a - loss_b, max(np.abs(loss_a).max(), np.abs(loss_b).max())
-    ):
+    if len(loss_a) <= max(horizon, 1):
         return None
-    options = {
-        "criterion": lambda _, loss: loss,
-        "lags": horizon - 1,
-        "harvey_adj": True,
-        "horizon": horizon,
-    }
-    found = diebold_mariano_test(loss_a, loss_a, loss_b, **options)
-    return Test(float(found.statistic), float(found.pvalue))
+    largest = max(np.abs(loss_a).max(), np.abs(loss_b).max())
+    if not _varies(loss_a - loss_b, largest):
+        return None
+    result = diebold_mariano_test(
+        loss_a,
+        loss_a,
+        loss_b,
+        criterion=lambda _, loss: loss,
+        lags=horizon - 1,
+        harvey_adj=True,
+        horizon=horizon,
+    )
+    return Test(float(result.statistic), float(result.pvalue))
 
 
 def excess_hits(up: Array, called: Array) -> Array:
-    """(n,) what each day adds to P − P*, the hits beyond those of independent calls: their mean is that difference.
+    """Return what each day (n,) adds to P − P*, the hits beyond those of independent calls.
 
-    2 (up − mean) (called − mean) of up and called (n,), 0 or 1: for `bootstrap_mean`, as a check of
-    Pesaran–Timmermann that allows for dependence over time.
+    It is 2 (up − mean) (called − mean) of up and called (n,), 0 or 1, so its mean is P − P*. With
+    `bootstrap_mean` it checks Pesaran–Timmermann in a way that allows for dependence over time.
+
+    >>> excess_hits(np.array([1, 0, 1, 0]), np.array([1, 0, 1, 1]))
+    array([ 0.25,  0.75,  0.25, -0.25])
     """
     return np.asarray(2 * (up - up.mean()) * (called - called.mean()))
 
 
 def bootstrap_mean(
-    values: Array, *, seed: int = 0, reps: int = 1000, confidence: float = 0.95
+    values: Array, *, seed: int = 0, reps: int = 1000, confidence: float = CONFIDENCE
 ) -> Bootstrap | None:
-    """Interval of the mean of a dependent series values (n,), and the one-sided p-value that it is above 0.
+    """Bootstrap the mean of a dependent series (n,): its interval and its p-value.
 
-    Blocks of random length are drawn with replacement (Politis and Romano, The Stationary Bootstrap, JASA 89 (1994)
-    1303–1313); their mean length is Politis and White's (2004), as corrected by Patton, Politis and White (2009).
-    With means m* drawn around m, the interval is the basic one, 2m − quantiles of m*, and p the share of
-    m* − m ≥ m, so `low` > 0 where p is below half of 1 − `confidence`. Undefined, None, for fewer than 10 values or
-    constant ones.
+    Blocks of random length are drawn with replacement (Politis and Romano, The Stationary
+    Bootstrap, JASA 89 (1994) 1303–1313); their mean length is Politis and White's (2004), as
+    corrected by Patton, Politis and White (2009). With means m* drawn around m, the interval is the
+    basic one, 2m − quantiles of m*, and p is the share of m* − m ≥ m, so `low` > 0 if p is below
+    half of 1 − `confidence`. None for fewer than 10 values or constant ones.
     """
     if len(values) < FEWEST or not _varies(values):
         return None
-    from arch.bootstrap import StationaryBootstrap, optimal_block_length  # 0.5 s
+    from arch.bootstrap import StationaryBootstrap  # 0.5 s
 
-    with np.errstate(
-        divide="ignore", invalid="ignore"
-    ):  # a tail that does not vary has no autocorrelation
-        length = float(optimal_block_length(values)["stationary"].iloc[0])
-    block = ceil(length) if length > 1 else 1
-    drawn = StationaryBootstrap(block, values, seed=np.random.default_rng(seed)).apply(_mean, reps)[
-        :, 0
-    ]
-    mean, outside = float(values.mean()), (1 - confidence) / 2
-    high, low = 2 * mean - np.quantile(drawn, [outside, 1 - outside])
-    pvalue = (1 + np.count_nonzero(drawn >= 2 * mean)) / (1 + reps)
+    block = _block_length(values)
+    resampled = StationaryBootstrap(block, values, seed=np.random.default_rng(seed))
+    means = resampled.apply(_mean, reps)[:, 0]
+    mean = float(values.mean())
+    outside = (1 - confidence) / 2
+    high, low = 2 * mean - np.quantile(means, [outside, 1 - outside])
+    pvalue = (1 + np.count_nonzero(means >= 2 * mean)) / (1 + reps)
     return Bootstrap(mean, float(low), float(high), pvalue, block)
+
+
+def _block_length(values: Array) -> int:
+    from arch.bootstrap import optimal_block_length
+
+    # A tail that does not vary has no autocorrelation
+    with np.errstate(divide="ignore", invalid="ignore"):
+        length = float(optimal_block_length(values)["stationary"].iloc[0])
+    return ceil(length) if length > 1 else 1
 
 
 def days_needed(
     accuracy: float, *, alpha: float = ALPHA, power: float = POWER, null: float = CHANCE
 ) -> int | None:
-    """Test days after which a one-sided test of `null` finds a true `accuracy` with `power`; None if it is not above.
+    """Return the test days after which a one-sided test finds a true `accuracy` with `power`.
 
-    n = ((z₁₋ₐ √(p₀ (1 − p₀)) + z_power √(p (1 − p))) / (p − p₀))², to the nearest day: 616 for 0.55, 3,862 for 0.52.
-    The normal approximation to the binomial test, such as Fleiss, Levin and Paik, Statistical Methods for Rates and
-    Proportions (2003), section 2.4.
+    n = ((z₁₋ₐ √(p₀ (1 − p₀)) + z_power √(p (1 − p))) / (p − p₀))², to the nearest day, with
+    p₀ = `null`. None if the accuracy is not above it. The normal approximation to the binomial
+    test: Fleiss, Levin and Paik, Statistical Methods for Rates and Proportions (2003), section 2.4.
+
+    >>> days_needed(0.55), days_needed(0.52), days_needed(0.5)
+    (616, 3862, None)
     """
     if not null < accuracy <= 1:
         return None
-    spread = norm.ppf(1 - alpha) * sqrt(null * (1 - null)) + norm.ppf(power) * sqrt(
-        accuracy * (1 - accuracy)
-    )
-    return round(float((spread / (accuracy - null)) ** 2))
+    under_null = norm.ppf(1 - alpha) * sqrt(null * (1 - null))
+    under_accuracy = norm.ppf(power) * sqrt(accuracy * (1 - accuracy))
+    return round(float(((under_null + under_accuracy) / (accuracy - null)) ** 2))
 
 
 def adjust(pvalue: float, trials: int) -> float:
-    """The p-value of the best of `trials` independent tries, 1 − (1 − p)ᵏ (Šidák, JASA 62 (1967) 626–633).
+    """Return the p-value of the best of `trials` independent trials, 1 − (1 − p)ᵏ.
+
+    Šidák, JASA 62 (1967) 626–633.
 
     Raises:
-        ConfigError: fewer than one trial; what is judged is one itself.
+        ConfigError: fewer than one trial; the one that is judged counts.
+
+    >>> round(adjust(0.01, 5), 4)
+    0.049
     """
     if trials < 1:
-        raise ConfigError(
-            f"trials {trials}: at least 1 is needed, the configuration that is judged"
-        )
+        raise ConfigError(f"trials must be at least 1 (got {trials})")
     return 1.0 if pvalue >= 1 else -expm1(trials * log1p(-pvalue))
 
 
 def holm(pvalues: Array) -> Array:
-    """Adjusted p-values (n,) of the tickers of a universe: the chance of any false find is held (Holm 1979).
+    """Return p-values (n,) adjusted so that the chance of any false finding is held (Holm, 1979).
 
     A ticker whose test is undefined enters as 1.
 
     Raises:
         ArrayError: a value is NaN or outside 0 … 1.
+
+    >>> holm(np.array([0.01, 0.04, 0.03]))
+    array([0.03, 0.06, 0.06])
     """
     pvalues = _probabilities(pvalues)
     smallest_first = np.argsort(pvalues)
-    times = pvalues[smallest_first] * np.arange(len(pvalues), 0, -1)
+    multiplied = pvalues[smallest_first] * np.arange(len(pvalues), 0, -1)
     adjusted = np.empty_like(pvalues)
-    adjusted[smallest_first] = np.minimum(np.maximum.accumulate(times), 1)
+    adjusted[smallest_first] = np.minimum(np.maximum.accumulate(multiplied), 1)
     return adjusted
 
 
 def benjamini_hochberg(pvalues: Array) -> Array:
-    """Adjusted p-values (n,) of the tickers of a universe: the share of false finds is held.
+    """Return p-values (n,) adjusted so that the share of false findings is held.
 
     Benjamini and Hochberg (1995). A ticker whose test is undefined enters as 1.
 
     Raises:
         ArrayError: a value is NaN or outside 0 … 1.
+
+    >>> benjamini_hochberg(np.array([0.01, 0.04, 0.03]))
+    array([0.03, 0.04, 0.04])
     """
-    return (
-        np.asarray(false_discovery_control(_probabilities(pvalues)))
-        if len(pvalues)
-        else np.empty(0)
-    )
+    if len(pvalues) == 0:
+        return np.empty(0)
+    return np.asarray(false_discovery_control(_probabilities(pvalues)))
 
 
 def sharpe_error(sharpe: float, days: int, skew: float = 0.0, kurtosis: float = 3.0) -> float:
-    """Standard error of a daily Sharpe ratio estimated from `days` returns of that skewness and (full) kurtosis.
+    """Return the standard error of a daily Sharpe ratio from `days` returns.
 
-    √((1 − skew · SR + (kurtosis − 1)/4 · SR²) / (n − 1)): Lo, The Statistics of Sharpe Ratios, FAJ 58 (2002) 36–52,
-    for normal returns; Mertens (2002) for others.
+    √((1 − skew · SR + (kurtosis − 1)/4 · SR²) / (n − 1)), with full kurtosis: Lo, The Statistics of
+    Sharpe Ratios, FAJ 58 (2002) 36–52, for normal returns; Mertens (2002) for others.
+
+    >>> round(sharpe_error(0.05, 252), 4)
+    0.0632
     """
-    return sqrt(max(0.0, 1 - skew * sharpe + (kurtosis - 1) / 4 * sharpe**2) / (days - 1))
+    variance = max(0.0, 1 - skew * sharpe + (kurtosis - 1) / 4 * sharpe**2)
+    return sqrt(variance / (days - 1))
 
 
 def probabilistic_sharpe(
     sharpe: float, days: int, skew: float = 0.0, kurtosis: float = 3.0, benchmark: float = 0.0
 ) -> float | None:
-    """Probability that the true Sharpe ratio is above `benchmark`, both daily: Φ((SR − SR*) / error of SR).
+    """Return the probability that the true Sharpe ratio is above `benchmark`, both daily.
 
-    Bailey and López de Prado, The Sharpe Ratio Efficient Frontier, Journal of Risk 15 (2012). Undefined, None, for
-    fewer than two days or where the error is 0.
+    Φ((SR − SR*) / error of SR): Bailey and López de Prado, The Sharpe Ratio Efficient Frontier,
+    Journal of Risk 15 (2012). None for fewer than two days or an error of 0.
     """
     error = sharpe_error(sharpe, days, skew, kurtosis) if days > 1 else 0.0
     return float(norm.cdf((sharpe - benchmark) / error)) if error > 0 else None
@@ -228,139 +261,38 @@ def deflated_sharpe(
     kurtosis: float = 3.0,
     variance: float | None = None,
 ) -> float | None:
-    """Probability that the true daily Sharpe ratio is above what the best of `trials` without skill would show.
+    """Return the probability that the true ratio is above the best of `trials` without skill.
 
-    The benchmark of `probabilistic_sharpe` is √V ((1 − γ) Φ⁻¹(1 − 1/N) + γ Φ⁻¹(1 − 1/(N e))), γ Euler's constant, and 0
-    for one trial. V, `variance`, is that of the daily Sharpe ratios of the trials; if it is not known, that of
-    the estimate without skill, 1 / (days − 1). Undefined, None, as there.
+    All ratios are daily. The benchmark of `probabilistic_sharpe` is
+    √V ((1 − γ) Φ⁻¹(1 − 1/N) + γ Φ⁻¹(1 − 1/(N e))), with γ Euler's constant, and 0 for one trial.
+    V, `variance`, is that of the Sharpe ratios of the trials; if it is not known, that of an
+    estimate without skill, 1 / (days − 1). None as in `probabilistic_sharpe`.
 
-    Bailey and López de Prado, The Deflated Sharpe Ratio, Journal of Portfolio Management 40 (2014) 94–107.
+    Bailey and López de Prado, The Deflated Sharpe Ratio, Journal of Portfolio Management 40 (2014)
+    94–107.
 
     Raises:
         ConfigError: fewer than one trial, or a variance below 0.
     """
-    if trials < 1 or (variance is not None and variance < 0):
-        raise ConfigError(
-            f"trials {trials}, variance {variance}: at least 1 trial and a variance of 0 or more"
-        )
+    if trials < 1:
+        raise ConfigError(f"trials must be at least 1 (got {trials})")
+    if variance is not None and variance < 0:
+        raise ConfigError(f"variance must be 0 or more (got {variance})")
     if days < 2:
         return None
-    gamma, spread = np.euler_gamma, sqrt(1 / (days - 1) if variance is None else variance)
-    best = 0.0
-    if trials > 1:
-        best = float(
-            (1 - gamma) * norm.ppf(1 - 1 / trials) + gamma * norm.ppf(1 - 1 / (trials * e))
-        )
-    return probabilistic_sharpe(sharpe, days, skew, kurtosis, spread * best)
+    spread = sqrt(1 / (days - 1) if variance is None else variance)
+    benchmark = spread * _expected_best(trials)
+    return probabilistic_sharpe(sharpe, days, skew, kurtosis, benchmark)
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What may be said of a run, why, and what it was judged by.
-
-    Attributes:
-        tag: `skill`, `inconclusive` or `no evidence of skill`.
-        reason: one sentence.
-        lowest: who had the lowest mean log loss: `network`, `coin toss`, or a baseline by name.
-        inputs: {name: number} that decided, the undefined ones left out: `days`, `days_needed`, `trials`, `pt_pvalue`,
-            `pt_pvalue_adjusted`, `log_loss`, `log_loss_majority`.
-    """
-
-    tag: Tag
-    reason: str
-    lowest: str
-    inputs: dict[str, float] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return f"{self.tag}: {self.reason}"
-
-
-def verdict(
-    pvalue: float | None,
-    trials: int,
-    days: int,
-    log_loss: float,
-    baselines: Mapping[str, float],
-    skilled: Sequence[str] = (),
-) -> Verdict:
-    """The one place where a run is judged.
-
-    `pvalue` is the one-sided Pesaran–Timmermann one of the sign of the served probability − ½, None where undefined;
-    `trials` the distinct configurations tried on these days; `log_loss` the mean one of the served probability, and
-    `baselines` those of the baselines by name, all in nats; `majority` is that of the training base rate. `skilled`
-    names the baselines whose own calls pass the test of direction: skill that they have too is said to be so.
-
-    1. `skill`: p, adjusted for the trials, is at most 0.05, and the log loss is below the training base rate's and
-       below ln 2. An undefined p or log loss is no skill.
-    2. `inconclusive`: fewer test days than would show an accuracy of 55 % with 80 % power, 616.
-    3. `no evidence of skill`: all else.
-
-    They are asked in this order. The number of days says what the absence of a finding is worth; where there is a
-    finding the test's size has held whatever the number of days, so a short test period does not take it back.
-
-    Raises:
-        ConfigError: fewer than one trial, or no baseline `majority`.
-    """
-    if "majority" not in baselines:
-        raise ConfigError(
-            f"baselines {', '.join(baselines) or 'none'}: majority, the training base rate, is needed"
-        )
-    adjusted = None if pvalue is None else adjust(pvalue, trials)
-    found = adjusted is not None and adjusted <= ALPHA
-    informed = log_loss < min(baselines["majority"], COIN_TOSS)
-    enough = days_needed(DETECTABLE) or 0
-    rivals = {"network": log_loss, "coin toss": COIN_TOSS, **baselines}
-    losses = {name: loss for name, loss in rivals.items() if isfinite(loss)}
-    lowest = min(losses, key=losses.__getitem__, default="none")
-    tag: Tag = (
-        "skill"
-        if found and informed
-        else "inconclusive"
-        if days < enough
-        else "no evidence of skill"
-    )
-    reason = _reason(tag, adjusted, trials, log_loss, baselines["majority"], days, enough)
-    if tag == "skill" and lowest != "network":
-        reason += f"; but the baseline {lowest} has a lower log loss, {losses[lowest]:.4f}"
-    if tag == "skill" and skilled:
-        reason += f"; the calls of {' and '.join(skilled)} pass the same test of direction"
-    inputs = {
-        "days": days,
-        "days_needed": enough,
-        "trials": trials,
-        "pt_pvalue": pvalue,
-        "pt_pvalue_adjusted": adjusted,
-        "log_loss": log_loss,
-        "log_loss_majority": baselines["majority"],
-    }
-    known = {
-        name: float(value)
-        for name, value in inputs.items()
-        if value is not None and isfinite(value)
-    }
-    return Verdict(tag, reason, lowest, known)
-
-
-def _reason(
-    tag: Tag,
-    adjusted: float | None,
-    trials: int,
-    log_loss: float,
-    majority: float,
-    days: int,
-    enough: int,
-) -> str:
-    direction = "direction p undefined (calls or outcomes do not vary)"
-    if adjusted is not None:
-        direction = f"direction p {adjusted:.3g}" + (
-            f" after {trials} trials" if trials > 1 else ""
-        )
-    text = f"{direction}, log loss {log_loss:.4f} against {majority:.4f} of the base rate and {COIN_TOSS:.4f} of a coin"
-    return (
-        f"{days} test days, {enough} needed; {text}"
-        if tag == "inconclusive"
-        else f"{text}, over {days} test days"
-    )
+def _expected_best(trials: int) -> float:
+    """Return the expected largest of that many standard normal values."""
+    if trials == 1:
+        return 0.0
+    gamma = np.euler_gamma
+    typical = norm.ppf(1 - 1 / trials)
+    extreme = norm.ppf(1 - 1 / (trials * e))
+    return float((1 - gamma) * typical + gamma * extreme)
 
 
 def _mean(values: Array) -> Array:
@@ -368,17 +300,19 @@ def _mean(values: Array) -> Array:
 
 
 def _varies(values: Array, scale: float | None = None) -> bool:
-    """Whether the values differ by more than rounding, beside `scale` or the largest of them."""
+    """Return True if the values differ by more than the rounding of `scale`, their largest."""
     if len(values) == 0:
         return False
-    lowest, highest = float(values.min()), float(values.max())
-    return highest - lowest > 1e-12 * (max(-lowest, highest) if scale is None else scale)
+    lowest = float(values.min())
+    highest = float(values.max())
+    largest = max(-lowest, highest) if scale is None else scale
+    return highest - lowest > 1e-12 * largest
 
 
 def _probabilities(pvalues: Array) -> Array:
     pvalues = np.asarray(pvalues, dtype=float)
     if not ((pvalues >= 0) & (pvalues <= 1)).all():
         raise ArrayError(
-            f"p-values {pvalues}: numbers from 0 to 1 are expected; an undefined test enters as 1"
+            f"p-values must be numbers from 0 to 1, an undefined test's being 1 (got {pvalues})"
         )
     return pvalues

@@ -4,8 +4,8 @@ import numpy as np
 
 from rnn_core.commands import Study
 from rnn_core.config import Model, Problem
-from rnn_core.data.loading import random_walk
 from rnn_core.data.prices import Prices
+from rnn_core.data.synthetic import random_walk
 from rnn_core.data.windows import windows
 from rnn_core.evaluation import names
 from rnn_core.nn.arrays import Array

@@ -26,9 +26,9 @@ def days(*texts: str) -> pd.DatetimeIndex:
 @pytest.mark.parametrize(
     ("ticker", "exchange"),
     [
-        ("MSFT", "XNYS"), ("BRK-B", "XNYS"), ("^GSPC", "XNYS"), ("078935.KS", "XKRX"), ("035720.KQ", "XKRX"),
-        ("7203.T", "XTKS"), ("0700.HK", "XHKG"), ("VOD.L", "XLON"), ("sap.de", "XETR"), ("2330.TW", "XTAI"),
-        ("BTC-USD", "24/7"), ("EURUSD=X", "24/5"),
+        ("MSFT", "XNYS"), ("BRK-B", "XNYS"), ("^GSPC", "XNYS"), ("078935.KS", "XKRX"),
+        ("035720.KQ", "XKRX"), ("7203.T", "XTKS"), ("0700.HK", "XHKG"), ("VOD.L", "XLON"),
+        ("sap.de", "XETR"), ("2330.TW", "XTAI"), ("BTC-USD", "24/7"), ("EURUSD=X", "24/5"),
     ],
 )  # fmt: skip
 def test_the_exchange_follows_from_the_suffix_of_the_ticker(ticker: str, exchange: str) -> None:

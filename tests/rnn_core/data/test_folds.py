@@ -81,7 +81,9 @@ def purged_split(
 
 
 def test_the_blocks_are_those_of_an_independent_implementation() -> None:
-    """purgedcv knows no validation block: it is asked once for what precedes the test, once for what precedes it."""
+    """purgedcv knows no validation block: it is asked for what precedes the test, then for what
+    precedes that.
+    """
     shape = Evaluation(train_days=50, valid_days=10, test_days=7)
     labelled = 50 + 10 + 2 + 7 * 6
     found = folds(shape, rows_only(labelled))
@@ -116,6 +118,6 @@ def test_a_new_day_leaves_the_folds_of_the_past_as_they_were() -> None:
 
 def test_too_few_rows_for_one_fold_say_how_many_it_takes() -> None:
     shape = Evaluation(train_days=20, valid_days=5, test_days=4)
-    with pytest.raises(DataError, match="27 labelled rows found; one fold needs 28"):
+    with pytest.raises(DataError, match="got 27 labelled rows; one fold needs 28"):
         folds(shape, rows_only(27))
     assert isinstance(folds(shape, rows_only(28)), Folds)

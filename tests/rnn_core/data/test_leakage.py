@@ -1,4 +1,4 @@
-"""Nothing that was computed from data up to a day changes when every price after it does, bit for bit."""
+"""What is computed from data up to a day keeps its bits when every later price changes."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -37,7 +37,7 @@ def altered_after(prices: Prices, day: pd.Timestamp) -> Prices:
 
 
 def known_on(day: pd.Timestamp, prices: Prices, features: tuple[Feature, ...]) -> dict[str, bytes]:
-    """Bits of all that the whole way from prices to calls computes from data up to the close of `day`."""
+    """Bits of all that is computed, from prices to calls, from data up to the close of `day`."""
     problem = Problem(seq_len=5, features=features, volatility_window=5)
     built = windows(problem, prices)
     walk = folds(SETTINGS, built)

@@ -94,7 +94,7 @@ def test_the_window_of_a_short_frame_has_the_same_bits_as_at_the_end_of_a_long_o
 
 def test_too_few_prices_are_refused_with_the_number_needed(prices: Prices) -> None:
     short = Prices("T", prices.frame.head(9), "file", "close", "XNYS")
-    with pytest.raises(DataError, match=r"T: 9 prices found; one labelled window needs 10"):
+    with pytest.raises(DataError, match=r"T: got 9 prices; one labelled window needs 10"):
         windows(PROBLEM, short)
 
 

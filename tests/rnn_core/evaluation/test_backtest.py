@@ -43,7 +43,7 @@ class Broker:
 def account(
     weights: np.ndarray, returns: np.ndarray, overnight: np.ndarray | None, cost: float
 ) -> list[list[float]]:
-    """[equity, turnover] by day. Day t runs from close t to close t + 1; what is decided at close t trades later."""
+    """[equity, turnover] by day, from close t to t + 1; what is decided at close t trades later."""
     broker, price, rows, decided = Broker(cost), 100.0, [], 0.0
     for day, total in enumerate(returns):
         closed = price * np.exp(total)
@@ -94,7 +94,7 @@ def test_what_is_decided_at_a_close_earns_nothing_before_it_is_traded() -> None:
 
 
 def test_a_perfect_foresight_of_the_next_session_earns_nothing_of_it_at_the_next_close() -> None:
-    """Returns that alternate: who is right on every next session and trades a session late is wrong on every one."""
+    """With alternating returns, who is right every day and trades a day late is always wrong."""
     returns = np.tile([0.01, -0.01], 50)
     late = backtest(np.sign(returns), returns, 0).strategy
     assert late.statistics["total_return"] < -0.6
@@ -186,7 +186,7 @@ def test_who_has_lost_all_has_nothing_left_to_win_with(rise: float) -> None:
 
 
 def test_twice_below_nothing_is_not_a_gain() -> None:
-    """Overnight and intraday each take more than the short is worth; their product must not come out positive."""
+    """Overnight and intraday each lose more than the short is worth; the product is no gain."""
     overnight = np.log([1.0, 2.5, 1.0])
     found = backtest(-np.ones(3), overnight + np.log([1.0, 2.5, 1.0]), 0, overnight).strategy
     np.testing.assert_array_equal(found.equity, [1, 0, 0])
@@ -204,7 +204,7 @@ def test_never_trading_has_no_sharpe_ratio_and_says_so() -> None:
 
 @pytest.mark.parametrize("cost", [-1e-9, -5, float("nan"), 10_000])
 def test_a_cost_below_zero_or_above_all_is_refused(cost: float) -> None:
-    with pytest.raises(ConfigError, match="basis points: 0 or more"):
+    with pytest.raises(ConfigError, match="cost must be 0 or more and below 10,000 basis points"):
         backtest(np.ones(3), np.zeros(3), cost)
 
 

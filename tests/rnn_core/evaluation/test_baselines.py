@@ -18,7 +18,7 @@ DAYS, STEPS = 160, 4
 
 
 def series(seed: int, persistence: float = 0.0) -> dict[str, np.ndarray]:
-    """Windows of the last returns, labels and returns; some days do not move at all, the last has no label."""
+    """Windows of the last returns, labels and returns; some returns are 0."""
     rng = np.random.default_rng(seed)
     returns = rng.normal(size=DAYS + STEPS)
     for day in range(1, len(returns)):
@@ -36,7 +36,7 @@ def series(seed: int, persistence: float = 0.0) -> dict[str, np.ndarray]:
 def walk(
     train_days: int = 60, test_days: int = 25, expanding: bool = False
 ) -> dict[str, np.ndarray]:
-    """Folds with a gap between training and test rows, as validation and purging leave it; the last is live."""
+    """Folds with a gap between training and test, as validation and purging leave it; one live."""
     starts = [*range(train_days + 10, DAYS - 1, test_days), DAYS - 1]
     train = np.full((len(starts), starts[-1]), -1)
     test = np.full((len(starts), test_days), -1)
@@ -202,9 +202,9 @@ def test_rows_without_a_label_and_folds_without_rows_are_refused() -> None:
         direction_baselines(**data, **unlabelled)
     empty = {**folds, "train": folds["train"].copy()}
     empty["train"][0] = -1
-    with pytest.raises(ArrayError, match="fold without rows"):
+    with pytest.raises(ArrayError, match="tested fold without rows"):
         direction_baselines(**data, **empty)
-    with pytest.raises(ArrayError, match="fold without rows"):
+    with pytest.raises(ArrayError, match="tested fold without rows"):
         regression_baselines(data["returns"], data["y"], **empty)
 
 

@@ -164,7 +164,5 @@ def test_a_test_period_with_one_class_is_scored_as_far_as_it_can_be(
 
 def test_trading_at_the_open_needs_opens(built: Windows, walk: Folds, logits: np.ndarray) -> None:
     at_open = SETTINGS.model_copy(update={"trade": "next_open"})
-    with pytest.raises(
-        ConfigError, match=r"evaluation\.trade is next_open and opening prices are missing"
-    ):
+    with pytest.raises(ConfigError, match=r"evaluation\.trade=next_open requires an opening price"):
         evaluate(built, walk, logits, at_open, shrinkage=0.5)

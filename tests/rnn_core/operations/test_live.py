@@ -12,7 +12,7 @@ from scipy.stats import ks_2samp, norm
 from statsmodels.stats.proportion import proportion_confint
 
 from rnn_core.config import Problem
-from rnn_core.data.loading import random_walk
+from rnn_core.data.synthetic import random_walk
 from rnn_core.data.windows import features
 from rnn_core.errors import ArrayError
 from rnn_core.operations.live import (
