@@ -21,8 +21,9 @@ from sqlalchemy import create_engine, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from rnn_core.errors import LedgerError
-from rnn_core.operations import ledger as module
-from rnn_core.operations.ledger import MIGRATIONS, REVISIONS, TABLES, Forecast, Ledger
+from rnn_core.operations.ledger import Forecast, Ledger, database
+from rnn_core.operations.ledger.database import MIGRATIONS, REVISIONS
+from rnn_core.operations.ledger.tables import TABLES
 from tests.postgres import Postgres, running_postgres
 from tests.processes import free_port
 
@@ -473,8 +474,8 @@ def test_an_older_ledger_is_migrated_and_keeps_its_rows(
         f"revision, down_revision = '9999', {REVISIONS[-1]!r}\n"
         "def upgrade() -> None:\n    op.add_column('promotions', sa.Column('note', sa.String))\n"
     )
-    monkeypatch.setattr(module, "MIGRATIONS", newer)
-    monkeypatch.setattr(module, "REVISIONS", [*REVISIONS, "9999"])
+    monkeypatch.setattr(database, "MIGRATIONS", newer)
+    monkeypatch.setattr(database, "REVISIONS", [*REVISIONS, "9999"])
     with Ledger.open(url) as migrated:
         assert migrated.forecasts().probability.tolist() == [0.53]
     assert execute(url, "SELECT note FROM promotions") == []

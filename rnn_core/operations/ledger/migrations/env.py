@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from rnn_core.operations.ledger import VERSION_TABLE
+from rnn_core.operations.ledger.database import VERSION_TABLE
 
 context.configure(connection=context.config.attributes["connection"], version_table=VERSION_TABLE)
 context.run_migrations()

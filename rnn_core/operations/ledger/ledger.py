@@ -9,116 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
-from hashlib import sha256
 from math import isfinite
-from pathlib import Path
 from typing import Any, Self
 
 import pandas as pd
-from sqlalchemy import (
-    URL,
-    Boolean,
-    Column,
-    Connection,
-    Date,
-    DateTime,
-    Dialect,
-    Double,
-    Engine,
-    ExceptionContext,
-    Integer,
-    MetaData,
-    Row,
-    String,
-    Table,
-    TypeDecorator,
-    create_engine,
-    event,
-    func,
-    inspect,
-    make_url,
-    select,
-    text,
-    union,
-)
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy import Column, Connection, Engine, Row, Table, func, select, union
 
 from rnn_core.errors import LedgerError
-
-DEFAULT_URL = "sqlite:///data/ledger.db"
-ALLOWED = "LEDGER_URL names an SQLite file or a PostgreSQL database, as in sqlite:///data/ledger.db"
-# Whatever driver the URL names: that of MLflow's or Prefect's own URL may be another
-DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}
-MIGRATIONS = Path(__file__).parent / "migrations"
-REVISIONS = sorted(path.stem[:4] for path in MIGRATIONS.glob("versions/[0-9]*.py"))  # oldest first
-VERSION_TABLE = (
-    "ledger_version"  # a name of its own, since MLflow may keep its tables in the same database
-)
-BUSY_SECONDS = 30
-CONNECT_SECONDS = 10
-
-
-class Timestamp(TypeDecorator[datetime]):
-    """An aware UTC datetime, also where the database has no time zones."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """In UTC; a time without a zone is refused, since nobody knows which one it was."""
-        if value is not None and value.tzinfo is None:
-            raise ValueError(f"time {value} has no time zone")
-        return value and value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """In UTC, which a database without time zones leaves out."""
-        return value and (value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC))
-
-
-TABLES = MetaData()
-FORECASTS = Table(
-    "forecasts",
-    TABLES,
-    Column("id", Integer, primary_key=True),
-    Column("ticker", String),
-    Column("exchange", String),
-    Column("session", Date),
-    Column("last_session", Date),
-    Column("opens_at", Timestamp),
-    Column("model_version", Integer),
-    Column("run_id", String),
-    Column("probability", Double),
-    Column("spread", Double),
-    Column("verdict", String),
-    Column("data_source", String),
-    Column("data_sha256", String),
-    Column("promised_accuracy", Double),
-    Column("promised_low", Double),
-    Column("promised_high", Double),
-    Column("promised_log_loss", Double),
-    Column("made_at", Timestamp),
-    Column("written_at", Timestamp),
-    Column("late", Boolean),
-    Column("counted", Boolean),
-    Column("settled_at", Timestamp),
-    Column("up", Boolean),
-    Column("next_return", Double),
-)
-PROMOTIONS = Table(
-    "promotions",
-    TABLES,
-    Column("id", Integer, primary_key=True),
-    Column("ticker", String),
-    Column("number", Integer),
-    Column("model_version", Integer),
-    Column("previous_version", Integer),
-    Column("kind", String),
-    Column("reason", String),
-    Column("run_id", String),
-    Column("decided_at", Timestamp),
-)
-DTYPES = {Integer: "int64", Double: "float64", Boolean: "bool", Timestamp: "datetime64[us, UTC]"}
-NULLABLE_DTYPES = {"up": "boolean", "previous_version": "Int64"}
+from rnn_core.operations.ledger.database import DEFAULT_URL, alone, engine_at, migrate
+from rnn_core.operations.ledger.tables import DTYPES, FORECASTS, NULLABLE_DTYPES, PROMOTIONS
 
 
 @dataclass(frozen=True)
@@ -252,9 +151,9 @@ class Ledger:
 
         Raises LedgerError if the database cannot be used or was written by a newer version of this program.
         """
-        ledger = cls(_engine_at(url or os.environ.get("LEDGER_URL") or DEFAULT_URL))
+        ledger = cls(engine_at(url or os.environ.get("LEDGER_URL") or DEFAULT_URL))
         try:
-            ledger._migrate()
+            migrate(ledger._engine)
         except BaseException:
             ledger.close()
             raise
@@ -279,7 +178,7 @@ class Ledger:
         """
         column = FORECASTS.c
         said = (column.ticker == forecast.ticker) & (column.session == forecast.session)
-        with self._alone(FORECASTS.name, forecast.ticker) as connection:
+        with alone(self._engine, FORECASTS.name, forecast.ticker) as connection:
             rows = connection.execute(select(FORECASTS).where(said)).all()
             for row in rows:
                 if row.model_version == forecast.model_version:
@@ -366,7 +265,7 @@ class Ledger:
         On SQLite nobody else writes anything to the file meanwhile, this ledger's other methods included: a block that
         writes to MLflow needs MLflow's tables in another file.
         """
-        with self._alone(PROMOTIONS.name, ticker) as connection:
+        with alone(self._engine, PROMOTIONS.name, ticker) as connection:
             yield Decision(ticker, connection)
 
     def versions(self, ticker: str) -> set[int]:
@@ -377,43 +276,6 @@ class Ledger:
         )
         with self._engine.connect() as connection:
             return set(connection.scalars(union(*named)))
-
-    @contextmanager
-    def _alone(self, *subject: str) -> Iterator[Connection]:
-        """A transaction that waits until no other one on the same subject is open."""
-        with self._engine.begin() as connection:
-            if connection.dialect.name == "sqlite":
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            else:
-                digest = sha256("\n".join(subject).encode()).digest()
-                key = int.from_bytes(digest[:8], "big", signed=True)
-                connection.execute(select(func.pg_advisory_xact_lock(key)))
-            yield connection
-
-    def _migrate(self) -> None:
-        with self._engine.connect() as connection:
-            if self._revision(connection) == REVISIONS[-1]:
-                return
-        from alembic import command
-        from alembic.config import Config
-
-        with self._alone(VERSION_TABLE) as connection:
-            if self._revision(connection) != REVISIONS[-1]:
-                config = Config(attributes={"connection": connection})
-                config.set_main_option("script_location", str(MIGRATIONS))
-                command.upgrade(config, "head")
-
-    def _revision(self, connection: Connection) -> str | None:
-        """Revision of the tables, None if there are none; raises LedgerError if it is unknown."""
-        if not inspect(connection).has_table(VERSION_TABLE):
-            return None
-        found = str(connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}")))  # noqa: S608
-        if found not in REVISIONS:
-            raise LedgerError(
-                f"ledger {_shown(self._engine.url)} has revision {found}, the newest known is {REVISIONS[-1]}: "
-                "it was written by a newer rnnflow; install that"
-            )
-        return found
 
     def _frame(self, table: Table, ticker: str | None, *order: Column[Any]) -> pd.DataFrame:
         query = select(table).order_by(*order)
@@ -437,58 +299,3 @@ def _champions(connection: Connection, ticker: str) -> list[int]:
         else:
             champions.pop()
     return champions
-
-
-def _engine_at(address: str) -> Engine:
-    try:
-        url = make_url(address)
-    except (ArgumentError, ValueError):
-        raise LedgerError(
-            f"ledger address cannot be read as a URL; {ALLOWED}"
-        ) from None  # it may hold a password
-    backend = url.get_backend_name()
-    if backend not in DRIVERS or url.database in (None, "", ":memory:"):
-        raise LedgerError(f"ledger {_shown(url)}: {ALLOWED}")
-    url = url.set(drivername=DRIVERS[backend])
-    engine = _sqlite(url) if backend == "sqlite" else _postgresql(url)
-
-    @event.listens_for(engine, "handle_error")
-    def _in_one_line(context: ExceptionContext) -> None:
-        if not isinstance(context.sqlalchemy_exception, DBAPIError):
-            return
-        reason = str(context.original_exception).strip().splitlines()[0]
-        hint = "" if isinstance(context.sqlalchemy_exception, IntegrityError) else f"; {ALLOWED}"
-        raise LedgerError(f"ledger {_shown(url)}: {reason}{hint}") from context.original_exception
-
-    return engine
-
-
-def _sqlite(url: URL) -> Engine:
-    folder = Path(str(url.database).removeprefix("file:")).parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LedgerError(
-            f"ledger {_shown(url)}: {folder} cannot be made ({error.strerror}); {ALLOWED}"
-        ) from error
-    # isolation_level None: Python begins no transaction of its own, so that BEGIN IMMEDIATE can be said
-    engine = create_engine(url, connect_args={"isolation_level": None, "timeout": BUSY_SECONDS})
-
-    @event.listens_for(engine, "connect")
-    def _durable(connection: Any, _: object) -> None:
-        connection.execute("PRAGMA synchronous=FULL")
-
-    return engine
-
-
-def _postgresql(url: URL) -> Engine:
-    try:
-        return create_engine(url, connect_args={"connect_timeout": CONNECT_SECONDS})
-    except ModuleNotFoundError as error:
-        raise LedgerError(
-            f"ledger {_shown(url)} needs {error.name}: pip install 'rnnflow[postgresql]'"
-        ) from error
-
-
-def _shown(url: URL) -> str:
-    return url.set(query={}).render_as_string(hide_password=True)

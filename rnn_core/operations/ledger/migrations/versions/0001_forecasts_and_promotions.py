@@ -106,6 +106,5 @@ def _refuse(change: str, table: str, rule: str, *, when: str = "TRUE", each: str
 
 def _refuse_replacement(table: str, same: str) -> None:
     """INSERT OR REPLACE deletes the row in its way without asking the trigger of DELETE."""
-    _refuse(
-        "INSERT", table, "are never replaced", when=f"EXISTS (SELECT 1 FROM {table} WHERE {same})"
-    )
+    exists = f"EXISTS (SELECT 1 FROM {table} WHERE {same})"  # noqa: S608
+    _refuse("INSERT", table, "are never replaced", when=exists)
