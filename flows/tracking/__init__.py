@@ -41,8 +41,9 @@ from rnn_core.nn.arrays import Array
 from rnn_core.nn.sequences import Sequences
 from rnn_core.nn.training import Fit
 from rnn_core.operations.promotion import Judgement
+from rnn_core.operations.standing import Standing
 from rnn_core.reporting.figures import rendered
-from rnn_core.reporting.pages import Standing, ticker_page, universe_page
+from rnn_core.reporting.pages import ticker_page, universe_page
 from rnn_core.studies.lesson import Finding, Trained
 
 SQLITE = "sqlite:///"

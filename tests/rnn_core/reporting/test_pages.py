@@ -13,9 +13,8 @@ import pytest
 from rnn_core.operations.ledger import Forecast, Ledger
 from rnn_core.operations.live import Alarm, live_record
 from rnn_core.operations.promotion import Candidate
+from rnn_core.operations.standing import Promise, Standing
 from rnn_core.reporting.pages import (
-    Promise,
-    Standing,
     markdown,
     ticker_page,
     universe_markdown,
