@@ -1,6 +1,6 @@
 """`fit` against the per-sample NumPy loop of the textbooks, at the textbooks' own setting.
 
-Hidden 16, T 10, batch 1, SGD, gradients clipped to ±5, 231 windows, 600 epochs, float64: the lesson
+Hidden 16, T 10, batch 1, SGD, gradients clipped to ±5, 231 windows, 600 epochs, float64: the study
 `direction-from-scratch` on raw returns. The kernel is timed over all epochs, NumPy and the loop over the first few;
 once the loop goes the whole way, and all 600 losses must be ours to 1e-9.
 """
@@ -16,13 +16,13 @@ from rnn_core.commands import Study
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.sequences import Folds
 from rnn_core.studies import direction
-from rnn_core.studies.lesson import Variant
+from rnn_core.studies.study import Variant
 
 EPOCHS = 40  # of a round
 
 
-def lesson() -> Variant:
-    """The lesson's first network, by itself."""
+def first_network() -> Variant:
+    """The study's first network, by itself."""
     study = Study(name="direction-from-scratch")
     both = direction.variants(study, direction.data(study))["network"]
     start: Any = both.params0
@@ -56,7 +56,7 @@ def loop(variant: Any) -> Job:
 
 
 def main() -> list[str]:
-    variant = lesson()
+    variant = first_network()
     rows = compare("batch 1, SGD", variant, {"per-sample-loop": loop}, epochs=EPOCHS)
     ours, theirs = rnnflow(variant)(), loop(variant)()
     np.testing.assert_allclose(

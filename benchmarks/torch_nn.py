@@ -17,7 +17,7 @@ from rnn_core.config import Model, Training
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.sequences import Sequences, holdout
 from rnn_core.studies import sines
-from rnn_core.studies.lesson import Variant
+from rnn_core.studies.study import Variant
 
 STEPS = 10
 
@@ -91,10 +91,10 @@ def direction(rows: int, *, cell: str = "rnn_tanh", **training: Any) -> Variant:
 
 
 def sine(name: str, model: Model, training: dict[str, Any]) -> Variant:
-    """A lesson on sines in float32, at a constant learning rate."""
+    """A study of sines in float32, at a constant learning rate."""
     study: Any = Study.model_validate({"name": name})
-    lesson = {"sine-next-value": sines.NEXT_VALUE, "sine-synced": sines.SYNCED}[name]
-    (variant,) = lesson.variants(study, lesson.data(study)).values()
+    steps = {"sine-next-value": sines.NEXT_VALUE, "sine-synced": sines.SYNCED}[name]
+    (variant,) = steps.variants(study, steps.data(study)).values()
     settings = replace(variant.training, **{"dtype": "float32", "schedule": "constant"} | training)
     return drawn(replace(variant, model=model, training=settings))
 

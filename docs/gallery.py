@@ -1,4 +1,4 @@
-"""Run every lesson at full size and write what came out: `docs/studies.md`, its figures, and the table in the README.
+"""Run every study at full size and write what came out: `docs/studies.md`, its figures, and the table in the README.
 
 Run it from the checkout with `make gallery`.
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flows.study import Outcome, study
 from flows.tracking import drawn
-from rnn_core.studies import LESSONS
+from rnn_core.studies import STUDIES
 
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"
@@ -16,7 +16,7 @@ BEGIN, END = "<!-- lessons: written by make gallery -->\n", "<!-- end of lessons
 
 
 def chapter(outcome: Outcome) -> str:
-    """A heading, the findings, every figure and the numbers of one lesson."""
+    """A heading, the findings, every figure and the numbers of one study."""
     graphs = [(outcome.name, file) for file in drawn(outcome.finding.files)]
     pictures = [
         f"![{name}: {file}](images/studies/{name}/{file})"
@@ -32,7 +32,7 @@ def chapter(outcome: Outcome) -> str:
 
 
 def row(outcome: Outcome) -> str:
-    """The lesson in the README: its first figure and two sentences."""
+    """The row of a study in the README: its first figure and two sentences."""
     name, file = _pictures(outcome)[0]
     picture = f'<img src="docs/images/studies/{name}/{file}" alt="{name}" width="360">'
     return f"| `{name}`<br>{picture} | {' '.join(outcome.finding.sentences[:2])} |"
@@ -43,9 +43,9 @@ def _pictures(outcome: Outcome) -> list[tuple[str, str]]:
 
 
 def main() -> None:
-    """Run the lessons, one after the other."""
+    """Run the studies, one after the other."""
     outcomes = []
-    for name in LESSONS:
+    for name in STUDIES:
         outcome = study(name=name)
         folder = DOCS / "images" / "studies" / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -54,10 +54,10 @@ def main() -> None:
         for file, graph in drawn(outcome.finding.files).items():
             (folder / file).write_text(graph, encoding="utf-8")
         outcomes.append(outcome)
-    head = "# The lessons, as they came out\n\nEvery sentence and number is computed by the run that drew the figures."
+    head = "# The studies, as they came out\n\nEvery sentence and number is computed by the run that drew the figures."
     page = "\n\n".join([head, *map(chapter, outcomes)])
     (DOCS / "studies.md").write_text(page + "\n", encoding="utf-8")
-    table = "\n".join(["| lesson | what came out |", "|---|---|", *map(row, outcomes)])
+    table = "\n".join(["| study | what came out |", "|---|---|", *map(row, outcomes)])
     readme = README.read_text(encoding="utf-8")
     written = re.sub(f"(?s){BEGIN}.*{END}", lambda _: f"{BEGIN}\n{table}\n\n{END}", readme)
     README.write_text(written, encoding="utf-8")

@@ -208,9 +208,9 @@ StudyName = Literal[
 
 
 class Study(Command):
-    """One classic lesson on recurrent networks, run through the tasks of the daily job."""
+    """One classic study of recurrent networks, run through the tasks of the daily job."""
 
-    name: StudyName = Field("direction-from-scratch", description="Lesson to run")
+    name: StudyName = Field("direction-from-scratch", description="Study to run")
     language: Literal["en", "ko"] = Field(
         "en", description="Language of figures and findings: English or Korean"
     )
@@ -230,7 +230,7 @@ class Study(Command):
     )
 
     @model_validator(mode="after")
-    def _fits_the_lesson(self) -> "Study":
+    def _fits_the_study(self) -> "Study":
         if (self.ticker or self.source) and self.name != "direction-from-scratch":
             raise ValueError(
                 f"ticker and source are for direction-from-scratch; {self.name} makes its own data"

@@ -199,8 +199,8 @@ class StudyTraining(Section):
         None, description="What computes; empty: NumPy, by hand"
     )
     epochs: int | None = Field(
-        None, ge=1, le=100_000, description="Passes over the training rows; empty: the lesson's"
+        None, ge=1, le=100_000, description="Passes over the training rows; empty: the study's"
     )
     seed: int = Field(
-        0, ge=0, description="Root of every random stream that the lesson does not fix"
+        0, ge=0, description="Root of every random stream that the study does not fix"
     )

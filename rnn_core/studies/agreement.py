@@ -11,9 +11,9 @@ from rnn_core.evaluation import names
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.sequences import holdout
 from rnn_core.reporting.figures import BLUE, GREY, ORANGE, RED, Figure, Say, canvases
-from rnn_core.studies.lesson import (
+from rnn_core.studies.study import (
     Finding,
-    Lesson,
+    Steps,
     Trained,
     Variant,
     Variants,
@@ -30,7 +30,7 @@ def data(study: Study) -> Prices:
     """A random walk whose direction persists with probability 0.6."""
     frame = random_walk(max(examples(study, DAYS), 60), EDGE, np.random.SeedSequence(SEED))
     frame.index = np.datetime64("2000-01-03") + np.arange(len(frame))
-    return Prices("LESSON", frame, "synthetic", "close", "XNYS")
+    return Prices("STUDY", frame, "synthetic", "close", "XNYS")
 
 
 def variants(study: Study, prices: Prices) -> Variants:
@@ -115,4 +115,4 @@ def _losses(ours: Array, theirs: Array, apart: Array, say: Say) -> Figure:
     return figure
 
 
-LESSON = Lesson(data, variants, finding)
+STUDY = Steps(data, variants, finding)

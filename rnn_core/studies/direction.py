@@ -27,7 +27,7 @@ from rnn_core.reporting.figures import (
     direction_strip,
     label,
 )
-from rnn_core.studies.lesson import Finding, Lesson, Trained, Variant, Variants, sayer, training
+from rnn_core.studies.study import Finding, Steps, Trained, Variant, Variants, sayer, training
 
 DAYS, STEPS, HIDDEN, SHARE, EPOCHS = 300, 10, 16, 0.8, 600
 SEED = 42  # of the one RandomState that runs through prices, initial weights and shuffles
@@ -35,13 +35,13 @@ STRIP = 40  # days of the figure
 
 
 def data(study: Study) -> Prices:
-    """A trend, a slow wave and noise, as the lesson has always had them."""
+    """A trend, a slow wave and noise, as the study has always had them."""
     day = np.arange(DAYS)
     close = 100 + 0.08 * day + 3 * np.sin(day / 12) + np.random.RandomState(SEED).normal(size=DAYS)
     frame = pd.DataFrame(
         {"close": close}, index=pd.bdate_range("2024-01-01", periods=DAYS, name="date")
     )
-    return Prices("LESSON", frame, "synthetic", "close", "XNYS")
+    return Prices("STUDY", frame, "synthetic", "close", "XNYS")
 
 
 def variants(study: Study, prices: Prices) -> Variants:
@@ -54,7 +54,7 @@ def variants(study: Study, prices: Prices) -> Variants:
     """
     close = prices.frame["close"].to_numpy().astype(np.float32)
     if len(close) < 3 * STEPS:
-        raise DataError(f"{prices.ticker}: {len(close)} prices found; the lesson needs {3 * STEPS}")
+        raise DataError(f"{prices.ticker}: {len(close)} prices found; the study needs {3 * STEPS}")
     close = close[: max(round(study.size * len(close)), 3 * STEPS)]
     returns = (np.diff(close) / close[:-1]).astype(float)
     x = np.lib.stride_tricks.sliding_window_view(returns[:-1], STEPS)[..., None]  # (n, T, 1)
@@ -225,4 +225,4 @@ def _losses(loss: Array, title: str, say: Say) -> Figure:
     return figure
 
 
-LESSON = Lesson(data, variants, finding)
+STUDY = Steps(data, variants, finding)

@@ -10,9 +10,9 @@ from rnn_core.nn.arrays import Array
 from rnn_core.nn.sequences import Sequences, holdout
 from rnn_core.nn.training import predict
 from rnn_core.reporting.figures import BLUE, GREY, Figure, Say, canvas, label
-from rnn_core.studies.lesson import (
+from rnn_core.studies.study import (
     Finding,
-    Lesson,
+    Steps,
     Trained,
     Variant,
     Variants,
@@ -208,4 +208,4 @@ def _confusion(classes: Array, called: Array, say: Say) -> Figure:
     return figure
 
 
-LESSON = Lesson(data, variants, finding)
+STUDY = Steps(data, variants, finding)

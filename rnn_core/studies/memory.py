@@ -26,9 +26,9 @@ from rnn_core.reporting.figures import (
     canvases,
     label,
 )
-from rnn_core.studies.lesson import (
+from rnn_core.studies.study import (
     Finding,
-    Lesson,
+    Steps,
     Trained,
     Variant,
     Variants,
@@ -38,7 +38,7 @@ from rnn_core.studies.lesson import (
 )
 
 TRAIN, TEST, STEPS, INPUTS, HIDDEN, EPOCHS = 512, 200, 10, 4, 8, 20
-STREAM = 4  # this lesson's own random numbers
+STREAM = 4  # this study's own random numbers
 KEPT = 0.9  # a correlation from which on a unit is said to keep the bit
 ROUNDING = 1e-10  # what float64 leaves of two ways to add up the same
 SHOWN = 3  # sequences of the table of shapes: no other axis is that long
@@ -431,4 +431,4 @@ def _losses(trained: dict[str, Trained], say: Say) -> Figure:
     return figure
 
 
-LESSON = Lesson(data, variants, finding)
+STUDY = Steps(data, variants, finding)

@@ -2,7 +2,7 @@
 
 The derivative of sin(ωt + φ) by its phase is cos(ωt + φ). A network that is shown the sine step by step cannot know the
 cosine at the first one: a rising and a falling wave pass through the same value. What can be done about that is the
-matter of the last three lessons.
+matter of the last three studies.
 """
 
 from dataclasses import replace
@@ -31,9 +31,9 @@ from rnn_core.reporting.figures import (
     canvases,
     label,
 )
-from rnn_core.studies.lesson import (
+from rnn_core.studies.study import (
     Finding,
-    Lesson,
+    Steps,
     Trained,
     Variant,
     Variants,
@@ -45,17 +45,17 @@ from rnn_core.studies.lesson import (
 WINDOW, SPAN = (
     50,
     4 * np.pi,
-)  # values of a window of the next-value lesson, and the radians from first to last
-STEPS = 64  # of a sequence of the other lessons
+)  # values of a window of the next-value study, and the radians from first to last
+STEPS = 64  # of a sequence of the other studies
 PERIODS = 2, 4  # in a sequence, at least and at most
-DELAY = 5  # steps after which a cosine is asked for in the delayed lesson
+DELAY = 5  # steps after which a cosine is asked for in the delayed study
 SEEN = (
     STEPS // 2
 )  # steps up to where two sequences are the same, in the test of what an output has seen
 DATA = 20  # marks the data's random stream
 GRAPH_STEPS = 3
 EPOCHS = 100
-UPDATES = 4  # in an epoch of the lessons that answer at every step, whatever `study.size`
+UPDATES = 4  # in an epoch of the studies that answer at every step, whatever `study.size`
 ANSWERS = Model(hidden_size=32, head="tanh", readout="steps", init="orthogonal")
 
 
@@ -550,7 +550,7 @@ def _two_futures(axes: Axes, own: Array, other: Array, say: Say) -> None:
     axes.set(xlim=(0, STEPS + 1), xticks=[1, *range(8, STEPS + 1, 8)])
 
 
-NEXT_VALUE = Lesson(next_value_data, next_value_variants, next_value_finding)
-SYNCED = Lesson(data, synced_variants, synced_finding)
-DELAYED = Lesson(data, delayed_variants, delayed_finding)
-BIDIRECTIONAL = Lesson(data, bidirectional_variants, bidirectional_finding)
+NEXT_VALUE = Steps(next_value_data, next_value_variants, next_value_finding)
+SYNCED = Steps(data, synced_variants, synced_finding)
+DELAYED = Steps(data, delayed_variants, delayed_finding)
+BIDIRECTIONAL = Steps(data, bidirectional_variants, bidirectional_finding)

@@ -13,7 +13,7 @@ from rnn_core.nn.losses import LOSSES, LossName, brier
 from rnn_core.nn.network import initial_params, network, split
 from rnn_core.nn.sequences import Folds, Sequences
 from rnn_core.reporting.figures import BLUE, GREY, ORANGE, PURPLE, RED, Figure, Say, canvas, label
-from rnn_core.studies.lesson import Finding, Lesson, Trained, Variant, Variants, sayer, training
+from rnn_core.studies.study import Finding, Steps, Trained, Variant, Variants, sayer, training
 
 X = np.array(
     [[[1, 2, 3, 4], [3, 4, 5, 6], [4, 5, 6, 7]], [[3, 4, 1, 1], [4, 5, 1, 1], [5, 6, 1, 1]]], float
@@ -61,7 +61,7 @@ def data(study: Study) -> Array:
 def variants(study: Study, x: Array) -> Variants:
     """Sigmoid output and squared error behind tanh and behind PReLU, and a softmax output behind tanh.
 
-    Both sequences are trained on and tested: the lesson is whether a network learns at all.
+    Both sequences are trained on and tested: the question is whether a network learns at all.
     """
     rows = np.arange(len(x))[None]
     folds = Folds(rows, np.empty((1, 0), int), rows)
@@ -356,4 +356,4 @@ def _checks(errors: dict[str, float], say: Say) -> Figure:
     return figure
 
 
-LESSON = Lesson(data, variants, finding)
+STUDY = Steps(data, variants, finding)

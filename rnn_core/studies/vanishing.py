@@ -25,9 +25,9 @@ from rnn_core.reporting.figures import (
     canvases,
     label,
 )
-from rnn_core.studies.lesson import (
+from rnn_core.studies.study import (
     Finding,
-    Lesson,
+    Steps,
     Trained,
     Variant,
     Variants,
@@ -403,4 +403,4 @@ def _table(reaches: dict[str, dict[int, Reach]], say: Say) -> str:
     return "\n".join([head, "|---" * (1 + len(LENGTHS)) + "|", *rows]) + "\n"
 
 
-LESSON = Lesson(data, variants, finding)
+STUDY = Steps(data, variants, finding)

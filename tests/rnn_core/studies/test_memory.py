@@ -6,8 +6,8 @@ from steps import run
 
 from rnn_core.commands import Study
 from rnn_core.studies import memory
-from rnn_core.studies.lesson import Finding, Trained
-from rnn_core.studies.memory import HIDDEN, LESSON, STEPS, compared
+from rnn_core.studies.memory import HIDDEN, STEPS, STUDY, compared
+from rnn_core.studies.study import Finding, Trained
 
 
 def study(**options: object) -> Study:
@@ -16,11 +16,11 @@ def study(**options: object) -> Study:
 
 @pytest.fixture(scope="module")
 def found() -> tuple[Finding, dict[str, Trained]]:
-    return run(LESSON, study())
+    return run(STUDY, study())
 
 
 def test_the_bit_comes_first_and_is_asked_for_last() -> None:
-    sequences = LESSON.data(study())
+    sequences = STUDY.data(study())
     assert sequences.x.shape[1:] == (10, 4)
     assert ((sequences.x[:, 0, 0] == 1) == (sequences.y[:, 0, 0] == 1)).all()
     rest = np.delete(sequences.x.reshape(len(sequences), -1), 0, axis=1)
@@ -57,7 +57,7 @@ def test_an_input_of_nan_is_refused_and_the_words_are_shown(
 
 def test_every_shape_and_value_is_torchs(found: tuple[Finding, dict[str, Trained]]) -> None:
     finding, trained = found
-    x = LESSON.data(study()).x[:3]
+    x = STUDY.data(study()).x[:3]
     rows = [row for name, one in trained.items() for row in compared(name, one, x)]
     expected = {
         ("one", "output"): (3, STEPS, HIDDEN),
@@ -82,7 +82,7 @@ def test_without_torch_the_table_is_ours_alone(
     found: tuple[Finding, dict[str, Trained]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "find_spec", lambda name: None)
-    finding = LESSON.finding(study(), LESSON.data(study()), found[1])
+    finding = STUDY.finding(study(), STUDY.data(study()), found[1])
     assert "torch is not installed" in finding.sentences[3]
     assert "torch is not installed" in finding.files["shapes.md"]
     assert "torch/largest_difference" not in finding.metrics
@@ -91,7 +91,7 @@ def test_without_torch_the_table_is_ours_alone(
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
 def test_untrained_cells_keep_nothing_and_it_is_said_in_korean(engine: str) -> None:
     finding, _ = run(
-        LESSON, study(size=0.05, language="ko", training={"epochs": 2, "engine": engine})
+        STUDY, study(size=0.05, language="ko", training={"epochs": 2, "engine": engine})
     )
     assert "혼자서는 비트를 간직하지 않는다" in finding.sentences[0]
     assert np.isfinite(list(finding.metrics.values())).all()

@@ -6,8 +6,8 @@ from steps import run
 
 from rnn_core.commands import Study
 from rnn_core.studies import stacked
-from rnn_core.studies.lesson import Finding, Trained
-from rnn_core.studies.stacked import FAULTS, LEARNT, LESSON, PASSES, RIGHT, TOYS, X, Y
+from rnn_core.studies.stacked import FAULTS, LEARNT, PASSES, RIGHT, STUDY, TOYS, X, Y
+from rnn_core.studies.study import Finding, Trained
 
 
 def study(**options: object) -> Study:
@@ -16,7 +16,7 @@ def study(**options: object) -> Study:
 
 @pytest.fixture(scope="module")
 def found() -> tuple[Finding, dict[str, Trained]]:
-    return run(LESSON, study())
+    return run(STUDY, study())
 
 
 def test_the_toy_data_are_those_of_the_text() -> None:
@@ -65,7 +65,7 @@ def test_a_fault_that_passed_would_be_said(
 ) -> None:
     errors = {name: 1e-9 for name in (*RIGHT, *FAULTS)} | {"sign": 2.0}
     monkeypatch.setattr(stacked, "gradient_errors", lambda seed: errors)
-    finding = LESSON.finding(study(), X, found[1])
+    finding = STUDY.finding(study(), X, found[1])
     assert finding.sentences[2].startswith("1 of 4 faults fail it")
 
 
@@ -81,7 +81,7 @@ def test_it_runs_with_either_engine_and_says_in_korean_that_too_few_epochs_are_n
     engine: str,
 ) -> None:
     finding, _ = run(
-        LESSON, study(size=0.05, language="ko", training={"epochs": 2, "engine": engine})
+        STUDY, study(size=0.05, language="ko", training={"epochs": 2, "engine": engine})
     )
     assert "3개 중 0개가 0.001 미만이다" in finding.sentences[0]
     assert np.isfinite(list(finding.metrics.values())).all()

@@ -8,8 +8,8 @@ from rnn_core.commands import Study
 from rnn_core.config import Model
 from rnn_core.nn.layers import recurrent
 from rnn_core.nn.network import initial_params, split
-from rnn_core.studies.lesson import Finding, Trained
-from rnn_core.studies.vanishing import HIDDEN, LENGTHS, LESSON, RADII, jacobian_product, reach
+from rnn_core.studies.study import Finding, Trained
+from rnn_core.studies.vanishing import HIDDEN, LENGTHS, RADII, STUDY, jacobian_product, reach
 
 
 def study(**options: object) -> Study:
@@ -18,7 +18,7 @@ def study(**options: object) -> Study:
 
 @pytest.fixture(scope="module")
 def found() -> tuple[Finding, dict[str, Trained]]:
-    return run(LESSON, study())
+    return run(STUDY, study())
 
 
 @pytest.mark.parametrize("cell", ["rnn_tanh", "gru", "lstm"])
@@ -117,7 +117,7 @@ def test_the_product_of_one_step_is_one_jacobian() -> None:
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
 def test_it_runs_small_with_either_engine_and_in_korean(engine: str) -> None:
     finding, _ = run(
-        LESSON, study(size=0.05, language="ko", training={"epochs": 2, "engine": engine})
+        STUDY, study(size=0.05, language="ko", training={"epochs": 2, "engine": engine})
     )
     assert np.isfinite(list(finding.metrics.values())).all()
     assert "야코비" in finding.sentences[2]

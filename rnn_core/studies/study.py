@@ -1,4 +1,4 @@
-"""What a lesson is: data, what is trained on them, and what is found."""
+"""What a study is: data, what is trained on them, and what is found."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from rnn_core.reporting.figures import Figures, Say, english, korean
 
 @dataclass(frozen=True)
 class Variant:
-    """One stack of networks that a lesson trains: what `rnn_core.nn.training.fit` takes."""
+    """One stack of networks that a study trains: what `rnn_core.nn.training.fit` takes."""
 
     model: Model
     training: Training
@@ -40,12 +40,12 @@ class Trained:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a lesson found.
+    """What a study found.
 
     Attributes:
         sentences: what it means, computed from the run, in the language that was asked for.
         metrics: by metric name, `test/mse` or `test/accuracy` among them.
-        figures: by file name; the first one tells the lesson.
+        figures: by file name; the first one tells the most.
         files: texts by file name, such as tables.
     """
 
@@ -56,11 +56,11 @@ class Finding:
 
 
 Variants: TypeAlias = dict[str, Variant]
-"""What a lesson trains, by name; the first one is what the lesson is about."""
+"""What a study trains, by name; the first one is what the study is about."""
 
 
-class Lesson(NamedTuple):
-    """The steps of a lesson, one for each task of the flow but the training, which all lessons share."""
+class Steps(NamedTuple):
+    """The steps of a study, one for each task of the flow but the training, which all studies share."""
 
     data: Callable[[Study], Any]
     variants: Callable[[Study, Any], Variants]
@@ -68,7 +68,7 @@ class Lesson(NamedTuple):
 
 
 def training(study: Study, **own: Any) -> Training:
-    """How a lesson trains, with what the user asks for in its place; without early stopping, one network."""
+    """How a study trains, with what the user asks for in its place; without early stopping, one network."""
     asked = {
         name: value for name, value in study.training.model_dump().items() if value is not None
     }
@@ -76,7 +76,7 @@ def training(study: Study, **own: Any) -> Training:
 
 
 def examples(study: Study, full: int) -> int:
-    """How many of the lesson's `full` examples are used."""
+    """How many of the study's `full` examples are used."""
     return max(round(study.size * full), 2)
 
 
