@@ -21,8 +21,13 @@ from rnn_core.studies.study import (
     training,
 )
 
-CLASSES, FEATURES, SHORTEST, LONGEST = 5, 10, 3, 40
-TRAIN, TEST, EPOCHS = 4000, 2000, 20
+CLASSES = 5
+FEATURES = 10
+SHORTEST = 3
+LONGEST = 40
+TRAIN = 4000
+TEST = 2000
+EPOCHS = 20
 KEPT = 0.5  # of a step that the next one is made of
 STREAM = 11  # of the data, beside the study's seed
 BINS = ((3, 5), (6, 10), (11, 15), (16, 20), (21, 25), (26, 30), (31, 35), (36, 40))

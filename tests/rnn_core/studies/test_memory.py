@@ -5,8 +5,8 @@ import pytest
 from steps import run
 
 from rnn_core.commands import Study
-from rnn_core.studies import memory
-from rnn_core.studies.memory import HIDDEN, STEPS, STUDY, compared
+from rnn_core.studies.memory import STUDY, shapes
+from rnn_core.studies.memory.cell import HIDDEN, STEPS
 from rnn_core.studies.study import Finding, Trained
 
 
@@ -58,7 +58,7 @@ def test_an_input_of_nan_is_refused_and_the_words_are_shown(
 def test_every_shape_and_value_is_torchs(found: tuple[Finding, dict[str, Trained]]) -> None:
     finding, trained = found
     x = STUDY.data(study()).x[:3]
-    rows = [row for name, one in trained.items() for row in compared(name, one, x)]
+    rows = [row for name, one in trained.items() for row in shapes.compared(name, one, x)]
     expected = {
         ("one", "output"): (3, STEPS, HIDDEN),
         ("one", "h_n"): (1, 3, HIDDEN),
@@ -81,7 +81,7 @@ def test_every_shape_and_value_is_torchs(found: tuple[Finding, dict[str, Trained
 def test_without_torch_the_table_is_ours_alone(
     found: tuple[Finding, dict[str, Trained]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "find_spec", lambda name: None)
+    monkeypatch.setattr(shapes, "find_spec", lambda name: None)
     finding = STUDY.finding(study(), STUDY.data(study()), found[1])
     assert "torch is not installed" in finding.sentences[3]
     assert "torch is not installed" in finding.files["shapes.md"]

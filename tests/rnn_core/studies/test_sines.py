@@ -10,8 +10,16 @@ from steps import run
 from rnn_core.commands import Study
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.training import fit, predict
-from rnn_core.studies import sines
-from rnn_core.studies.sines import BIDIRECTIONAL, DELAY, DELAYED, NEXT_VALUE, SEEN, STEPS, SYNCED
+from rnn_core.studies.sines import (
+    BIDIRECTIONAL,
+    DELAY,
+    DELAYED,
+    NEXT_VALUE,
+    SEEN,
+    STEPS,
+    SYNCED,
+    cosines,
+)
 from rnn_core.studies.study import Finding, Steps, Trained
 
 STUDIES = {
@@ -181,7 +189,7 @@ def test_the_graph_holds_the_weights_once_and_a_tanh_for_each_of_three_steps_and
 def test_without_what_traces_it_there_is_no_graph(
     missing: str, synced: Taught, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sines, "find_spec", lambda name: None if name == missing else name)
+    monkeypatch.setattr(cosines, "find_spec", lambda name: None if name == missing else name)
     waves = synced.steps.data(synced.study)
     assert synced.steps.finding(synced.study, waves, synced.trained).files == {}
 

@@ -6,7 +6,9 @@ from steps import run
 
 from rnn_core.commands import Study
 from rnn_core.studies import stacked
-from rnn_core.studies.stacked import FAULTS, LEARNT, PASSES, RIGHT, STUDY, TOYS, X, Y
+from rnn_core.studies.stacked import STUDY, check
+from rnn_core.studies.stacked.check import FAULTS, PASSES, RIGHT, TOYS, X, Y
+from rnn_core.studies.stacked.sentences import LEARNT
 from rnn_core.studies.study import Finding, Trained
 
 
@@ -47,7 +49,7 @@ def test_both_sequences_are_answered_right(found: tuple[Finding, dict[str, Train
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_gradient_check_passes_what_is_right_and_fails_every_fault(seed: int) -> None:
-    errors = stacked.gradient_errors(seed)
+    errors = check.gradient_errors(seed)
     assert max(errors[name] for name in RIGHT) < PASSES / 10
     assert min(errors[name] for name in FAULTS) > 0.1
     assert errors["sign"] == pytest.approx(2)
@@ -70,9 +72,9 @@ def test_a_fault_that_passed_would_be_said(
 
 
 def test_a_tanh_of_one_hides_the_input_from_the_output() -> None:
-    params = stacked.initial_params(TOYS["tanh"].model, 4, 1, [np.random.default_rng(0)], "float64")
-    loss, grads = stacked.constant_tanh(params, X, TOYS["tanh"].y)
-    assert stacked.constant_tanh(params, 10 * X, TOYS["tanh"].y)[0] == loss
+    params = check.initial_params(TOYS["tanh"].model, 4, 1, [np.random.default_rng(0)], "float64")
+    loss, grads = check.constant_tanh(params, X, TOYS["tanh"].y)
+    assert check.constant_tanh(params, 10 * X, TOYS["tanh"].y)[0] == loss
     assert np.abs(grads["weight_hh_l0"]).max() > 0
 
 
