@@ -1,4 +1,4 @@
-"""What is known of a ticker today: its champion, what that promised, and what came of it."""
+"""The standing of a ticker today: its champion, what it promised, and the live record."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -11,7 +11,14 @@ from rnn_core.operations.promotion import Candidate
 
 @dataclass(frozen=True)
 class Promise:
-    """What the walk-forward of a model lets one expect: its accuracy with its 95 % interval, its log loss in nats."""
+    """What the walk-forward of a model leads one to expect of its forecasts.
+
+    Attributes:
+        accuracy: share of right calls.
+        low: lower end of its 95 % interval.
+        high: its upper end.
+        log_loss: mean, in nats.
+    """
 
     accuracy: float
     low: float
@@ -21,24 +28,24 @@ class Promise:
 
 @dataclass(frozen=True)
 class Standing:
-    """What is known of a ticker today.
+    """All that is known about a ticker today.
 
     Attributes:
         ticker: as Yahoo spells it.
         exchange: MIC of its exchange calendar.
-        as_of: the moment that all of this is known at, aware, UTC.
-        champion: the model that makes the calls, if there is one.
+        as_of: the time of this knowledge, aware, UTC.
+        champion: the model that makes the forecasts, if there is one.
         promoted_at: when it became champion, aware, UTC.
-        pvalue: one-sided Pesaran–Timmermann p of the champion's walk-forward, adjusted for the configurations that were
-            tried on it; None if undefined or without a champion.
-        promise: what the champion's walk-forward lets one expect; None as above.
-        record: what the settled forecasts say; None if there are none.
+        pvalue: one-sided Pesaran–Timmermann p of the champion's walk-forward, adjusted for the
+            configurations that were tried; None if undefined or without a champion.
+        promise: of the champion's walk-forward; None without a champion.
+        record: of the settled forecasts; None if there are none.
         forecasts: rows of the ledger, oldest first, with the columns of `Ledger.forecasts`.
         alarms: what a user should look at.
         last_price: the last session with a price; None if there is no price.
-        missing: closed sessions after it, which have no price.
+        missing: sessions that have closed after it, without a price.
         data_source: where the prices came from, such as `yahoo`.
-        page: address of the champion's run, if there is one to link to.
+        page: address of the champion's run, or empty.
     """
 
     ticker: str

@@ -1,4 +1,4 @@
-"""Forecasts and what came true, promotions and rollbacks: append-only tables in SQLite or PostgreSQL."""
+"""Append-only record of forecasts, their outcomes, promotions and rollbacks."""
 
 from rnn_core.operations.ledger.ledger import Decision, Forecast, Ledger
 

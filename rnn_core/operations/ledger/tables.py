@@ -24,14 +24,22 @@ class Timestamp(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """In UTC; a time without a zone is refused, since nobody knows which one it was."""
-        if value is not None and value.tzinfo is None:
+        """Return the time in UTC.
+
+        Raises:
+            ValueError: the time has no zone.
+        """
+        if value is None:
+            return None
+        if value.tzinfo is None:
             raise ValueError(f"time {value} has no time zone")
-        return value and value.astimezone(UTC)
+        return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """In UTC, which a database without time zones leaves out."""
-        return value and (value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC))
+        """Return the time in UTC, the zone in which a database without time zones keeps it."""
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 TABLES = MetaData()
@@ -78,3 +86,14 @@ PROMOTIONS = Table(
 )
 DTYPES = {Integer: "int64", Double: "float64", Boolean: "bool", Timestamp: "datetime64[us, UTC]"}
 NULLABLE_DTYPES = {"up": "boolean", "previous_version": "Int64"}
+
+
+def pandas_dtypes(table: Table) -> dict[str, str]:
+    """Return the pandas dtype of each column that has one of its own, by name."""
+    dtypes = {}
+    for column in table.c:
+        if column.name in NULLABLE_DTYPES:
+            dtypes[column.name] = NULLABLE_DTYPES[column.name]
+        elif type(column.type) in DTYPES:
+            dtypes[column.name] = DTYPES[type(column.type)]
+    return dtypes

@@ -1,4 +1,4 @@
-"""Alembic runs this: migrations on the connection that the ledger hands over, within its transaction."""
+"""Run the migrations, called by Alembic, on the ledger's connection and in its transaction."""
 
 from alembic import context
 

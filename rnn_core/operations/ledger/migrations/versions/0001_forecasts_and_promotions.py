@@ -10,11 +10,13 @@ SETTLEMENT = ("settled_at", "up", "next_return")
 SAME_FORECAST = """id = NEW.id OR (ticker = NEW.ticker AND session = NEW.session
     AND (model_version = NEW.model_version OR (counted AND NEW.counted)))"""
 REFUSE = """CREATE FUNCTION ledger_refuse() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN RAISE EXCEPTION '%', TG_ARGV[0] USING ERRCODE = 'integrity_constraint_violation'; END $$"""
+    $$ BEGIN
+        RAISE EXCEPTION '%', TG_ARGV[0] USING ERRCODE = 'integrity_constraint_violation';
+    END $$"""
 
 
 def upgrade() -> None:
-    """Make the two tables and what holds their rules."""
+    """Create the two tables, with the constraints and triggers that enforce their rules."""
     time = sa.DateTime(timezone=True)
     forecasts = op.create_table(
         "forecasts",
@@ -75,7 +77,9 @@ def upgrade() -> None:
         sqlite_where=counted,
         postgresql_where=counted,
     )
-    said = ", ".join(column.name for column in forecasts.c if column.name not in SETTLEMENT)
+    forecast_columns = ", ".join(
+        column.name for column in forecasts.c if column.name not in SETTLEMENT
+    )
     if op.get_bind().dialect.name == "sqlite":
         _refuse_replacement("forecasts", SAME_FORECAST)
         _refuse_replacement(
@@ -85,7 +89,7 @@ def upgrade() -> None:
         op.execute(REFUSE)
         _refuse("TRUNCATE", "forecasts", "are never deleted", each="STATEMENT")
         _refuse("TRUNCATE", "promotions", "are never deleted", each="STATEMENT")
-    _refuse(f"UPDATE OF {said}", "forecasts", "are never rewritten")
+    _refuse(f"UPDATE OF {forecast_columns}", "forecasts", "are never rewritten")
     _refuse("UPDATE", "forecasts", "are settled once", when="OLD.settled_at IS NOT NULL")
     _refuse("DELETE", "forecasts", "are never deleted")
     _refuse("UPDATE", "promotions", "are never rewritten")
@@ -93,7 +97,7 @@ def upgrade() -> None:
 
 
 def _refuse(change: str, table: str, rule: str, *, when: str = "TRUE", each: str = "ROW") -> None:
-    """A trigger that refuses a change of the table for the reason `rule`."""
+    """Create a trigger that refuses a change of the table, with `rule` as the reason."""
     name = f"{table}_{rule}_{change.split()[0]}".replace(" ", "_").lower()
     if op.get_bind().dialect.name == "sqlite":
         body = f"BEGIN SELECT RAISE(ABORT, '{table} {rule}'); END"
@@ -105,6 +109,6 @@ def _refuse(change: str, table: str, rule: str, *, when: str = "TRUE", each: str
 
 
 def _refuse_replacement(table: str, same: str) -> None:
-    """INSERT OR REPLACE deletes the row in its way without asking the trigger of DELETE."""
+    """Refuse INSERT OR REPLACE, which deletes the old row without firing the DELETE trigger."""
     exists = f"EXISTS (SELECT 1 FROM {table} WHERE {same})"  # noqa: S608
     _refuse("INSERT", table, "are never replaced", when=exists)
