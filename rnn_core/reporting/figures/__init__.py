@@ -1,4 +1,4 @@
-"""The figures of a run. Each function returns a Figure; none saves or shows it."""
+"""The figures of a run. Each function returns a Figure; none of them saves or shows it."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -80,7 +80,18 @@ def figures(
     title: str,
     only: Sequence[str] | None = None,
 ) -> Figures:
-    """The figures of a run by file name, or `only` those named; `explained` is asked, once, by those that need it."""
+    """Return the figures of a run, by file name.
+
+    Args:
+        fit: the trained networks.
+        evaluation: of their out-of-sample calls.
+        explained: computes the explanation; called at most once, if a figure needs it.
+        features: names of the inputs.
+        title: begins every figure's title.
+        only: file names of the figures to draw; all by default.
+
+    A bidirectional network has no figure of the gradient's reach.
+    """
     explanation = cache(explained)
     draw: dict[str, Callable[[], Figure]] = {
         "loss.png": lambda: loss_curves(fit, title),

@@ -1,4 +1,4 @@
-"""What all figures are drawn on: colours, fonts, languages and empty plots of one look."""
+"""What all figures share: colours, fonts, the two languages and empty plots in one style."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -15,10 +15,12 @@ from matplotlib.axes import Axes as Axes
 from matplotlib.figure import Figure as Figure
 from matplotlib.font_manager import fontManager
 
-BLUE, ORANGE, RED, PURPLE, GREY, _ = mpl.color_sequences[
-    "petroff6"
-]  # told apart with colour-vision deficiency too
-HIT, MISS = BLUE, ORANGE
+# Also distinguishable with a colour-vision deficiency
+BLUE, ORANGE, RED, PURPLE, GREY, _ = mpl.color_sequences["petroff6"]
+HIT = BLUE
+MISS = ORANGE
+DARK_GREY = "0.35"  # of notes in a plot
+
 Figures: TypeAlias = dict[str, Figure]
 """Figures by file name."""
 
@@ -26,94 +28,53 @@ Say: TypeAlias = Callable[[str, str], str]
 """Chooses between a text in English and the same in Korean."""
 
 Sides: TypeAlias = tuple[float, float]
-"""Inches left and right of a plot; where they are not given, what stands there is measured, which takes time."""
+"""Inches left and right of a plot; without them Matplotlib measures the labels, which is slow."""
 
 HANGUL_FONTS = ("NanumGothic", "Noto Sans CJK KR", "Noto Sans KR", "Malgun Gothic", "AppleGothic")
 COIN_TOSS = float(np.log(2))
-WIDTH, ABOVE, BELOW = (
-    8.0,
-    0.4,
-    0.65,
-)  # inches; above a plot is its title, below it are its ticks and their label
-X_LABEL, Y_LABEL = (
-    0.36,
-    0.3,
-)  # inches from the lower and the left edge of a figure with `sides`: where labels end
+MOST_DATES = 6  # on an axis
+WIDTH = 8.0  # inches
+ABOVE = 0.4  # inches above a plot, for its title
+BELOW = 0.65  # inches below a plot, for its ticks and their label
+X_LABEL = 0.36  # inches from the lower edge of a figure with `sides` to the top of its x label
+Y_LABEL = 0.3  # inches from its left edge to the right side of its y label
 STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlelocation": "left",
     "axes.titleweight": "bold",
-    "axes.titley": 1.0,  # where it stands anyway; looked for, it takes a tenth of the time
+    "axes.titley": 1.0,  # the place it has anyway; to search for it takes a tenth of the time
     "figure.dpi": 120,
     "font.size": 11,
 }
 
 
-def rendered(figures: Figures) -> dict[str, bytes]:
-    """The figures as PNG, by file name."""
-
-    def png(figure: Figure) -> bytes:
-        buffer = BytesIO()
-        figure.savefig(
-            buffer, format="png", pil_kwargs={"compress_level": 3}
-        )  # a seventh larger, in half the time
-        return buffer.getvalue()
-
-    return {name: png(figure) for name, figure in figures.items()}
-
-
-def english(english: str, korean: str) -> str:
-    """Chooses English."""
-    return english
-
-
-def korean(english: str, korean: str) -> str:
-    """Chooses Korean."""
-    return korean
-
-
-@cache
-def hangul_font() -> str | None:
-    """The name of a font with Hangul: the one that koreanize-matplotlib brings, else one of the system's, if any."""
-    package = find_spec("koreanize_matplotlib")
-    for folder in (package and package.submodule_search_locations) or ():
-        for file in sorted(Path(folder).rglob("NanumGothic*.ttf")):
-            fontManager.addfont(file)
-    there = {font.name for font in fontManager.ttflist}
-    return next((name for name in HANGUL_FONTS if name in there), None)
-
-
-def mark_sessions(axes: Axes, sessions: "pd.Index[Any]") -> None:
-    """At most six dates, evenly, along an x axis on which sessions, or the first ones of folds, are one apart."""
-    marks = range(0, len(sessions), -(-len(sessions) // 6))
-    axes.set_xticks(marks, [f"{sessions[mark]:%Y-%m-%d}" for mark in marks])
-
-
-def label(axes: Axes, text: str, x: float, y: float, colour: Any) -> None:
-    """Name a line at its right end."""
-    axes.annotate(
-        text, (x, y), xytext=(6, 0), textcoords="offset points", color=colour, va="center"
-    )
-
-
 def canvas(title: str, height: float = 4.5, sides: Sides | None = None) -> tuple[Figure, Axes]:
-    """A figure of one plot; with `sides` it takes half the time to render."""
+    """Return a figure of one empty plot; with `sides` it renders in half the time."""
     figure, ((axes,),) = canvases(title, height=height, constrained=not sides)
     if sides:
-        wide, high = WIDTH - sum(sides), height - ABOVE - BELOW
-        left, bottom = sides[0] / WIDTH, BELOW / height
-        figure.subplots_adjust(left, bottom, left + wide / WIDTH, bottom + high / height)
-        # Labels that find their own places ask all ticks again, to stand clear of them.
-        axes.xaxis.set_label_coords(0.5, (X_LABEL - BELOW) / high)
-        axes.yaxis.set_label_coords((Y_LABEL - sides[0]) / wide, 0.5)
+        left, right = sides
+        plot_width = WIDTH - left - right
+        plot_height = height - ABOVE - BELOW
+        figure.subplots_adjust(
+            left / WIDTH,
+            BELOW / height,
+            left / WIDTH + plot_width / WIDTH,
+            BELOW / height + plot_height / height,
+        )
+        # Labels that place themselves measure all ticks again, to keep clear of them
+        axes.xaxis.set_label_coords(0.5, (X_LABEL - BELOW) / plot_height)
+        axes.yaxis.set_label_coords((Y_LABEL - left) / plot_width, 0.5)
     return figure, axes
 
 
 def canvases(
     title: str, rows: int = 1, columns: int = 1, height: float = 4.5, constrained: bool = True
 ) -> tuple[Figure, Any]:
-    """A figure of rows × columns plots, and the array of them; `constrained`, Matplotlib finds the room for each."""
+    """Return a figure of empty plots, and the array (rows, columns) of their axes.
+
+    If `constrained`, Matplotlib computes the room that each plot needs.
+    """
     with style():
         figure = Figure(figsize=(WIDTH, height), layout="constrained" if constrained else None)
         axes = figure.subplots(rows, columns, squeeze=False)
@@ -125,6 +86,57 @@ def canvases(
 
 
 def style() -> AbstractContextManager[None]:
-    """What all figures have in common; what holds Hangul is to be drawn under it, for its font."""
+    """Return the context of the common style; text with Hangul must be drawn in it."""
     hangul = hangul_font()
-    return mpl.rc_context(STYLE | ({"font.family": ["DejaVu Sans", hangul]} if hangul else {}))
+    fonts = {"font.family": ["DejaVu Sans", hangul]} if hangul else {}
+    return mpl.rc_context(STYLE | fonts)
+
+
+@cache
+def hangul_font() -> str | None:
+    """Return the name of a font with Hangul, or None if there is none.
+
+    The font of koreanize-matplotlib is preferred to those of the system.
+    """
+    package = find_spec("koreanize_matplotlib")
+    for folder in (package and package.submodule_search_locations) or ():
+        for file in sorted(Path(folder).rglob("NanumGothic*.ttf")):
+            fontManager.addfont(file)
+    installed = {font.name for font in fontManager.ttflist}
+    return next((name for name in HANGUL_FONTS if name in installed), None)
+
+
+def english(english: str, korean: str) -> str:
+    """Return the English text."""
+    return english
+
+
+def korean(english: str, korean: str) -> str:
+    """Return the Korean text."""
+    return korean
+
+
+def label(axes: Axes, text: str, x: float, y: float, colour: Any) -> None:
+    """Write the name of a line at its right end (x, y)."""
+    axes.annotate(
+        text, (x, y), xytext=(6, 0), textcoords="offset points", color=colour, va="center"
+    )
+
+
+def mark_sessions(axes: Axes, sessions: "pd.Index[Any]") -> None:
+    """Write at most six evenly spaced dates on an x axis whose unit is one session."""
+    step = -(-len(sessions) // MOST_DATES)
+    marks = range(0, len(sessions), step)
+    axes.set_xticks(marks, [f"{sessions[mark]:%Y-%m-%d}" for mark in marks])
+
+
+def rendered(figures: Figures) -> dict[str, bytes]:
+    """Return the figures as PNG, by file name."""
+    return {name: _png(figure) for name, figure in figures.items()}
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = BytesIO()
+    # This level makes the file a seventh larger in half the time
+    figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 3})
+    return buffer.getvalue()
