@@ -1,4 +1,4 @@
-"""The classic studies of recurrent networks, each as what the tasks of a flow need of it."""
+"""The classic studies of recurrent networks, each as the steps that a flow runs."""
 
 from rnn_core.commands import StudyName
 from rnn_core.studies import agreement, direction, lengths, memory, sines, stacked, vanishing

@@ -1,4 +1,4 @@
-"""What a study is: data, what is trained on them, and what is found."""
+"""What makes a study: its data, the networks that it trains, and what it finds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from rnn_core.reporting.figures import Figures, Say, english, korean
 
 @dataclass(frozen=True)
 class Variant:
-    """One stack of networks that a study trains: what `rnn_core.nn.training.fit` takes."""
+    """One stack of networks that a study trains: the arguments of `rnn_core.nn.training.fit`."""
 
     model: Model
     training: Training
@@ -26,7 +26,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Trained:
-    """A variant, what came of it, and how many seconds that took."""
+    """A trained variant, and how many seconds the training took."""
 
     variant: Variant
     fit: Fit
@@ -34,7 +34,7 @@ class Trained:
 
     @property
     def logits(self) -> Array:
-        """(M, s, S, O) of the test rows, as `rnn_core.nn.training.out_of_sample` gives them."""
+        """(M, s, S, O) logits of the test rows, from `rnn_core.nn.training.out_of_sample`."""
         return out_of_sample(self.fit, self.variant.sequences, self.variant.folds)
 
 
@@ -43,9 +43,9 @@ class Finding:
     """What a study found.
 
     Attributes:
-        sentences: what it means, computed from the run, in the language that was asked for.
+        sentences: the meaning, computed from the run, in the language of the study.
         metrics: by metric name, `test/mse` or `test/accuracy` among them.
-        figures: by file name; the first one tells the most.
+        figures: by file name; the first one shows the main result.
         files: texts by file name, such as tables.
     """
 
@@ -56,30 +56,47 @@ class Finding:
 
 
 Variants: TypeAlias = dict[str, Variant]
-"""What a study trains, by name; the first one is what the study is about."""
+"""What a study trains, by name; the first one is its subject."""
 
 
 class Steps(NamedTuple):
-    """The steps of a study, one for each task of the flow but the training, which all studies share."""
+    """The steps of a study, each run by one task of the flow; the training is the same for all.
+
+    Attributes:
+        data: makes the data.
+        variants: returns the networks to train on the data, and how.
+        finding: draws the conclusions, from the data and the trained variants by name.
+    """
 
     data: Callable[[Study], Any]
     variants: Callable[[Study, Any], Variants]
     finding: Callable[[Study, Any, dict[str, Trained]], Finding]
 
 
-def training(study: Study, **own: Any) -> Training:
-    """How a study trains, with what the user asks for in its place; without early stopping, one network."""
-    asked = {
-        name: value for name, value in study.training.model_dump().items() if value is not None
-    }
-    return Training(**{"patience": None, "seeds": 1, "clip_norm": None} | own | asked)
+def training(study: Study, **defaults: Any) -> Training:
+    """Return the training of a study: the user's settings, else the study's `defaults`.
+
+    Without either there is one network and neither early stopping nor clipping.
+    """
+    asked = study.training.model_dump().items()
+    set_by_user = {name: value for name, value in asked if value is not None}
+    common = {"patience": None, "seeds": 1, "clip_norm": None}
+    return Training(**common | defaults | set_by_user)
 
 
 def examples(study: Study, full: int) -> int:
-    """How many of the study's `full` examples are used."""
+    """Return how many of the study's `full` examples are used, at least 2.
+
+    >>> examples(Study(size=0.1), 1000)
+    100
+    """
     return max(round(study.size * full), 2)
 
 
 def sayer(study: Study) -> Say:
-    """Chooses the texts of the language that was asked for."""
+    """Return the function that chooses the texts in the language of the study.
+
+    >>> sayer(Study(language="ko"))("direction", "방향")
+    '방향'
+    """
     return korean if study.language == "ko" else english

@@ -16,6 +16,8 @@ from rnn_core.reporting.figures.calls import (
 from rnn_core.reporting.figures.drawing import (
     BLUE,
     COIN_TOSS,
+    DARK_GREY,
+    DASHED,
     GREY,
     ORANGE,
     PURPLE,
@@ -43,6 +45,8 @@ from rnn_core.reporting.figures.networks import (
 __all__ = [
     "BLUE",
     "COIN_TOSS",
+    "DARK_GREY",
+    "DASHED",
     "GREY",
     "ORANGE",
     "PURPLE",

@@ -14,6 +14,7 @@ from rnn_core.operations.live import confidence_sequence
 from rnn_core.reporting.figures.drawing import (
     BLUE,
     DARK_GREY,
+    DASHED,
     GREY,
     HIT,
     MISS,
@@ -85,7 +86,7 @@ def reliability_curve(calls: pd.DataFrame, title: str) -> Figure:
     )
     _day_counts(axes, bins)
     ends = [bins["forecast"].min(), bins["forecast"].max()]
-    axes.plot(ends, ends, color=GREY, linestyle="--", linewidth=1)
+    axes.plot(ends, ends, **DASHED)
     label(axes, "calibrated", ends[1], ends[1], DARK_GREY)
     axes.set(xlabel="forecast probability of up (bins of equal count)", ylabel="frequency of up")
     axes.margins(x=0.12, y=0.12)
@@ -192,7 +193,7 @@ def _distances(low: Any, middle: Any, high: Any) -> list[Any]:
 
 def _accuracy_axis(axes: Axes) -> None:
     """Show the y axis in per cent, with a line at a half."""
-    axes.axhline(0.5, color=GREY, linestyle="--", linewidth=1)
+    axes.axhline(0.5, **DASHED)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
 
 

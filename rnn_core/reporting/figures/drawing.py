@@ -20,6 +20,7 @@ BLUE, ORANGE, RED, PURPLE, GREY, _ = mpl.color_sequences["petroff6"]
 HIT = BLUE
 MISS = ORANGE
 DARK_GREY = "0.35"  # of notes in a plot
+DASHED: Any = {"color": GREY, "linestyle": "--", "linewidth": 1}  # a line to compare with
 
 Figures: TypeAlias = dict[str, Figure]
 """Figures by file name."""

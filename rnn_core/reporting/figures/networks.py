@@ -14,7 +14,7 @@ from rnn_core.reporting.figures.drawing import (
     BLUE,
     COIN_TOSS,
     DARK_GREY,
-    GREY,
+    DASHED,
     ORANGE,
     Axes,
     Figure,
@@ -34,7 +34,7 @@ def loss_curves(fit: Fit, title: str) -> Figure:
     for name, loss, colour in (("training", train, BLUE), ("validation", valid, ORANGE)):
         axes.plot(epochs, loss, color=colour, marker=marker)
         label(axes, name, epochs[-1], loss[-1], colour)
-    axes.plot(epochs[[0, -1]], [COIN_TOSS, COIN_TOSS], color=GREY, linestyle="--", linewidth=1)
+    axes.plot(epochs[[0, -1]], [COIN_TOSS, COIN_TOSS], **DASHED)
     label(axes, "ln 2", epochs[-1], COIN_TOSS, DARK_GREY)
     _whole_epochs(axes, len(epochs))
     axes.set(xlabel="epoch", ylabel="log loss (nats); ln 2 is a coin toss")
@@ -60,7 +60,7 @@ def accuracy_by_seed(evaluation: Evaluation, title: str) -> Figure:
     axes.scatter(seeds, np.full(len(seeds), 1.0), 40, ec=BLUE, fc="none", lw=1.2)
     axes.errorbar([mean], [0.0], xerr=[[below], [above]], color=BLUE, marker="o", capsize=3)
     axes.scatter([majority], [-1.0], 60, marker="|", color=ORANGE, linewidth=3)
-    axes.axvline(0.5, color=GREY, linestyle="--", linewidth=1)
+    axes.axvline(0.5, **DASHED)
     axes.set_yticks([1, 0, -1], ["seeds", "ensemble", "majority class"])
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     axes.set(xlabel="accuracy over all test days (95 % interval)", ylim=(-1.6, 1.6))

@@ -1,4 +1,4 @@
-"""Sines as sequences, and what a network answered to them."""
+"""Sines as sequences, and what a network answers to them."""
 
 from typing import NamedTuple
 
@@ -7,18 +7,16 @@ import numpy as np
 from rnn_core.commands import Study
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.sequences import Folds, Sequences, holdout
-from rnn_core.studies.study import (
-    Trained,
-)
+from rnn_core.studies.study import Trained
 
-STEPS = 64  # of a sequence of the other studies
+STEPS = 64  # of a sequence of the studies on cosines
 DELAY = 5  # steps after which a cosine is asked for in the delayed study
 SEEN = STEPS // 2  # steps up to which two sequences are equal, to test what an output has seen
-DATA = 20  # marks the data's random stream
+DATA = 20  # the data's random stream
 
 
 class Waves(NamedTuple):
-    """Sines and what is asked of them; the first `train` rows are for training, the others for testing."""
+    """Sines and their targets; the first `train` rows are for training, the others for testing."""
 
     sequences: Sequences
     train: int
@@ -30,17 +28,19 @@ class Waves(NamedTuple):
 
 
 def scored(x: Array, y: Array, train: int) -> Waves:
-    """Inputs (N, T) and targets (N, S) that are all scored."""
+    """Return inputs (N, T) and targets (N, S) as waves of which every step is scored."""
     mask = np.ones(y.shape, bool)
-    return Waves(
-        Sequences(x[..., None], y[..., None], mask, loss="mean_squared_error", raw=True), train
-    )
+    sequences = Sequences(x[..., None], y[..., None], mask, loss="mean_squared_error", raw=True)
+    return Waves(sequences, train)
 
 
 class Outcome(NamedTuple):
-    """What a network answered on the s test rows and what was asked (s, S), and the mean squared error by step (S,).
+    """A network's answers on the s test rows.
 
-    The error is NaN at the steps that are not scored.
+    Attributes:
+        answers: (s, S)
+        targets: (s, S)
+        errors: (S,) mean squared error by step, NaN at the steps that are not scored.
     """
 
     answers: Array
@@ -49,7 +49,7 @@ class Outcome(NamedTuple):
 
     @property
     def mse(self) -> float:
-        """Mean over the scored steps."""
+        """Mean squared error over the scored steps."""
         return float(np.nanmean(self.errors))
 
     @property
@@ -64,18 +64,20 @@ class Outcome(NamedTuple):
 
 
 def outcome_of(trained: Trained) -> Outcome:
-    """Return what the first network answered on the test rows."""
-    sequences, rows = trained.variant.sequences, trained.variant.folds.test[0]
-    answers, targets = trained.logits[0, :, :, 0], sequences.y[rows, :, 0]
-    errors = np.where(sequences.mask[rows], (answers - targets) ** 2, np.nan).mean(axis=0)
-    return Outcome(answers, targets, errors)
+    """Return the answers of the first network on the test rows."""
+    sequences = trained.variant.sequences
+    rows = trained.variant.folds.test[0]
+    answers = trained.logits[0, :, :, 0]
+    targets = sequences.y[rows, :, 0]
+    squares = np.where(sequences.mask[rows], (answers - targets) ** 2, np.nan)
+    return Outcome(answers, targets, squares.mean(axis=0))
 
 
 def generator(study: Study) -> np.random.Generator:
-    """Return the generator that the waves are drawn with."""
+    """Return the generator that draws the waves."""
     return np.random.default_rng([study.training.seed, DATA])
 
 
 def spliced(x: Array) -> Array:
-    """Each of the sequences x (s, T, I) up to `SEEN` steps, and from there on the one before it."""
+    """Replace what follows the first `SEEN` steps of each x (s, T, I) by another row's steps."""
     return np.concatenate([x[:, :SEEN], np.roll(x, 1, axis=0)[:, SEEN:]], axis=1)

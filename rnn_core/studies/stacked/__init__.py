@@ -1,4 +1,4 @@
-"""Three stacked layers by hand on two toy sequences: what is right learns, and the gradient check tells what is not."""
+"""Three stacked layers by hand on two toy sequences, and the gradient check that finds faults."""
 
 import numpy as np
 
@@ -15,12 +15,12 @@ EPOCHS = 400
 
 
 def data(study: Study) -> Array:
-    """(N, T, I) the two sequences of three steps; there are no more, whatever `study.size` is."""
+    """Return the two sequences of three steps (N, T, I), whatever `study.size` is."""
     return X
 
 
 def variants(study: Study, x: Array) -> Variants:
-    """Sigmoid output and squared error behind tanh and behind PReLU, and a softmax output behind tanh.
+    """Return networks of tanh and PReLU with squared error, and one of tanh with a softmax.
 
     Both sequences are trained on and tested: the question is whether a network learns at all.
     """
@@ -35,10 +35,11 @@ def variants(study: Study, x: Array) -> Variants:
 
 
 def finding(study: Study, x: Array, trained: dict[str, Trained]) -> Finding:
-    """Whether each network learned its two sequences, and which implementation the gradient check lets pass."""
-    say, errors = sayer(study), gradient_errors(study.training.seed)
-    losses = {name: _loss(part) for name, part in trained.items()}
-    curves = {name: part.fit.train_loss[0] for name, part in trained.items()}
+    """Find which networks learned, and which implementations pass the gradient check."""
+    say = sayer(study)
+    errors = gradient_errors(study.training.seed)
+    losses = {name: _loss(network) for name, network in trained.items()}
+    curves = {name: network.fit.train_loss[0] for name, network in trained.items()}
     metrics = {
         "test/mse": losses["tanh"],
         "test/mse_prelu": losses["prelu"],
@@ -50,19 +51,19 @@ def finding(study: Study, x: Array, trained: dict[str, Trained]) -> Finding:
         of_right(errors, say),
         of_faults(errors, say),
     )
-    return Finding(
-        sentences,
-        metrics,
-        {"loss.png": curves_figure(curves, say), "gradient-check.png": checks_figure(errors, say)},
-    )
+    figures = {
+        "loss.png": curves_figure(curves, say),
+        "gradient-check.png": checks_figure(errors, say),
+    }
+    return Finding(sentences, metrics, figures)
 
 
 def _loss(trained: Trained) -> float:
-    """The loss after the last update, of both sequences."""
-    sequences, logits = trained.variant.sequences, trained.logits
-    return float(
-        LOSSES[sequences.loss](logits, sequences.y[None], sequences.mask[None], None)[0][0]
-    )
+    """Return the loss of both sequences after the last update."""
+    sequences = trained.variant.sequences
+    loss = LOSSES[sequences.loss]
+    losses, _ = loss(trained.logits, sequences.y[None], sequences.mask[None], None)
+    return float(losses[0])
 
 
 STUDY = Steps(data, variants, finding)

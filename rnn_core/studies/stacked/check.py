@@ -1,4 +1,4 @@
-"""Backward passes that are right and others that are not, and the gradient check that tells them apart."""
+"""Right and wrong backward passes, and the gradient check that tells them apart."""
 
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
@@ -18,15 +18,16 @@ Y = np.array([0, 1])
 DIRECTIONS = 8  # of the gradient check
 STEP = 1e-6  # along a direction
 PASSES = 1e-6  # relative error of gradients below which they pass
-STREAM = 7  # of the check's initial weights and directions, beside the study's seed
+STREAM = 7  # of initial weights and directions, with the study's seed
+
 TANH = Model(cell="rnn_tanh", hidden_size=8, num_layers=2)
 PRELU = Model(cell="rnn_prelu", hidden_size=8, num_layers=2)
 Implementation: TypeAlias = Callable[[Params, Array, Array], tuple[float, Params]]
-"""(params, x (N, T, I), y (N, 1, O)) to the loss of a network and the gradients by the names of params."""
+"""From (params, x (N, T, I), y (N, 1, O)) to the loss and the gradients by the names of params."""
 
 
 class Toy(NamedTuple):
-    """A recurrent network of two layers and what its third layer, the output, is trained to lower."""
+    """A recurrent network of two layers, and the loss of its third layer, the output."""
 
     model: Model
     loss: LossName
@@ -34,11 +35,9 @@ class Toy(NamedTuple):
     @property
     def y(self) -> Array:
         """(N, 1, O) the classes as one number, 0 or 1, or one-hot for a softmax."""
-        return (
-            np.eye(2)[Y][:, None]
-            if self.loss == "cross_entropy"
-            else Y[:, None, None].astype(float)
-        )
+        one_hot = self.loss == "cross_entropy"
+        classes = np.eye(2)[Y] if one_hot else Y[:, None].astype(float)
+        return np.asarray(classes[:, None])
 
 
 TOYS = {
@@ -49,7 +48,7 @@ TOYS = {
 
 
 def right(toy: Toy) -> Implementation:
-    """The network and its backward pass as they should be."""
+    """Return the network with its backward pass as it should be."""
 
     def implementation(params: Params, x: Array, y: Array) -> tuple[float, Params]:
         logits, backward = network(params, x[None], toy.model)
@@ -60,26 +59,26 @@ def right(toy: Toy) -> Implementation:
 
 
 def constant_tanh(params: Params, x: Array, y: Array) -> tuple[float, Params]:
-    """A “tanh” of (eᵃ + e⁻ᵃ) / (eᵃ + e⁻ᵃ): the output layer reads ones, whatever the layers below were given.
+    """Use a “tanh” of (eᵃ + e⁻ᵃ) / (eᵃ + e⁻ᵃ): the output layer reads ones, whatever the input.
 
-    The way back has tanh's true derivative, as texts write it, so the recurrent weights get gradients of a loss that
-    does not depend on them. Were the derivative taken from this value too, 1 − 1² = 0, nothing before the output layer
-    would ever learn, and the check would pass: it finds gradients that are not the loss's, not losses that are useless.
+    The backward pass has the true derivative of tanh, as texts write it, so the recurrent weights
+    get gradients of a loss that does not depend on them. With the derivative of this value, 1 − 1²
+    = 0, nothing before the output layer would ever learn, and the check would pass: it finds
+    gradients that are not the loss's, not losses that are useless.
     """
     _, backward = network(params, x[None], TANH)
     head = split(params)["head"]
     logits, head_backward = linear(head, np.ones((1, len(x), 1, TANH.hidden_size)))
     loss, dlogits = brier(logits, y[None], _all_scored(logits))
     head_grads, _ = head_backward(dlogits)
-    return float(loss[0]), backward(dlogits) | {
-        f"head.{name}": grad for name, grad in head_grads.items()
-    }
+    grads = backward(dlogits) | {f"head.{name}": grad for name, grad in head_grads.items()}
+    return float(loss[0]), grads
 
 
 def unshared(params: Params, x: Array, y: Array) -> tuple[float, Params]:
-    """Weights that are not shared over time: they get the gradient of the last step's use of them, not of every step's.
+    """Do not share weights over time: their gradient is that of the last step's use of them only.
 
-    That is truncation to a single step: the state is carried on, and its gradient is not carried back.
+    This is truncation to a single step: the state is carried on, its gradient is not carried back.
     """
     logits, backward = network(params, x[None], TANH, truncate=1)
     loss, dlogits = brier(logits, y[None], _all_scored(logits))
@@ -87,17 +86,16 @@ def unshared(params: Params, x: Array, y: Array) -> tuple[float, Params]:
 
 
 def whole_softmax(params: Params, x: Array, y: Array) -> tuple[float, Params]:
-    """A softmax over the whole array: the probabilities of all sequences together add up to 1, not those of each."""
+    """Use a softmax over the whole array: all sequences' probabilities together add up to 1."""
     logits, backward = network(params, x[None], TANH)
     p, _ = softmax(logits.reshape(1, -1))
     p = p.reshape(logits.shape)
-    return float(-(y * np.log(p)).sum() / len(x)), backward(
-        (p - y) / len(x)
-    )  # p − y, as of a softmax of each
+    loss = -(y * np.log(p)).sum() / len(x)
+    return float(loss), backward((p - y) / len(x))  # p − y, as for a softmax of each sequence
 
 
 def wrong_sign(params: Params, x: Array, y: Array) -> tuple[float, Params]:
-    """Every gradient with the opposite sign: going down it is going up."""
+    """Give every gradient the opposite sign, so that descent is ascent."""
     loss, grads = right(TOYS["tanh"])(params, x, y)
     return loss, {name: -grad for name, grad in grads.items()}
 
@@ -107,7 +105,7 @@ def _all_scored(logits: Array) -> Array:
 
 
 class Case(NamedTuple):
-    """An implementation, the network whose parameters it takes, and what it is called in English and in Korean."""
+    """An implementation, the network whose parameters it takes, its English and Korean names."""
 
     implementation: Implementation
     toy: Toy
@@ -140,31 +138,31 @@ FAULTS = {
 def gradient_error(
     implementation: Implementation, params: Params, y: Array, rng: np.random.Generator
 ) -> float:
-    """How far the gradients are from the slope of the loss along random directions: 0 same, 2 opposite.
+    """Return the relative error of the gradients: 0 if right, 2 if they have the wrong sign.
 
-    Along a direction v the slope is ⟨∇L, v⟩, and the central difference (L(θ + εv) − L(θ − εv)) / 2ε is the same up to
-    ε² (Nocedal and Wright 2006, chapter 8). A direction moves every parameter at once, so that a few of them check all
-    gradients together.
+    Along a direction v the slope of the loss is ⟨∇L, v⟩, and the central difference
+    (L(θ + εv) − L(θ − εv)) / 2ε is the same up to ε² (Nocedal and Wright 2006, chapter 8). A
+    direction moves every parameter at once, so a few of them check all gradients together.
     """
     _, grads = implementation(params, X, y)
 
     def loss_at(step: float, v: Params) -> float:
-        return implementation(
-            {name: value + step * v[name] for name, value in params.items()}, X, y
-        )[0]
+        moved = {name: value + step * v[name] for name, value in params.items()}
+        return implementation(moved, X, y)[0]
 
-    directions = [
-        {name: rng.normal(size=value.shape) for name, value in params.items()}
-        for _ in range(DIRECTIONS)
-    ]
+    directions = [_direction(params, rng) for _ in range(DIRECTIONS)]
     numeric = np.array([loss_at(STEP, v) - loss_at(-STEP, v) for v in directions]) / (2 * STEP)
     analytic = np.array([sum((grads[name] * v[name]).sum() for name in v) for v in directions])
     longer = max(np.linalg.norm(numeric), np.linalg.norm(analytic))
     return float(np.linalg.norm(numeric - analytic) / longer)
 
 
+def _direction(params: Params, rng: np.random.Generator) -> Params:
+    return {name: rng.normal(size=value.shape) for name, value in params.items()}
+
+
 def gradient_errors(seed: int) -> dict[str, float]:
-    """The gradient check of every case, each from the same random start."""
+    """Return the relative error of the gradients of every case, each from its random start."""
     errors = {}
     for name, case in (RIGHT | FAULTS).items():
         rng = np.random.default_rng([STREAM, seed])

@@ -1,11 +1,11 @@
-"""How far back a gradient reaches: the product of Jacobians, what gates change about it, and what clipping saves."""
+"""The vanishing gradient: how far it reaches, what gates change, and when clipping helps."""
 
 import numpy as np
 
 from rnn_core.commands import Study
 from rnn_core.config import Model
 from rnn_core.evaluation import names
-from rnn_core.nn.arrays import Params
+from rnn_core.nn.arrays import Array, Params
 from rnn_core.nn.network import initial_params, split
 from rnn_core.nn.sequences import Sequences, holdout
 from rnn_core.studies.study import (
@@ -22,7 +22,9 @@ from rnn_core.studies.vanishing.figures import by_lag_figure, inputs_figure, los
 from rnn_core.studies.vanishing.reach import (
     HIDDEN,
     LENGTHS,
+    LONGEST,
     RADII,
+    Reach,
     jacobian_product,
     lost_at,
     reach,
@@ -43,38 +45,38 @@ TRAIN = 1000
 TEST = 500
 EPOCHS = 40
 RATE = 2.0
-STREAM = 13  # of weights and sequences, beside the study's seed
+STREAM = 13  # of weights and sequences, with the study's seed
+NOISE = 0.1  # standard deviation of the inputs
 
 
 def data(study: Study) -> Sequences:
-    """Recall: the first of 30 steps is −1 or 1, the others are noise of a tenth; at the end that sign is asked for."""
+    """Return 30 steps of noise after a first step of −1 or 1; the target is that sign."""
     rng = np.random.default_rng([STREAM, study.training.seed])
     count = examples(study, TRAIN) + examples(study, TEST)
-    x = 0.1 * rng.normal(size=(count, RECALL, 1))
+    x = NOISE * rng.normal(size=(count, RECALL, 1))
     x[:, 0, 0] = rng.choice([-1.0, 1.0], count)
     return Sequences(x, (x[:, :1] > 0).astype(float), np.ones((count, 1), bool), raw=True)
 
 
 def variants(study: Study, sequences: Sequences) -> Variants:
-    """Networks of tanh from each radius, with the norm of their gradients clipped and not."""
+    """Return tanh networks, one for each radius, trained with clipped gradients and without."""
     folds = holdout(examples(study, TRAIN), 0, examples(study, TEST))
     sgd = {"epochs": EPOCHS, "optimiser": "sgd", "learning_rate": RATE, "seeds": len(RADII)}
-    vanilla, start = Model(hidden_size=HIDDEN), _vanilla(study)
+    clipped = training(study, **sgd, clip_norm=1.0)
+    unclipped = training(study, **sgd)
+    start = _vanilla(study)
+    model = Model(hidden_size=HIDDEN)
     return {
-        "clipped": Variant(vanilla, training(study, **sgd, clip_norm=1.0), sequences, folds, start),
-        "unclipped": Variant(vanilla, training(study, **sgd), sequences, folds, start),
+        "clipped": Variant(model, clipped, sequences, folds, start),
+        "unclipped": Variant(model, unclipped, sequences, folds, start),
     }
 
 
-def _lstm(forget_bias: float) -> Model:
-    return Model(cell="lstm", hidden_size=HIDDEN, forget_bias=forget_bias)
-
-
 def _vanilla(study: Study) -> Params:
-    """A stack of tanh networks, alike but for the spectral radius of W_hh: one for each of the radii."""
+    """Return a stack of tanh networks that differ only in the spectral radius of W_hh."""
     rng = np.random.default_rng([STREAM, study.training.seed, 1])
-    one = initial_params(Model(hidden_size=HIDDEN), 1, 1, [rng], "float64")
-    stack = {name: np.repeat(value, len(RADII), axis=0) for name, value in one.items()}
+    single = initial_params(Model(hidden_size=HIDDEN), 1, 1, [rng], "float64")
+    stack = {name: np.repeat(value, len(RADII), axis=0) for name, value in single.items()}
     w = rng.normal(size=(HIDDEN, HIDDEN))
     w /= np.abs(np.linalg.eigvals(w)).max()
     stack["weight_hh_l0"] = np.array(RADII)[:, None, None] * w
@@ -82,37 +84,21 @@ def _vanilla(study: Study) -> Params:
 
 
 def finding(study: Study, sequences: Sequences, trained: dict[str, Trained]) -> Finding:
-    """Where gradients vanish at the start values, and how training fares without and with the clip."""
-    say, rng = sayer(study), np.random.default_rng([STREAM, study.training.seed, 2])
-    x = 0.1 * rng.normal(size=(max(LENGTHS), 1))
+    """Measure where gradients vanish at the start, and how training fares with the clip."""
+    say = sayer(study)
+    rng = np.random.default_rng([STREAM, study.training.seed, 2])
+    x = NOISE * rng.normal(size=(LONGEST, 1))
     networks = _networks(study)
-    reaches = {
-        name: {length: reach(model, params, x[:length]) for length in LENGTHS}
-        for name, (model, params) in networks.items()
-    }
-    longest = {name: by_length[max(LENGTHS)] for name, by_length in reaches.items()}
+    reaches = {name: _by_length(*network, x) for name, network in networks.items()}
+    longest = {name: by_length[LONGEST] for name, by_length in reaches.items()}
     products = {name: jacobian_product(networks[name][1], x) for name in map(tanh_name, RADII)}
-    apart = max(
-        relative_difference(longest[name].state, product) for name, product in products.items()
-    )
-    clipped, unclipped = trained["clipped"], trained["unclipped"]
-    metrics = {
-        names.ACCURACY: float(accuracy(clipped).mean()),
-        "test/accuracy_unclipped": float(accuracy(unclipped).mean()),
-        "difference/jacobian_product": apart,
-        **{
-            f"gradient/{name.replace(' ', '_')}": float(one.state[-1])
-            for name, one in longest.items()
-        },
-        **{
-            f"lost_at_lag/{name.replace(' ', '_')}": float(at)
-            for name, at in lost_at(longest).items()
-        },
-    }
+    clipped = trained["clipped"]
+    unclipped = trained["unclipped"]
+    metrics = _metrics(clipped, unclipped, longest, products)
     sentences = (
         of_lags(longest, say),
         of_gates(longest, say),
-        of_product(apart, say),
+        of_product(metrics["difference/jacobian_product"], say),
         of_clip(clipped, unclipped, say),
     )
     figures = {
@@ -123,24 +109,44 @@ def finding(study: Study, sequences: Sequences, trained: dict[str, Trained]) -> 
     return Finding(sentences, metrics, figures, {"gradients.md": markdown(reaches, say)})
 
 
-def _networks(study: Study) -> dict[str, tuple[Model, Params]]:
-    """One network of each kind at its start values: the recurrent parameters by name, as a stack of one."""
-    stack = _vanilla(study)
-    networks = {
-        tanh_name(radius): (
-            Model(hidden_size=HIDDEN),
-            {name: value[[m]] for name, value in stack.items()},
-        )
-        for m, radius in enumerate(RADII)
+def _by_length(model: Model, params: Params, x: Array) -> dict[int, Reach]:
+    """Return the reach over the first steps of x, for each of the lengths."""
+    return {length: reach(model, params, x[:length]) for length in LENGTHS}
+
+
+def _metrics(
+    clipped: Trained, unclipped: Trained, longest: dict[str, Reach], products: dict[str, Array]
+) -> dict[str, float]:
+    apart = [relative_difference(longest[name].state, norms) for name, norms in products.items()]
+    metrics = {
+        names.ACCURACY: float(accuracy(clipped).mean()),
+        "test/accuracy_unclipped": float(accuracy(unclipped).mean()),
+        "difference/jacobian_product": max(apart),
     }
-    for name, model in (
-        ("GRU", Model(cell="gru", hidden_size=HIDDEN)),
-        ("LSTM", _lstm(0.0)),
-        ("LSTM forget 1", _lstm(1.0)),
-    ):
+    for name, reached in longest.items():
+        metrics[f"gradient/{name.replace(' ', '_')}"] = float(reached.state[-1])
+    for name, lag in lost_at(longest).items():
+        metrics[f"lost_at_lag/{name.replace(' ', '_')}"] = float(lag)
+    return metrics
+
+
+def _networks(study: Study) -> dict[str, tuple[Model, Params]]:
+    """Return a network of each kind at its start, by name: model and recurrent parameters."""
+    stack = _vanilla(study)
+    networks = {}
+    for m, radius in enumerate(RADII):
+        params = {name: value[[m]] for name, value in stack.items()}
+        networks[tanh_name(radius)] = Model(hidden_size=HIDDEN), split(params)[""]
+    gated = {
+        "GRU": Model(cell="gru", hidden_size=HIDDEN),
+        "LSTM": Model(cell="lstm", hidden_size=HIDDEN, forget_bias=0.0),
+        "LSTM forget 1": Model(cell="lstm", hidden_size=HIDDEN, forget_bias=1.0),
+    }
+    for name, model in gated.items():
         rng = np.random.default_rng([STREAM, study.training.seed, 3])
-        networks[name] = model, initial_params(model, 1, 1, [rng], "float64")
-    return {name: (model, split(params)[""]) for name, (model, params) in networks.items()}
+        params = initial_params(model, 1, 1, [rng], "float64")
+        networks[name] = model, split(params)[""]
+    return networks
 
 
 STUDY = Steps(data, variants, finding)

@@ -89,7 +89,7 @@ def test_clipping_saves_networks_whose_gradients_explode(
     finding, trained = found
     learnt = {name: (one.fit.train_loss[:, -1] < 0.1).sum() for name, one in trained.items()}
     assert learnt["clipped"] > learnt["unclipped"]
-    assert "Here the clip helps" in finding.sentences[3]
+    assert "Here clipping helps" in finding.sentences[3]
     [short] = trained["clipped"].fit.train_loss[:1, -1]
     assert short > 0.6  # and where the gradient vanishes, it does not
 
