@@ -204,7 +204,7 @@ def _accuracy(bins: list[Bin], say: Say) -> Figure:
     axes.plot([SHORTEST, LONGEST], [CHANCE, CHANCE], **DASHED)
     label(axes, say("chance", "우연"), LONGEST, CHANCE, DARK_GREY)
     axes.set(xlim=(SHORTEST - 1, LONGEST + 5), ylim=(0, 1.02))
-    axes.set_xlabel(say("length (steps)", "길이 (단계)"))
+    axes.set_xlabel(say("length (steps)", "길이 (시점)"))
     axes.set_ylabel(say("accuracy (95 % interval)", "정확도 (95 % 구간)"))
     return figure
 
@@ -214,7 +214,7 @@ def _confusion(classes: Array, called: Array, say: Say) -> Figure:
     counts = np.zeros((CLASSES, CLASSES))
     np.add.at(counts, (classes, called), 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure, axes = canvas(say("What is taken for what", "무엇을 무엇으로 보는가"), height=4)
+    figure, axes = canvas(say("Confusion matrix", "혼동 행렬"), height=4)
     axes.pcolormesh(shares, cmap="cividis", vmin=0, vmax=1)
     for (row, column), share in np.ndenumerate(shares):
         colour = "white" if share < 0.5 else "black"

@@ -27,7 +27,9 @@ AXIS = np.arange(1, STEPS + 1)
 
 def states_figure(walk: Walk, bit: Array, unit: int, say: Say) -> Figure:
     """Draw the states by step of the first sequence of either bit (N,), with `unit` framed."""
-    title = say("Memory cell: the states of two test sequences", "기억 셀: 두 테스트 시퀀스의 상태")
+    title = say(
+        "Memory cell: the states of two test sequences", "메모리 셀: 두 테스트 시퀀스의 상태"
+    )
     figure, plots = canvases(title, 2, 2, height=6)
     kinds = (
         (say("hidden state h", "은닉 상태 h"), walk.hidden),
@@ -45,7 +47,7 @@ def states_figure(walk: Walk, bit: Array, unit: int, say: Say) -> Figure:
         axes.set_xlabel(
             say(
                 "step (framed: what follows the bit best)",
-                "단계 (테두리: 비트를 가장 잘 따르는 유닛)",
+                "시점 (테두리: 비트를 가장 잘 따르는 유닛)",
             )
         )
     return figure
@@ -65,12 +67,12 @@ def _heat_map(axes: Axes, states: Array, limit: float, unit: int) -> Any:
 
 def keeping_figure(walk: Walk, memory: Memory, say: Say) -> Figure:
     """Draw each cell state's correlation with the bit, and the gates of the best unit, by step."""
-    title = say("Memory cell: what keeps the bit", "기억 셀: 비트를 간직하는 것")
+    title = say("Memory cell: what keeps the bit", "메모리 셀: 비트를 간직하는 것")
     figure, ((left, right),) = canvases(title, 1, 2, height=3.6)
     _correlations(left, memory, say)
     _gates(right, walk, memory.unit, say)
     for axes in (left, right):
-        axes.set_xlabel(say("step", "단계"))
+        axes.set_xlabel(say("step", "시점"))
         axes.set(ylim=(-0.03, 1.05), xlim=(0.5, STEPS + 3), xticks=AXIS[::3])
     return figure
 
@@ -98,7 +100,9 @@ def _gates(axes: Axes, walk: Walk, unit: int, say: Say) -> None:
 
 def losses_figure(trained: dict[str, Trained], say: Say) -> Figure:
     """Draw the training loss by epoch of the three networks, with a coin toss's."""
-    figure, axes = canvas(say("Memory cell: training loss by epoch", "기억 셀: 에포크별 학습 손실"))
+    figure, axes = canvas(
+        say("Memory cell: training loss by epoch", "메모리 셀: 에포크별 학습 손실")
+    )
     networks = say("one layer", "한 층"), say("two layers", "두 층"), say("bidirectional", "양방향")
     colours = BLUE, ORANGE, RED
     for name, network, colour in zip(networks, trained.values(), colours, strict=True):

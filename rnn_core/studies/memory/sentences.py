@@ -12,7 +12,7 @@ def of_memory(accuracy: dict[str, float], memory: Memory, walk: Walk, rows: int,
     right = say(
         f"One layer returns the bit of the first step after {STEPS} steps in {accuracy['one']:.1%} "
         f"of {rows} test sequences, two layers in {accuracy['deep']:.1%}. ",
-        f"한 층은 첫 단계의 비트를 {STEPS}단계 뒤에 테스트 시퀀스 {rows}개 중 "
+        f"한 층은 첫 시점의 비트를 {STEPS}시점 뒤에 테스트 시퀀스 {rows}개 중 "
         f"{accuracy['one']:.1%}에서 되돌려 주고, 두 층은 {accuracy['deep']:.1%}에서 그렇게 한다. ",
     )
     if memory.since is None:
@@ -20,7 +20,7 @@ def of_memory(accuracy: dict[str, float], memory: Memory, walk: Walk, rows: int,
             f"No single unit of the one layer keeps it: the best, unit {memory.unit}, has a cell "
             f"state that correlates with it by {memory.last:.2f} at the last step.",
             f"한 층의 어떤 유닛도 혼자서는 비트를 간직하지 않는다. 가장 나은 {memory.unit}번 "
-            f"유닛의 셀 상태도 마지막 단계에서 비트와의 상관이 {memory.last:.2f}이다.",
+            f"유닛의 셀 상태도 마지막 시점에서 비트와의 상관이 {memory.last:.2f}이다.",
         )
     forget = walk.gates["f"][:, 1:, memory.unit].mean()
     return right + say(
@@ -28,8 +28,8 @@ def of_memory(accuracy: dict[str, float], memory: Memory, walk: Walk, rows: int,
         f"{KEPT} or more from step {memory.since} on and by {memory.last:.2f} at the last; its "
         f"forget gate is at {forget:.2f} on average after the first step.",
         f"한 층에서는 {memory.unit}번 유닛이 비트를 간직한다. 그 셀 상태와 비트의 상관은 "
-        f"{memory.since}단계부터 계속 {KEPT} 이상이고 마지막 단계에서 {memory.last:.2f}이다. "
-        f"첫 단계 뒤 망각 게이트의 평균은 {forget:.2f}이다.",
+        f"{memory.since}번째 시점부터 계속 {KEPT} 이상이고 마지막 시점에서 {memory.last:.2f}이다. "
+        f"첫 시점 뒤 망각 게이트의 평균은 {forget:.2f}이다.",
     )
 
 
@@ -69,7 +69,7 @@ def of_steps(difference: float, refusal: str | None, say: Say) -> str:
     steps = say(
         f"One step at a time, with h and c handed on, and by the cell's equations the states "
         f"differ from those of the whole pass by at most {difference:.1e}: {same}. ",
-        "h와 c를 넘겨주며 한 단계씩 계산한 상태와 셀의 식으로 계산한 상태는 한꺼번에 계산한 "
+        "h와 c를 넘겨주며 한 시점씩 계산한 상태와 셀의 식으로 계산한 상태는 한꺼번에 계산한 "
         f"상태와 많아야 {difference:.1e} 다르다. 즉 {same}. ",
     )
     if refusal is None:

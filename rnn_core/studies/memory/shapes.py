@@ -67,7 +67,7 @@ def markdown(table: list[Row], say: Say) -> str:
     axes = say(
         f"N = {SHOWN} sequences, T = {STEPS} steps, H = {HIDDEN} units, D directions, L layers: "
         "output (N, T, D·H), h_n and c_n (D·L, N, H).",
-        f"시퀀스 N = {SHOWN}개, T = {STEPS}단계, 유닛 H = {HIDDEN}개, 방향 D, 층 L: "
+        f"시퀀스 N = {SHOWN}개, 시점 T = {STEPS}개, 유닛 H = {HIDDEN}개, 방향 D, 층 L: "
         "output (N, T, D·H), h_n과 c_n (D·L, N, H).",
     )
     lines = [

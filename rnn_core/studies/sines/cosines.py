@@ -149,8 +149,8 @@ def delayed_finding(study: Study, waves: Waves, trained: dict[str, Trained]) -> 
     synced = outcome_of(trained["synced"])
     metrics = _metrics(delayed)
     metrics |= {f"{name}_synced": value for name, value in _metrics(synced).items()}
-    title = say(f"The cosine, asked for {DELAY} steps later", f"{DELAY}스텝 뒤에 묻는 코사인")
-    later = say(f"asked {DELAY} steps later", f"{DELAY}스텝 뒤에 물음")
+    title = say(f"The cosine, asked for {DELAY} steps later", f"{DELAY}시점 뒤에 묻는 코사인")
+    later = say(f"asked {DELAY} steps later", f"{DELAY}시점 뒤에 물음")
     at_once = say("asked at once", "곧바로 물음")
     by_step = delayed._replace(errors=delayed.errors[DELAY:])  # by the step whose cosine it is
     outcomes = {later: by_step, at_once: synced}

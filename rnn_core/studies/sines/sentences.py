@@ -59,7 +59,7 @@ def of_delayed(delayed: Outcome, synced: Outcome, say: Say) -> tuple[str, ...]:
         f"The cosine of the first step has a mean squared error of {synced.first:.2g} if it is "
         f"asked for at once and of {delayed.first:.2g} if it is asked for {DELAY} steps later, "
         f"after {DELAY + 1} values: ",
-        f"첫 시점의 코사인을 곧바로 물으면 평균제곱오차가 {synced.first:.2g}이고, {DELAY}스텝 "
+        f"첫 시점의 코사인을 곧바로 물으면 평균제곱오차가 {synced.first:.2g}이고, {DELAY}시점 "
         f"뒤에, 곧 값 {DELAY + 1}개를 본 다음에 물으면 {delayed.first:.2g}이다. ",
     )
     later = say(
@@ -73,7 +73,7 @@ def of_delayed(delayed: Outcome, synced: Outcome, say: Say) -> tuple[str, ...]:
     costs = say(
         f"The price is that every answer comes {DELAY} steps late, and that the network has to "
         "remember what it will be asked.",
-        f"그 대가로 모든 답이 {DELAY}스텝 늦게 나오고, 신경망은 나중에 물을 것을 기억하고 있어야 "
+        f"그 대가로 모든 답이 {DELAY}시점 늦게 나오고, 신경망은 나중에 물을 것을 기억하고 있어야 "
         "한다.",
     )
     return saves + _of_early_error(delayed.first, synced.first, say), later, costs

@@ -75,7 +75,7 @@ def _lines(axes: Axes, norms: dict[str, Array], say: Say) -> None:
     axes.set_xlabel(
         say(
             "lag T − t (steps); s is h, of an LSTM h and c",
-            "지연 T − t (단계), s는 h이고 LSTM에서는 h와 c",
+            "지연 T − t (시점), s는 h이고 LSTM에서는 h와 c",
         )
     )
     for name, x, y, colour in _spread(ends):
@@ -93,7 +93,7 @@ def _spread(ends: list[End]) -> list[End]:
 
 def losses_figure(clipped: Trained, unclipped: Trained, say: Say) -> Figure:
     """Draw the training losses of the tanh networks by radius, without and with the clip."""
-    title = say("Recalling a sign after {} steps", "{}단계 뒤에 부호 떠올리기").format(RECALL - 1)
+    title = say("Recalling a sign after {} steps", "{}시점 뒤에 부호 떠올리기").format(RECALL - 1)
     figure, ((left, right),) = canvases(title, columns=2, height=4)
     _losses(left, unclipped, say("no clip", "클리핑 없음"), say)
     _losses(right, clipped, say("norm clipped at 1", "노름 1로 클리핑"), say)

@@ -26,18 +26,18 @@ def of_lags(longest: dict[str, Reach], say: Say) -> str:
     lags = {name.removeprefix("tanh "): lag for name, lag in lost.items()}
     kept = ", ".join(f"{radius:g}" for radius in RADII if tanh_name(radius) not in lost)
     english = ", ".join(f"{radius} after {lag} steps" for radius, lag in lags.items())
-    korean = ", ".join(f"{radius}에서는 {lag}단계" for radius, lag in lags.items())
+    korean = ", ".join(f"{radius}에서는 {lag}시점" for radius, lag in lags.items())
     vanishes = say(
         f"At the start the gradient of a tanh network falls below {LOST:g} with a spectral radius "
         f"of {english or 'none of those tried'}",
-        f"시작 값에서 tanh 신경망의 기울기가 {LOST:g} 아래로 떨어지기까지 걸리는 단계는 스펙트럼 "
-        f"반지름 {korean or '어느 것에서도 나오지 않았다'}",
+        f"시작 값에서 tanh 신경망의 기울기가 {LOST:g} 아래로 떨어지기까지 걸리는 시점 수는 "
+        f"스펙트럼 반지름 {korean or '어느 것에서도 나오지 않았다'}",
     )
     if not kept:
         return vanishes + say(".", "이다.")
     return vanishes + say(
         f"; within {LONGEST} steps it does not with {kept}.",
-        f"이다. {kept}에서는 {LONGEST}단계 안에 그렇게 되지 않는다.",
+        f"이다. {kept}에서는 {LONGEST}시점 안에 그렇게 되지 않는다.",
     )
 
 
@@ -49,7 +49,7 @@ def of_gates(longest: dict[str, Reach], say: Say) -> str:
     numbers = say(
         f"In the gated networks this much of the gradient is left after {steps} steps: {listed} "
         "(for an LSTM, that of h and c together). ",
-        f"게이트가 있는 신경망에서 {steps}단계를 거슬러 남는 기울기: {listed}(LSTM은 h와 c를 함께 "
+        f"게이트가 있는 신경망에서 {steps}시점을 거슬러 남는 기울기: {listed}(LSTM은 h와 c를 함께 "
         "잰다). ",
     )
     if norms["LSTM forget 1"] > norms["LSTM"]:
@@ -66,7 +66,7 @@ def of_product(apart: float, say: Say) -> str:
     numbers = say(
         "Backpropagation a step at a time and the plain product of Jacobians differ by at most "
         f"{apart:.0e} of the norm",
-        f"한 단계씩 역전파한 값과 야코비 행렬을 그냥 곱한 값의 상대 차이는 최대 {apart:.0e}이다. ",
+        f"한 시점씩 역전파한 값과 야코비 행렬을 그냥 곱한 값의 상대 차이는 최대 {apart:.0e}이다. ",
     )
     if apart < ROUNDING:
         return numbers + say(": it is that product.", "역전파는 바로 그 곱이다.")
@@ -85,7 +85,7 @@ def of_clip(clipped: Trained, unclipped: Trained, say: Say) -> str:
         f"Asked for a sign {steps} steps later, {learnt_without} of {networks} tanh networks learn "
         f"it without clipping and {learnt} with it; the worst epoch has a loss of "
         f"{worst_without:.1f} without and of {worst:.1f} with it. ",
-        f"{steps}단계 뒤에 부호를 물으면 tanh 신경망 {networks}개 중 클리핑 없이는 "
+        f"{steps}시점 뒤에 부호를 물으면 tanh 신경망 {networks}개 중 클리핑 없이는 "
         f"{learnt_without}개, 클리핑하면 {learnt}개가 배운다. 가장 나쁜 에포크의 손실은 클리핑 "
         f"없이 {worst_without:.1f}, 클리핑하면 {worst:.1f}이다. ",
     )

@@ -1,4 +1,4 @@
-"""The steps of a study one after the other, as the flow takes them."""
+"""Run the steps of a study one after the other, as the flow does."""
 
 import warnings
 from io import BytesIO
@@ -11,7 +11,7 @@ from rnn_core.studies.study import Finding, Steps, Trained
 
 
 def run(steps: Steps, study: Study) -> tuple[Finding, dict[str, Trained]]:
-    """What the study finds, and what it trained; its figures are drawn, and a letter without a glyph is an error."""
+    """Run a study, and draw its figures; a letter without a glyph is an error."""
     data, trained = steps.data(study), {}
     for name, v in steps.variants(study, data).items():
         before = perf_counter()

@@ -1,4 +1,4 @@
-"""Engines agree: what is found, and that a difference would be said."""
+"""Engines agree, and a difference would show in the sentences."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ def test_both_engines_learn_the_same(language: str) -> None:
     assert {"en": "are the same", "ko": "기울기는 같다"}[language] in finding.sentences[0]
 
 
-def test_a_difference_is_said() -> None:
+def test_a_difference_shows_in_the_sentences() -> None:
     study = Study.model_validate(SMALL)
     _, trained = run(STUDY, study)
     fit = trained["torch"].fit

@@ -18,7 +18,7 @@ def found() -> tuple[Finding, dict[str, Trained]]:
     return run(STUDY, Study(name="direction-from-scratch"))
 
 
-def test_the_historical_trajectory_is_met(found: tuple[Finding, dict[str, Trained]]) -> None:
+def test_the_historical_trajectory_is_reproduced(found: tuple[Finding, dict[str, Trained]]) -> None:
     finding, trained = found
     assert trained["network"].fit.train_loss.shape == (2, 600)
     assert finding.metrics["train/last_loss"] == pytest.approx(0.691425346832, abs=1e-9)
@@ -26,7 +26,9 @@ def test_the_historical_trajectory_is_met(found: tuple[Finding, dict[str, Traine
     assert finding.metrics["test/share_called_up"] == 1.0
 
 
-def test_it_has_learned_nothing_and_says_so(found: tuple[Finding, dict[str, Trained]]) -> None:
+def test_it_has_learned_nothing_and_the_sentences_show_it(
+    found: tuple[Finding, dict[str, Trained]],
+) -> None:
     finding, _ = found
     assert finding.metrics["test/accuracy"] == finding.metrics["baseline/majority_accuracy"]
     assert finding.metrics["data/return_autocorrelation"] == pytest.approx(-0.5, abs=0.05)
@@ -55,7 +57,7 @@ def test_the_first_epochs_are_those_of_a_loop_as_it_is_taught() -> None:
 
 
 def taught_epoch(params: dict[str, Array], x: Array, y: Array, order: Array) -> float:
-    """One epoch of plain SGD, a sample at a time, every gradient cut off at ±5; returns the mean loss."""
+    """One epoch of plain SGD, a sample at a time, gradients clipped at ±5; the mean loss."""
     total = 0.0
     w_in, w, w_out, b_out = (
         params[name] for name in ("weight_ih_l0", "weight_hh_l0", "head.weight", "head.bias")
@@ -123,7 +125,7 @@ def test_both_engines_go_the_same_way() -> None:
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-10)
 
 
-def test_too_few_prices_say_how_many_it_takes() -> None:
+def test_too_few_prices_are_an_error_with_the_number_needed() -> None:
     frame = pd.DataFrame(
         {"close": np.arange(1.0, 30)}, index=pd.bdate_range("2020-01-01", periods=29)
     )

@@ -70,7 +70,9 @@ def test_other_padding_changes_no_bit(found: tuple[Finding, dict[str, Trained]])
     assert "changes no bit" in finding.sentences[1]
 
 
-def test_padding_that_leaks_would_be_said(found: tuple[Finding, dict[str, Trained]]) -> None:
+def test_padding_that_leaks_would_show_in_the_sentences(
+    found: tuple[Finding, dict[str, Trained]],
+) -> None:
     class Leaking(Trained):
         @property
         def logits(self) -> np.ndarray:

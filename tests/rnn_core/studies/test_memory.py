@@ -27,7 +27,7 @@ def test_the_bit_comes_first_and_is_asked_for_last() -> None:
     assert np.abs(rest.T @ sequences.x[:, 0, 0]).max() / len(sequences) < 0.15
 
 
-def test_all_three_networks_give_the_bit_back(found: tuple[Finding, dict[str, Trained]]) -> None:
+def test_all_three_networks_return_the_bit(found: tuple[Finding, dict[str, Trained]]) -> None:
     finding, _ = found
     for name in ("test/accuracy", "test/accuracy_deep", "test/accuracy_bidirectional"):
         assert finding.metrics[name] > 0.97, name
@@ -42,7 +42,7 @@ def test_one_unit_keeps_the_bit_and_its_forget_gate_is_open(
     assert "keeps it: its cell state correlates" in finding.sentences[0]
 
 
-def test_step_by_step_is_the_whole_pass(found: tuple[Finding, dict[str, Trained]]) -> None:
+def test_step_by_step_equals_the_whole_pass(found: tuple[Finding, dict[str, Trained]]) -> None:
     finding, _ = found
     assert 0 < finding.metrics["by_hand/largest_difference"] < 1e-12
     assert "the same up to rounding" in finding.sentences[2]
@@ -89,7 +89,7 @@ def test_without_torch_the_table_is_ours_alone(
 
 
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
-def test_untrained_cells_keep_nothing_and_it_is_said_in_korean(engine: str) -> None:
+def test_untrained_cells_keep_nothing_and_the_korean_sentence_shows_it(engine: str) -> None:
     finding, _ = run(
         STUDY, study(size=0.05, language="ko", training={"epochs": 2, "engine": engine})
     )

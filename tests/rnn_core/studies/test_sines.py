@@ -139,9 +139,7 @@ def test_a_delay_takes_the_early_error_away(delayed: Taught) -> None:
     assert "of the early error is gone" in delayed.finding.sentences[0]
 
 
-def test_a_delayed_target_is_the_cosine_of_that_many_steps_ago_and_nothing_is_scored_before_it() -> (
-    None
-):
+def test_a_delayed_target_is_an_earlier_cosine_and_nothing_is_scored_before_the_delay() -> None:
     study = Study(name="sine-delayed", size=0.01)
     variants = DELAYED.variants(study, DELAYED.data(study))
     delayed, synced = variants["delayed"].sequences, variants["synced"].sequences

@@ -1,4 +1,4 @@
-"""Three stacked layers: what is right learns and passes the gradient check, and each fault fails it."""
+"""Three stacked layers: right ones learn and pass the gradient check, and each fault fails it."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_the_loss_falls_below_a_thousandth(
     assert "All are below 0.001" in finding.sentences[0]
 
 
-def test_both_sequences_are_answered_right(found: tuple[Finding, dict[str, Trained]]) -> None:
+def test_both_sequences_get_the_right_answer(found: tuple[Finding, dict[str, Trained]]) -> None:
     _, trained = found
     assert ((trained["tanh"].logits[0, :, 0, 0] > 0) == Y).all()
     assert ((trained["prelu"].logits[0, :, 0, 0] > 0) == Y).all()
@@ -55,14 +55,16 @@ def test_the_gradient_check_passes_what_is_right_and_fails_every_fault(seed: int
     assert errors["sign"] == pytest.approx(2)
 
 
-def test_what_the_check_found_is_said(found: tuple[Finding, dict[str, Trained]]) -> None:
+def test_the_sentences_state_the_results_of_the_check(
+    found: tuple[Finding, dict[str, Trained]],
+) -> None:
     finding, _ = found
     assert "all three pass" in finding.sentences[1]
     assert finding.sentences[2].startswith("Every fault fails it")
     assert set(finding.metrics) >= {f"check/{name}" for name in (*RIGHT, *FAULTS)}
 
 
-def test_a_fault_that_passed_would_be_said(
+def test_a_fault_that_passed_would_show_in_the_sentences(
     found: tuple[Finding, dict[str, Trained]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     errors = {name: 1e-9 for name in (*RIGHT, *FAULTS)} | {"sign": 2.0}

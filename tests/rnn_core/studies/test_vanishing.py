@@ -1,4 +1,4 @@
-"""The vanishing gradient: the same by two ways, lost where the radius is small, and what the clip saves."""
+"""The vanishing gradient: the same by two ways, lost with a small radius, and saved by clipping."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def test_backpropagation_is_the_product_of_jacobians(
     assert "it is that product" in finding.sentences[2]
 
 
-def test_the_start_values_have_the_radii_that_are_said(
+def test_the_start_values_have_the_stated_radii(
     found: tuple[Finding, dict[str, Trained]],
 ) -> None:
     _, trained = found
