@@ -29,7 +29,7 @@ up: .venv/installed  ## Prefect server, worker, deployments and MLflow UI, until
 bench: .venv/installed-dev  ## Speed; `python -m benchmarks peers pipeline honesty` asks other libraries, the flow and the verdict
 	$(BIN)/python -m benchmarks seed-loop torch universe growth
 
-gallery: .venv/installed-dev  ## Run every lesson and write docs/studies.md and the README's table
+gallery: .venv/installed-dev  ## Run every study and write docs/studies.md and the README's table
 	$(BIN)/python -m docs.gallery
 
 lock: .venv/installed-dev  ## Write down the versions that are installed now

@@ -28,7 +28,7 @@ from rnn_core.nn.arrays import Array
 from rnn_core.nn.engines import kernel
 from rnn_core.nn.network import initial_params
 from rnn_core.nn.training import fit
-from rnn_core.studies.lesson import Variant
+from rnn_core.studies.study import Variant
 
 Job: TypeAlias = Callable[..., Any]
 Turn: TypeAlias = Callable[..., "Lap"]

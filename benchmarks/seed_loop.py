@@ -16,7 +16,7 @@ from rnn_core.commands import Study
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.sequences import Folds
 from rnn_core.studies import direction
-from rnn_core.studies.lesson import Variant
+from rnn_core.studies.study import Variant
 
 EPOCHS = 40  # of a round
 

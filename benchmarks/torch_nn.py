@@ -18,7 +18,7 @@ from rnn_core.config import Model, Training
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.sequences import Sequences, holdout
 from rnn_core.studies import sines
-from rnn_core.studies.lesson import Variant
+from rnn_core.studies.study import Variant
 
 STEPS = 10
 

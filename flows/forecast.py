@@ -105,7 +105,7 @@ def forecast_ticker(config: Config, ledger: Ledger, ticker: str) -> Row[Any]:
         raise ConfigError(
             f"session {config.session} is not the next one of {exchange} at {config.time}: that is {session:%Y-%m-%d}"
         )
-    earlier = ledger.said(ticker, session.date(), champion.version)
+    earlier = ledger.forecast_of(ticker, session.date(), champion.version)
     if earlier is not None:
         return earlier
     if isinstance(source, Yahoo):

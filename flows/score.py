@@ -30,8 +30,8 @@ from rnn_core.errors import LedgerError, PricesUnavailable
 from rnn_core.operations import live
 from rnn_core.operations.ledger import Ledger
 from rnn_core.operations.promotion import Candidate
+from rnn_core.operations.standing import Standing
 from rnn_core.reporting import pages
-from rnn_core.reporting.pages import Standing
 
 VOID_AFTER = 5  # sessions: a price that has not come by then, while later ones have, never will
 

@@ -1,4 +1,4 @@
-"""Flow `study`: the classic lessons on recurrent networks. Run one with `python -m flows.study --name sine-synced`."""
+"""Flow `study`: the classic studies of recurrent networks. Run one with `python -m flows.study --name sine-synced`."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from flows.steps.tasks import build_sequences, find_and_plot, make_data, polite,
 from rnn_core.commands import DEFAULT_TICKER, Study, StudyName
 from rnn_core.config import Source, StudyTraining, Yahoo
 from rnn_core.reporting import figures
-from rnn_core.studies.lesson import Finding, Trained, Variant
+from rnn_core.studies.study import Finding, Trained, Variant
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Outcome:
     """What a study found, and where to see it.
 
     Attributes:
-        name: the lesson.
+        name: the study.
         finding: what it found.
         seconds: of training, by variant.
         run_id: the MLflow run.
@@ -78,10 +78,10 @@ def study(
     training: StudyTraining = StudyTraining(),
     now: datetime | None = None,
 ) -> Outcome:
-    """Run one classic lesson on recurrent networks through the tasks of the daily job.
+    """Run one classic study of recurrent networks through the tasks of the daily job.
 
     Args:
-        name: Lesson to run
+        name: Study to run
         language: Language of figures and findings: English or Korean
         size: Share of the examples; below 1 for a quick look
         ticker: Ticker as Yahoo spells it, for direction-from-scratch alone

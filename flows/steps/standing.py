@@ -9,7 +9,7 @@ from rnn_core.data.exchanges import last_closed_session, sessions
 from rnn_core.evaluation import names
 from rnn_core.operations.ledger import Ledger
 from rnn_core.operations.live import Alarm, in_live_record, live_record
-from rnn_core.reporting.pages import Promise, Standing
+from rnn_core.operations.standing import Promise, Standing
 
 PROMISED = (names.ACCURACY, names.ACCURACY_LOW, names.ACCURACY_HIGH, names.LOG_LOSS)
 

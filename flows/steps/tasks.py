@@ -26,8 +26,8 @@ from rnn_core.nn.arrays import Array, Params
 from rnn_core.nn.sequences import Folds, Sequences
 from rnn_core.nn.training import Fit, fit
 from rnn_core.reporting import figures
-from rnn_core.studies import LESSONS
-from rnn_core.studies.lesson import Finding, Trained, Variants
+from rnn_core.studies import STUDIES
+from rnn_core.studies.study import Finding, Trained, Variants
 
 YAHOO, AT_ONCE = (
     "yahoo",
@@ -96,21 +96,21 @@ def train(
 
 @task(name="make data", **IN_MEMORY)
 def make_data(study: Study) -> Any:
-    """What a lesson makes for itself to learn from."""
-    return LESSONS[study.name].data(study)
+    """What a study makes for itself to learn from."""
+    return STUDIES[study.name].data(study)
 
 
 @task(name="build sequences", **IN_MEMORY)
 def build_sequences(study: Study, data: Any) -> Variants:
-    """What a lesson trains: sequences with their targets, folds and networks."""
-    return LESSONS[study.name].variants(study, data)
+    """What a study trains: sequences with their targets, folds and networks."""
+    return STUDIES[study.name].variants(study, data)
 
 
 @task(name="evaluate and plot", **IN_MEMORY)
 def find_and_plot(study: Study, data: Any, trained: dict[str, Trained]) -> Finding:
-    """What a lesson found, in figures and sentences."""
+    """What a study found, in figures and sentences."""
     with figures.style():
-        return LESSONS[study.name].finding(study, data, trained)
+        return STUDIES[study.name].finding(study, data, trained)
 
 
 @contextmanager

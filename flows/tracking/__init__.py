@@ -41,9 +41,10 @@ from rnn_core.nn.arrays import Array
 from rnn_core.nn.sequences import Sequences
 from rnn_core.nn.training import Fit
 from rnn_core.operations.promotion import Judgement
+from rnn_core.operations.standing import Standing
 from rnn_core.reporting.figures import rendered
-from rnn_core.reporting.pages import Standing, ticker_page, universe_page
-from rnn_core.studies.lesson import Finding, Trained
+from rnn_core.reporting.pages import ticker_page, universe_page
+from rnn_core.studies.study import Finding, Trained
 
 SQLITE = "sqlite:///"
 DEFAULT_URI = f"{SQLITE}mlflow.db"
@@ -257,7 +258,7 @@ def data_tags(prices: Prices) -> dict[str, str]:
 
 
 def log_made_data(run_id: str, sequences: Sequences) -> None:
-    """Tag the run as one on data that a lesson makes for itself, with the hash of its inputs and targets."""
+    """Tag the run as one on data that a study makes for itself, with the hash of its inputs and targets."""
     digest = hashlib.sha256(sequences.x.tobytes() + sequences.y.tobytes()).hexdigest()
     log(run_id, tags={"data.source": "synthetic", "data.sha256": digest})
 
@@ -308,7 +309,7 @@ def log_training(
 
 
 def log_study(run_id: str, trained: dict[str, Trained], finding: Finding) -> None:
-    """Log what a lesson trained and found: settings, losses by epoch, scores, arrays by torch's names, figures, texts.
+    """Log what a study trained and found: settings, losses by epoch, scores, arrays by torch's names, figures, texts.
 
     The curve of the first variant is `train/loss`, its first model `params.npz`; those of the others bear their names.
     """

@@ -35,8 +35,8 @@ from rnn_core.data.prices import Prices
 from rnn_core.data.store import stored_tickers
 from rnn_core.errors import ConfigError, ProcessLost
 from rnn_core.operations.ledger import Ledger
+from rnn_core.operations.standing import Standing
 from rnn_core.reporting import pages
-from rnn_core.reporting.pages import Standing
 
 
 @flow(

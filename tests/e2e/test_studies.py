@@ -1,10 +1,10 @@
-"""Every lesson as a deployment, by the engine written by hand, and from the shell, by torch."""
+"""Every study as a deployment, by the engine written by hand, and from the shell, by torch."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from subprocess import CompletedProcess
 
-from rnn_core.studies import LESSONS
+from rnn_core.studies import STUDIES
 from tests.e2e.prefect_site import Site
 from tests.processes import run, wait_for
 
@@ -18,9 +18,9 @@ def ended(site: Site, flow_run: str, name: str) -> str:
     return wait_for(lambda: site.state(flow_run) in ENDS and site.state(flow_run), name, 300)
 
 
-def test_every_lesson_runs_as_a_deployment(site: Site) -> None:
+def test_every_study_runs_as_a_deployment(site: Site) -> None:
     first, done = site.ad_hoc(
-        "study", name=next(iter(LESSONS)), size="0.05", training=QUICK["training"]
+        "study", name=next(iter(STUDIES)), size="0.05", training=QUICK["training"]
     )
     assert done.returncode == 0, done.stdout + done.stderr
     deployment = site.ask("/deployments/name/study/adhoc")["id"]
@@ -28,8 +28,8 @@ def test_every_lesson_runs_as_a_deployment(site: Site) -> None:
         name: site.ask(
             f"/deployments/{deployment}/create_flow_run", {"parameters": QUICK | {"name": name}}
         )["id"]
-        for name in list(LESSONS)[1:]
-    } | {next(iter(LESSONS)): first}
+        for name in list(STUDIES)[1:]
+    } | {next(iter(STUDIES)): first}
     for name, flow_run in flow_runs.items():
         assert ended(site, flow_run, name) == "COMPLETED", name
         tracked = site.tracked(flow_run)
@@ -39,7 +39,7 @@ def test_every_lesson_runs_as_a_deployment(site: Site) -> None:
         assert tracked.data.tags["engine"] == ("numpy, torch" if name == BOTH else "numpy")
 
 
-def test_every_lesson_runs_from_the_shell_by_torch(site: Site) -> None:
+def test_every_study_runs_from_the_shell_by_torch(site: Site) -> None:
     def shell(name: str) -> "CompletedProcess[str]":
         engine = () if name == BOTH else ("--training.engine", "torch")
         options = ("--name", name, "--size", "0.05", "--training.epochs", "2", *engine)
@@ -51,7 +51,7 @@ def test_every_lesson_runs_from_the_shell_by_torch(site: Site) -> None:
         )
 
     with ThreadPoolExecutor(2) as pool:
-        for name, done in zip(LESSONS, pool.map(shell, LESSONS), strict=True):
+        for name, done in zip(STUDIES, pool.map(shell, STUDIES), strict=True):
             assert done.returncode == 0, name + done.stdout + done.stderr
             assert done.stdout.splitlines()[-1].startswith("MLflow: "), name
             assert "test/" in done.stdout, name

@@ -1,4 +1,4 @@
-"""The flow `study`: what a lesson leaves in MLflow, on made data and on real prices, and what it refuses."""
+"""The flow `study`: what a study leaves in MLflow, on made data and on real prices, and what it refuses."""
 
 import json
 import sys
@@ -19,17 +19,17 @@ from rnn_core.commands import Study
 from rnn_core.config import File, StudyTraining
 from rnn_core.errors import ConfigError
 from rnn_core.reporting import figures
-from rnn_core.studies import LESSONS
+from rnn_core.studies import STUDIES
 from tests.flows.conftest import AAPL
 from tests.processes import require_program
 
 QUICK = StudyTraining(epochs=2)
-NAMES = list(LESSONS)
+NAMES = list(STUDIES)
 
 
 @pytest.fixture(scope="module")
 def outcome(runs_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """A short lesson on Apple's real prices, shared by the tests that look at what it left behind."""
+    """A short study of Apple's real prices, shared by the tests that look at what it left behind."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("study"))
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runs_folder}/mlflow.db")
@@ -96,7 +96,7 @@ def test_what_is_found_on_real_prices_is_said_of_them(outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_lesson_runs_in_either_language(name: str, runs_folder: Path) -> None:
+def test_every_study_runs_in_either_language(name: str, runs_folder: Path) -> None:
     found = study(name=name, language="ko", size=0.05, training=QUICK)
     run = MlflowClient().get_run(found.run_id)
     assert run.info.status == "FINISHED"
@@ -135,7 +135,7 @@ def test_without_a_font_for_korean_it_is_english_and_says_so(
     assert "no font with Hangul" in said[0]
 
 
-def test_a_lesson_that_fails_leaves_no_run_running(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_that_fails_leaves_no_run_running(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rnn_core.nn.engines.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="torch, which is not installed"):
         study(name="engines-agree", size=0.1, training=QUICK)
