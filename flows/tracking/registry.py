@@ -35,8 +35,18 @@ ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow, of a 
 LOADING = Lock()
 SERVED_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "threadpoolctl")
 SERVED = (  # the files of the package that the served model imports: it computes in NumPy
-    {"__init__.py", "arrays.py", "config.py", "errors.py", "sequences.py", "checkpoints.py", "layers.py", "losses.py"}
+    {"__init__.py", "arrays.py", "config.py", "errors.py", "sequences.py", "checkpoints.py", "losses.py"}
     | {"network.py", "optim.py", "windows.py", "settings.py", "training.py"}
+    | {
+        "layers",
+        "recurrence.py",
+        "direction.py",
+        "cells.py",
+        "axes.py",
+        "activations.py",
+        "feedforward.py",
+        "checks.py",
+    }
     | {"nn", "data", "engines", "kernel.py", "numpy_engine.py", "unrolled.py"}
 )
 
