@@ -27,7 +27,8 @@ from rnn_core.data.folds import folds
 from rnn_core.data.loading import Prices, random_walk
 from rnn_core.data.windows import windows
 from rnn_core.evaluation.evaluation import evaluate
-from rnn_core.nn.training import fit, out_of_sample
+from rnn_core.nn.ensemble import out_of_sample
+from rnn_core.nn.training import fit
 
 DAYS, FEWEST_TEST_DAYS = 1800, 1100
 TRAINING = Training(dtype="float32")

@@ -36,7 +36,7 @@ LOADING = Lock()
 SERVED_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "threadpoolctl")
 SERVED = (  # the files of the package that the served model imports: it computes in NumPy
     {"__init__.py", "arrays.py", "config.py", "errors.py", "sequences.py", "checkpoints.py", "losses.py"}
-    | {"network.py", "optim.py", "windows.py", "settings.py", "training.py"}
+    | {"network.py", "optim.py", "windows.py", "settings.py", "training.py", "ensemble.py", "scaling.py", "schedule.py"}
     | {
         "layers",
         "recurrence.py",

@@ -15,8 +15,8 @@ from rnn_core.evaluation.baselines import Baselines, direction_baselines
 from rnn_core.evaluation.metrics import calibration, log_losses, scores, wilson_interval, with_interval
 from rnn_core.evaluation.significance import Verdict
 from rnn_core.nn.arrays import Array
-from rnn_core.nn.sequences import Folds
-from rnn_core.nn.training import base_rates, ensemble
+from rnn_core.nn.ensemble import ensemble
+from rnn_core.nn.sequences import Folds, base_rates
 
 STYLES: tuple[backtest.Style, ...] = ("long_flat", "long_short")
 

@@ -58,3 +58,9 @@ def holdout(train: int, valid: int, test: int) -> Folds:
     """
     rows = np.arange(train + valid + test)[None]
     return Folds(rows[:, :train], rows[:, train : train + valid], rows[:, train + valid :])
+
+
+def base_rates(sequences: Sequences, train: Array) -> Array:
+    """(M,) mean target over the scored steps of each model's training rows `train` (M, n)."""
+    scored = [(rows[rows >= 0], sequences.mask[rows[rows >= 0]]) for rows in train]
+    return np.array([sequences.y[rows][mask].mean() for rows, mask in scored])

@@ -10,10 +10,11 @@ import numpy as np
 from rnn_core.errors import TrainingError
 from rnn_core.nn import engines
 from rnn_core.nn.arrays import Array, Params
-from rnn_core.nn.engines import Inputs, Targets, numpy_engine
-from rnn_core.nn.losses import sigmoid
+from rnn_core.nn.engines import Targets
 from rnn_core.nn.network import initial_params
-from rnn_core.nn.sequences import Folds, Sequences
+from rnn_core.nn.scaling import _inputs
+from rnn_core.nn.schedule import Schedule
+from rnn_core.nn.sequences import Folds, Sequences, base_rates
 from rnn_core.nn.settings import Model, Training
 
 AHEAD = 2**18  # rows of the epochs that are trained in one call, where nothing is asked for in between
@@ -172,110 +173,6 @@ def fit(
     rates = base_rates(sequences, train)
     losses = train_loss, valid_loss
     return Fit(best, inputs.center, inputs.scale, *losses, engine.frozen, rates, model, training, engine.kernel)
-
-
-class Schedule:
-    """The learning rate of each model by epoch.
-
-    cosine is torch's CosineAnnealingLR down to 0 over all epochs (Loshchilov and Hutter 2017); plateau is torch's
-    ReduceLROnPlateau: a lower loss is one lower by a factor of 1 − THRESHOLD, and a cut smaller than EPS is not made.
-    """
-
-    THRESHOLD = 1e-4
-    EPS = 1e-8
-
-    def __init__(self, training: Training, models: int) -> None:
-        self._training = training
-        rate = np.full(models, training.learning_rate)
-        self.memory = {"rate": rate, "lowest": np.full(models, np.inf), "waited": np.zeros(models, dtype=int)}
-
-    @property
-    def listens(self) -> bool:
-        """Whether the rate depends on the losses that it hears."""
-        return self._training.schedule == "plateau"
-
-    def rate(self, epoch: int) -> Array:
-        """(M,) the learning rate in `epoch`, counted from 0."""
-        if self._training.schedule == "cosine":
-            return np.asarray(self.memory["rate"] * (1 + np.cos(np.pi * epoch / self._training.epochs)) / 2)
-        return self.memory["rate"].copy()
-
-    def hear(self, valid_loss: Array) -> None:
-        """Take note of an epoch's validation losses (M,), NaN for models that have stopped."""
-        if not self.listens:
-            return
-        rate, lowest, waited = self.memory.values()
-        lower = valid_loss < lowest * (1 - self.THRESHOLD)
-        lowest[lower] = valid_loss[lower]
-        waited += 1
-        waited[lower] = 0
-        stalled = waited > self._training.plateau_patience
-        waited[stalled] = 0
-        lower_rate = rate * self._training.plateau_factor
-        rate[...] = np.where(stalled & (rate - lower_rate > self.EPS), lower_rate, rate)
-
-
-def predict(fit: Fit, x: Array, rows: Array, lengths: Array | None = None) -> Array:
-    """Logits (M, s, S, O) of `rows` (M, s) of the windows x (N, T, I); NaN at padding (−1) and for frozen models.
-
-    Always computed by the NumPy engine, whichever engine trained: what is evaluated is, bit for bit, what is served.
-    """
-    inputs = Inputs(x.astype(fit.training.dtype), fit.center, fit.scale, lengths)
-    logits = numpy_engine.predict(fit.model, fit.params, inputs, rows)
-    usable = (rows >= 0) & (fit.frozen < 0)[:, None]
-    return np.where(usable[..., None, None], logits, np.nan)
-
-
-def out_of_sample(fit: Fit, sequences: Sequences, folds: Folds) -> Array:
-    """Logits (M, s, S, O) of every fold's test rows by the models of that fold, as `predict` gives them."""
-    return predict(fit, sequences.x, folds.test.repeat(fit.training.seeds, axis=0), sequences.lengths)
-
-
-def call(live: Fit, x: Array) -> tuple[float, float]:
-    """Probability that the session after the one window x (1, T, I) closes up, and its spread over the seeds."""
-    logits = predict(live, x, np.zeros((len(live), 1), dtype=int))
-    probability, spread = ensemble(logits[:, :, 0, 0].T, live.base_rate[:1], live.training.shrinkage)
-    return float(probability[0]), float(spread[0])
-
-
-def ensemble(logits: Array, base_rate: Array, shrinkage: float) -> tuple[Array, Array]:
-    """The probability (n,) that is served, and its spread (n,) over the seeds, from logits (n, seeds).
-
-    It is the mean over the seeds, drawn by `shrinkage` towards the training base rate (n,): a mean of few networks is
-    over-confident. The spread is their standard deviation. Frozen models (NaN) are left out.
-    """
-    each = sigmoid(np.ascontiguousarray(logits))
-    mean = np.nanmean(each, axis=1)
-    return mean + shrinkage * (base_rate - mean), np.nanstd(each, axis=1)
-
-
-def base_rates(sequences: Sequences, train: Array) -> Array:
-    """(M,) mean target over the scored steps of each model's training rows `train` (M, n)."""
-    scored = [(rows[rows >= 0], sequences.mask[rows[rows >= 0]]) for rows in train]
-    return np.array([sequences.y[rows][mask].mean() for rows, mask in scored])
-
-
-def standardised(x: Array, train: Array, dtype: str, lengths: Array | None = None) -> Inputs:
-    """The windows x (N, T, I) with each model's mean and standard deviation over its training rows `train` (M, n).
-
-    Only the valid steps count, `lengths` (N,). A feature that does not vary is centred and not scaled.
-    """
-    valid = np.arange(x.shape[1]) < (np.full(len(x), x.shape[1]) if lengths is None else lengths)[:, None]  # (N, T)
-    moments = []
-    for rows in train:
-        chosen = rows[rows >= 0]
-        seen = x[chosen][valid[chosen]]  # (steps, I)
-        spread = seen.std(axis=0)
-        moments.append((seen.mean(axis=0), np.where(spread > 0, spread, 1)))
-    center, scale = np.stack(moments, axis=1).astype(dtype)
-    return Inputs(x.astype(dtype), center, scale, lengths)
-
-
-def _inputs(sequences: Sequences, train: Array, dtype: str) -> Inputs:
-    if not sequences.raw:
-        return standardised(sequences.x, train, dtype, sequences.lengths)
-    nothing = np.zeros((len(train), sequences.x.shape[-1]), dtype)
-    return Inputs(sequences.x.astype(dtype), nothing, nothing + 1, sequences.lengths)
 
 
 def _targets(sequences: Sequences, training: Training) -> Targets:

@@ -5,8 +5,8 @@ import numpy as np
 from rnn_core.config import Model, Study
 from rnn_core.evaluation.metrics import wilson_interval
 from rnn_core.nn.arrays import Array
+from rnn_core.nn.ensemble import predict
 from rnn_core.nn.sequences import Sequences, holdout
-from rnn_core.nn.training import predict
 from rnn_core.reporting.figures import BLUE, GREY, Figure, Say, canvas, label
 from rnn_core.studies.lesson import Finding, Lesson, Trained, Variant, Variants, examples, sayer, training
 

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from rnn_core.config import Model, Study, Training
 from rnn_core.nn.arrays import Array, Params
+from rnn_core.nn.ensemble import out_of_sample
 from rnn_core.nn.sequences import Folds, Sequences
-from rnn_core.nn.training import Fit, out_of_sample
+from rnn_core.nn.training import Fit
 from rnn_core.reporting.figures import Figures, Say, english, korean
 
 
@@ -33,7 +34,7 @@ class Trained:
 
     @property
     def logits(self) -> Array:
-        """(M, s, S, O) of the test rows, as `rnn_core.nn.training.out_of_sample` gives them."""
+        """(M, s, S, O) of the test rows, as `rnn_core.nn.ensemble.out_of_sample` gives them."""
         return out_of_sample(self.fit, self.variant.sequences, self.variant.folds)
 
 

@@ -307,7 +307,7 @@ FAULTS = {
         ("nn/test_engines.py::test_padding_trains_nothing[numpy]",),
     ),
     "the scaler fitted on all rows": Fault(
-        "nn/training.py",
+        "nn/scaling.py",
         "seen = x[chosen][valid[chosen]]",
         "seen = x[valid]",
         ("nn/test_training.py::test_the_scaler_sees_the_training_rows_alone",),
@@ -325,7 +325,7 @@ FAULTS = {
         ("nn/test_training.py::test_a_model_trains_at_the_rate_of_its_schedule",),
     ),
     "a cosine that is one epoch ahead": Fault(
-        "nn/training.py",
+        "nn/schedule.py",
         "np.cos(np.pi * epoch / self._training.epochs)",
         "np.cos(np.pi * (epoch + 1) / self._training.epochs)",
         ("nn/test_training.py::test_the_cosine_schedule_is_torchs_by_epoch[7]",),

@@ -24,8 +24,10 @@ from rnn_core.nn import checkpoints
 from rnn_core.nn import training as training_module
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.engines import kernel
+from rnn_core.nn.ensemble import call, ensemble, out_of_sample, predict
+from rnn_core.nn.schedule import Schedule
 from rnn_core.nn.sequences import Folds, Sequences, holdout
-from rnn_core.nn.training import Checkpoint, Fit, Schedule, call, ensemble, fit, out_of_sample, predict
+from rnn_core.nn.training import Checkpoint, Fit, fit
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 SHAPE = Evaluation(train_days=60, valid_days=20, test_days=15)

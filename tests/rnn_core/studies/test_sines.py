@@ -9,7 +9,8 @@ from steps import run
 
 from rnn_core.config import Study
 from rnn_core.nn.arrays import Array
-from rnn_core.nn.training import fit, predict
+from rnn_core.nn.ensemble import predict
+from rnn_core.nn.training import fit
 from rnn_core.studies import sines
 from rnn_core.studies.lesson import Finding, Lesson, Trained
 from rnn_core.studies.sines import BIDIRECTIONAL, DELAY, DELAYED, NEXT_VALUE, SEEN, STEPS, SYNCED
