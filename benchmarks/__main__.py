@@ -6,6 +6,7 @@ from collections.abc import Callable
 from benchmarks import growth, honesty, pipeline, rounds, seed_loop, soak, torch_nn, universe, whole_process
 from benchmarks.figures import draw
 from rnn_core.nn.engines import kernel
+from rnn_core.nn.memory import tune_process
 
 BENCHMARKS: dict[str, Callable[[], list[str]]] = {
     "seed-loop": seed_loop.main,
@@ -24,6 +25,7 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"error: no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}", file=sys.stderr)
         return 2
+    tune_process()
     print(", ".join(f"{name} {value}" for name, value in rounds.machine().items()))
     if not kernel.available():
         print("the kernel is not built, or turned off: NumPy alone is measured")

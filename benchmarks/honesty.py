@@ -28,6 +28,7 @@ from rnn_core.data.loading import Prices, random_walk
 from rnn_core.data.windows import windows
 from rnn_core.evaluation.evaluation import evaluate
 from rnn_core.nn.ensemble import out_of_sample
+from rnn_core.nn.memory import tune_process
 from rnn_core.nn.training import fit
 
 DAYS, FEWEST_TEST_DAYS = 1800, 1100
@@ -148,4 +149,5 @@ def main(share: float = 1.0) -> list[str]:
 
 def _keep_to_one(cores: Any) -> None:
     """A series is too small for the threads of a stack to pay: each process keeps to a core of its own."""
+    tune_process()
     os.sched_setaffinity(0, {cores.get()})

@@ -15,8 +15,6 @@ A sequence that is over keeps its state. So the last state is that of the last v
 which meets the padding first, comes to the last valid step with its initial state.
 """
 
-import numpy as np
-
 from rnn_core.nn.layers.activations import Elementwise, prelu, relu, sigmoid, softmax, tanh
 from rnn_core.nn.layers.axes import State
 from rnn_core.nn.layers.cells import GATES
@@ -38,7 +36,3 @@ __all__ = [
     "softmax",
     "tanh",
 ]
-
-# glibc gives large blocks back to the system when they are freed, and at the next call every page is faulted in anew,
-# which took half of the time. Large is what exceeds the largest block freed so far, up to 32 MB: so free one of 31.
-np.empty(31 * 2**20, np.uint8)

@@ -162,11 +162,6 @@ def test_a_whole_network_loads_into_a_module_with_a_head(head: Literal["linear",
     assert all(value.tobytes() == params[name][1:].tobytes() for name, value in back.items())
 
 
-def test_the_package_has_no_other_names() -> None:
-    with pytest.raises(AttributeError, match="module rnn_core has no attribute no_such_name"):
-        rnn_core.no_such_name  # noqa: B018
-
-
 # --- checkpoints --------------------------------------------------------------------------------------------------
 
 
