@@ -37,6 +37,7 @@ SERVED_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "threadpoolctl")
 SERVED = (  # the files of the package that the served model imports: it computes in NumPy
     {"__init__.py", "arrays.py", "config.py", "errors.py", "sequences.py", "checkpoints.py", "losses.py"}
     | {"network.py", "optim.py", "windows.py", "settings.py", "training.py", "ensemble.py", "scaling.py", "schedule.py"}
+    | {"early_stopping.py", "streams.py"}
     | {
         "layers",
         "recurrence.py",

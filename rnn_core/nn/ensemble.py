@@ -10,9 +10,16 @@ from rnn_core.nn.training import Fit
 
 
 def predict(fit: Fit, x: Array, rows: Array, lengths: Array | None = None) -> Array:
-    """Logits (M, s, S, O) of `rows` (M, s) of the windows x (N, T, I); NaN at padding (−1) and for frozen models.
+    """Return the logits (M, s, S, O) of each model's rows; NaN at padding and for frozen models.
 
-    Always computed by the NumPy engine, whichever engine trained: what is evaluated is, bit for bit, what is served.
+    The NumPy engine computes them, whichever engine trained: what is evaluated is, bit for bit,
+    what is served.
+
+    Args:
+        fit: M trained models.
+        x: (N, T, I) windows.
+        rows: (M, s) numbers of the windows each model predicts, padded with −1.
+        lengths: (N,) valid steps of each window; None means all T.
     """
     inputs = Inputs(x.astype(fit.training.dtype), fit.center, fit.scale, lengths)
     logits = numpy_engine.predict(fit.model, fit.params, inputs, rows)
@@ -21,23 +28,41 @@ def predict(fit: Fit, x: Array, rows: Array, lengths: Array | None = None) -> Ar
 
 
 def out_of_sample(fit: Fit, sequences: Sequences, folds: Folds) -> Array:
-    """Logits (M, s, S, O) of every fold's test rows by the models of that fold, as `predict` gives them."""
-    return predict(fit, sequences.x, folds.test.repeat(fit.training.seeds, axis=0), sequences.lengths)
+    """Return the logits (M, s, S, O) of each fold's test rows by the models of that fold."""
+    rows = folds.test.repeat(fit.training.seeds, axis=0)
+    return predict(fit, sequences.x, rows, sequences.lengths)
 
 
 def call(live: Fit, x: Array) -> tuple[float, float]:
-    """Probability that the session after the one window x (1, T, I) closes up, and its spread over the seeds."""
-    logits = predict(live, x, np.zeros((len(live), 1), dtype=int))
-    probability, spread = ensemble(logits[:, :, 0, 0].T, live.base_rate[:1], live.training.shrinkage)
+    """Return the probability that the session after a window closes up, and its spread.
+
+    Args:
+        live: the models of one fold, an ensemble.
+        x: (1, T, I) the window.
+    """
+    first_row = np.zeros((len(live), 1), dtype=int)
+    logits = predict(live, x, first_row)[:, :, 0, 0]  # (seeds, 1)
+    probability, spread = ensemble(logits.T, live.base_rate[:1], live.training.shrinkage)
     return float(probability[0]), float(spread[0])
 
 
 def ensemble(logits: Array, base_rate: Array, shrinkage: float) -> tuple[Array, Array]:
-    """The probability (n,) that is served, and its spread (n,) over the seeds, from logits (n, seeds).
+    """Return the ensemble's probability (n,) and its spread (n,), a standard deviation over seeds.
 
-    It is the mean over the seeds, drawn by `shrinkage` towards the training base rate (n,): a mean of few networks is
-    over-confident. The spread is their standard deviation. Frozen models (NaN) are left out.
+    The probability is the mean over the seeds, shrunk towards the base rate: a mean of few networks
+    is over-confident.
+
+    Args:
+        logits: (n, seeds), NaN for frozen models, which are left out.
+        base_rate: (n,) mean label of the training rows.
+        shrinkage: from 0, the mean as it is, to 1, the base rate.
+
+    >>> logits = np.array([[0.0, 2.0, np.nan]])  # the third network is frozen
+    >>> probability, spread = ensemble(logits, base_rate=np.array([0.5]), shrinkage=0.5)
+    >>> probability.round(3), spread.round(3)
+    (array([0.595]), array([0.19]))
     """
-    each = sigmoid(np.ascontiguousarray(logits))
-    mean = np.nanmean(each, axis=1)
-    return mean + shrinkage * (base_rate - mean), np.nanstd(each, axis=1)
+    probabilities = sigmoid(np.ascontiguousarray(logits))
+    mean = np.nanmean(probabilities, axis=1)
+    spread = np.nanstd(probabilities, axis=1)
+    return mean + shrinkage * (base_rate - mean), spread

@@ -308,20 +308,20 @@ FAULTS = {
     ),
     "the scaler fitted on all rows": Fault(
         "nn/scaling.py",
-        "seen = x[chosen][valid[chosen]]",
-        "seen = x[valid]",
+        "steps = x[rows][valid[rows]]",
+        "steps = x[valid]",
         ("nn/test_training.py::test_the_scaler_sees_the_training_rows_alone",),
     ),
     "early stopping that keeps the last parameters": Fault(
-        "nn/training.py",
-        "best[name][better] = value[better]",
-        "best[name][...] = value",
+        "nn/early_stopping.py",
+        "self.best_params[name][better] = value[better]",
+        "self.best_params[name][...] = value",
         ("nn/test_training.py::test_the_parameters_kept_are_those_of_the_best_epoch",),
     ),
     "a schedule that nobody asks": Fault(
         "nn/training.py",
-        "schedule.rate(e) for",
-        "np.full(models, training.learning_rate) for",
+        "rates = self.schedule.rates(epochs)",
+        "rates = np.full((len(batches), len(epochs)), 0.3)",
         ("nn/test_training.py::test_a_model_trains_at_the_rate_of_its_schedule",),
     ),
     "a cosine that is one epoch ahead": Fault(
@@ -331,7 +331,7 @@ FAULTS = {
         ("nn/test_training.py::test_the_cosine_schedule_is_torchs_by_epoch[7]",),
     ),
     "a checkpoint that forgets the random streams": Fault(
-        "nn/training.py",
+        "nn/streams.py",
         "rng.bit_generator.state = state",
         "pass",
         (

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
@@ -99,6 +100,25 @@ def test_a_model_stops_when_its_validation_loss_has_not_improved_for_long_enough
     assert valid[-1] == pytest.approx(np.mean(last))
 
 
+@pytest.mark.parametrize("models", [1, 7, 200])
+def test_the_mean_losses_are_those_of_a_forward_fill_in_pandas_bit_for_bit(models: int, fitted: Fit) -> None:
+    rng = np.random.default_rng(models)
+    train_loss = rng.random((models, 30))
+    for row, stop in zip(train_loss, rng.integers(1, 26, models), strict=True):
+        row[stop:] = np.nan
+    valid_loss = np.where(np.isnan(train_loss), np.nan, rng.random((models, 30)))
+    frozen = np.where(rng.random(models) < 0.2, 5, -1)
+    frozen[0] = -1
+    many = replace(fitted, center=np.zeros((models, 3)), frozen=frozen, train_loss=train_loss, valid_loss=valid_loss)
+    usable = frozen < 0
+    epochs = np.isfinite(train_loss[usable]).sum(axis=1).max()
+    for loss, means in zip((train_loss, valid_loss), many.losses, strict=True):
+        filled = pd.DataFrame(loss[usable, :epochs]).ffill(axis=1)
+        assert means.tobytes() == filled.mean().to_numpy().tobytes()
+    unvalidated = replace(many, valid_loss=np.full_like(valid_loss, np.nan))
+    assert np.isnan(unvalidated.losses[1]).all()
+
+
 def test_the_scaler_sees_the_training_rows_alone(prices: Prices, fitted: Fit) -> None:
     built, walk = prepared(prices)
     for fold, rows in enumerate(walk.train):
@@ -166,7 +186,7 @@ def test_the_cosine_schedule_is_torchs_by_epoch(epochs: int) -> None:
     )
     for epoch, rate in enumerate(expected):
         np.testing.assert_allclose(schedule.rate(epoch), rate, rtol=1e-12)
-        schedule.hear(np.zeros(2))
+        schedule.observe(np.zeros(2))
     assert len(set(expected)) == epochs
 
 
@@ -188,7 +208,7 @@ def test_the_plateau_schedule_is_torchs_for_each_model(factor: float, patience: 
     found = []
     for epoch in range(epochs):
         found.append(schedule.rate(epoch))
-        schedule.hear(losses[:, epoch])
+        schedule.observe(losses[:, epoch])
     for m, own in enumerate(losses):
         expected = torch_rates(
             start,
@@ -209,7 +229,7 @@ def test_the_defaults_of_the_plateau_schedule_are_torchs() -> None:
 
 def test_a_constant_schedule_is_constant() -> None:
     schedule = Schedule(Training(learning_rate=0.02), 2)
-    schedule.hear(np.ones(2))
+    schedule.observe(np.ones(2))
     assert [schedule.rate(epoch).tolist() for epoch in (0, 50)] == [[0.02, 0.02]] * 2
 
 
@@ -224,7 +244,7 @@ def test_a_model_trains_at_the_rate_of_its_schedule(schedule: str) -> None:
 
     def remember(epoch: int, train_loss: Array, valid_loss: Array) -> None:
         rates.append(own.rate(epoch - 1))
-        own.hear(valid_loss)
+        own.observe(valid_loss)
 
     fitted = fit(MODEL, given, built, holdout(24, 8, 0), on_epoch=remember)
     change = np.abs(np.diff(fitted.valid_loss, axis=1))
@@ -293,6 +313,16 @@ RESUMED = {
 }
 
 
+def assert_the_names_of_the_file_format(checkpoint: Checkpoint, whole: Fit) -> None:
+    """Trainings that an earlier version began are to be resumed."""
+    assert checkpoint.streams.keys() == {"initial", "order", "dropout"}
+    names = {f"best/{name}" for name in whole.params}
+    names |= {f"history/{name}" for name in ("best_loss", "best_epoch", "train_loss", "valid_loss")}
+    names |= {f"schedule/{name}" for name in ("rate", "lowest", "waited")}
+    assert names == {name for name in checkpoint.arrays if not name.startswith("engine/")}
+    assert {"engine/params", "engine/frozen", "engine/updates"} <= checkpoint.arrays.keys()
+
+
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
 @pytest.mark.parametrize("options", RESUMED.values(), ids=RESUMED)
 def test_a_training_that_is_resumed_ends_with_the_bits_of_one_that_never_stopped(
@@ -308,6 +338,7 @@ def test_a_training_that_is_resumed_ends_with_the_bits_of_one_that_never_stopped
     whole = fit(model, training, built, holdout(24, 16, 0), on_checkpoint=keep)
     epochs = len(whole.losses[0])
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"{epoch}.npz" for epoch in range(1, epochs + 1)]
+    assert_the_names_of_the_file_format(checkpoints.load_checkpoint(tmp_path / "1.npz"), whole)
     if training.schedule == "plateau":
         assert len(set(np.isfinite(whole.valid_loss).sum(axis=1))) > 1, "some stop before others"
     for epoch in range(1, epochs + 1):
