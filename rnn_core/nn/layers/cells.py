@@ -1,4 +1,4 @@
-"""The recurrent cells: what each does with the sums of its inputs, step by step, and back."""
+"""The recurrent cells: the scan of each over the steps, and back."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,89 +7,107 @@ from typing import NamedTuple
 import numpy as np
 
 from rnn_core.nn.arrays import Array, Params
-from rnn_core.nn.layers.activations import _ACTIVATIONS, _prelu, _sigmoid, _slope_gradient
-from rnn_core.nn.layers.axes import _by_gate, _without
+from rnn_core.nn.layers.activations import (
+    RELU,
+    SIGMOID,
+    TANH,
+    Activation,
+    prelu_of,
+    slope_gradient,
+    write_sigmoid,
+)
+from rnn_core.nn.layers.axes import StateParts, split_gates, zero_padding
 
 GATES = {"rnn_tanh": 1, "rnn_relu": 1, "rnn_sigmoid": 1, "rnn_prelu": 1, "gru": 3, "lstm": 4}
 """The recurrent cells and the number of gates in each."""
 
+ACTIVATIONS = {"rnn_tanh": TANH, "rnn_relu": RELU, "rnn_sigmoid": SIGMOID}
 
-class _Walk(NamedTuple):
-    """The order in which a direction visits the steps, and where sequences are over: (T, 1 or M, N, 1)."""
+
+class Walk(NamedTuple):
+    """The order in which a direction visits the steps, and where sequences are over."""
 
     steps: range
-    padding: Array | None
+    padding: Array | None  # (T, 1 or M, N, 1)
 
 
-class _Scan(NamedTuple):
-    """A walk that was made: hidden states after and before each step (T, M, N, H), final state, and the way back."""
+class ScanGradients(NamedTuple):
+    """What a scan carries back.
 
-    h: Array
-    h_before: Array
-    final: list[Array]
-    backward: Callable[[Array, list[Array]], "_ScanGradients"]
-
-
-class _ScanGradients(NamedTuple):
-    """Gradients of the sums (T, G, M, N, H) that inputs and that hidden states enter, and of the initial state."""
+    Attributes:
+        inputs: (T, G, M, N, H) gradients of what the inputs add to the gates' sums.
+        hidden: (T, G, M, N, H) gradients of what the hidden states add to them.
+        initial: gradients (M, N, H) of the initial state.
+        slope: the gradient of a PReLU's slope.
+    """
 
     inputs: Array
     hidden: Array
-    initial: list[Array]
+    initial: StateParts
     slope: Array | None = None
 
 
-def _trail(initial: Array, steps: range) -> tuple[Array, Array]:
-    """Room for the states after and before each step: two views (T, M, N, H) of one array."""
-    states = np.empty((len(steps) + 1, *initial.shape), initial.dtype)
-    after, before = (states[1:], states[:-1]) if steps.step > 0 else (states[:-1], states[1:])
-    before[steps[0]] = initial
-    return after, before
+class Scan(NamedTuple):
+    """One direction's way over all steps.
+
+    Attributes:
+        h: (T, M, N, H) hidden states after each step.
+        h_before: (T, M, N, H) hidden states before each step.
+        final: the state (M, N, H) after the last step.
+        backward: (dh, d_final), which it overwrites, to the gradients.
+    """
+
+    h: Array
+    h_before: Array
+    final: StateParts
+    backward: Callable[[Array, StateParts], ScanGradients]
 
 
-def _rnn(cell: str, own: Params, sums: Array, initial: list[Array], walk: _Walk) -> _Scan:
-    """Elman network (Elman 1990).
+def rnn(cell: str, params: Params, sums: Array, initial: StateParts, walk: Walk) -> Scan:
+    """Scan with an Elman network (Elman 1990).
 
-    From the sums of its inputs (T, 1, M, N, H):
+    From the sums of its inputs (T, 1, M, N, H), which it overwrites:
 
     h_t = φ(a_t),  a_t = W_ih x_t + b_ih + W_hh h_{t−1} + b_hh
     """
     steps, padding = walk
-    phi, phi_derivative = _prelu(own["slope"].reshape(-1, 1, 1)) if cell == "rnn_prelu" else _ACTIVATIONS[cell]
-    weight = own["weight_hh"]
+    phi = _activation(cell, params)
+    weight = params["weight_hh"]
     weight_t = np.ascontiguousarray(weight.swapaxes(1, 2))
     a = sums[:, 0]  # completed in place
-    h, h_before = _trail(initial[0], steps)
+    h, h_before = _room(initial[0], steps)
     product = np.empty_like(h[0])
     for t in steps:
         np.matmul(h_before[t], weight_t, out=product)
         a[t] += product
-        phi(a[t], h[t])
+        phi.value(a[t], h[t])
         if padding is not None:
             np.copyto(h[t], h_before[t], where=padding[t])
 
-    def backward(dh: Array, d_final: list[Array]) -> _ScanGradients:
+    def backward(dh: Array, d_final: StateParts) -> ScanGradients:
         (dh_next,) = d_final
-        da = _without(padding, phi_derivative(a, h))
+        da = zero_padding(phi.derivative(a, h), padding)
         for t in reversed(steps):
             dh[t] += dh_next
             da[t] *= dh[t]
             np.matmul(da[t], weight, out=dh_next)
             if padding is not None:
                 np.copyto(dh_next, dh[t], where=padding[t])
-        da = da[:, None]
+        d_sums = da[:, None]
         if cell != "rnn_prelu":
-            return _ScanGradients(da, da, [dh_next])
-        dslope = _slope_gradient(own["slope"], _without(padding, a).swapaxes(0, 1), dh.swapaxes(0, 1))
-        return _ScanGradients(da, da, [dh_next], dslope)
+            return ScanGradients(d_sums, d_sums, [dh_next])
+        valid_a = zero_padding(a, padding).swapaxes(0, 1)
+        d_slope = slope_gradient(params["slope"], valid_a, dh.swapaxes(0, 1))
+        return ScanGradients(d_sums, d_sums, [dh_next], d_slope)
 
-    return _Scan(h, h_before, [h[steps[-1]]], backward)
+    return Scan(h, h_before, [h[steps[-1]]], backward)
 
 
-def _gru(own: Params, sums: Array, initial: list[Array], walk: _Walk) -> _Scan:
-    """Gated recurrent unit (Cho et al. 2014), with the reset gate behind the hidden product as in cuDNN and torch.
+def gru(params: Params, sums: Array, initial: StateParts, walk: Walk) -> Scan:
+    """Scan with a gated recurrent unit (Cho et al. 2014).
 
-    From the sums of its inputs (T, 3, M, N, H):
+    The reset gate comes after the hidden product, as in cuDNN and torch. From the sums of its
+    inputs (T, 3, M, N, H), which it overwrites:
 
     r_t = σ(W_ir x_t + b_ir + W_hr h_{t−1} + b_hr)
     z_t = σ(W_iz x_t + b_iz + W_hz h_{t−1} + b_hz)
@@ -97,19 +115,20 @@ def _gru(own: Params, sums: Array, initial: list[Array], walk: _Walk) -> _Scan:
     h_t = (1 − z_t) ∘ n_t + z_t ∘ h_{t−1}
     """
     steps, padding = walk
-    weight = _by_gate(own["weight_hh"], 3)  # (3, M, H, H)
+    weight = split_gates(params["weight_hh"], 3)  # (3, M, H, H)
     weight_t = np.ascontiguousarray(weight.swapaxes(2, 3))
-    bias_n = _by_gate(own["bias_hh"], 3)[2, :, None] if "bias_hh" in own else np.zeros_like(weight[2, :, :1])
+    bias_n = _bias_n(params, weight)
     gates = sums  # become the gates in place
     r, z, n = gates.swapaxes(0, 1)  # each (T, M, N, H)
-    h, h_before = _trail(initial[0], steps)
+    h, h_before = _room(initial[0], steps)
     m = np.empty_like(h)
-    product, scratch = np.empty_like(gates[0]), np.empty_like(h[0])
+    product = np.empty_like(gates[0])
+    scratch = np.empty_like(h[0])
     for t in steps:
         np.matmul(h_before[t], weight_t, out=product)
         np.add(product[2], bias_n, out=m[t])
         gates[t, :2] += product[:2]
-        _sigmoid(gates[t, :2], gates[t, :2])
+        write_sigmoid(gates[t, :2], gates[t, :2])
         np.multiply(r[t], m[t], out=scratch)
         n[t] += scratch
         np.tanh(n[t], out=n[t])
@@ -119,19 +138,20 @@ def _gru(own: Params, sums: Array, initial: list[Array], walk: _Walk) -> _Scan:
         if padding is not None:
             np.copyto(h[t], h_before[t], where=padding[t])
 
-    def backward(dh: Array, d_final: list[Array]) -> _ScanGradients:
+    def backward(dh: Array, d_final: StateParts) -> ScanGradients:
         (dh_next,) = d_final
-        # What dh_t is multiplied by on its way to the sum of n; to the sums of r and z, with σ′ = (1 − σ) σ, and to m;
-        # and straight to h_{t−1}.
-        to_n = _without(padding, (1 - z) * (1 - n * n))
+        # The factors of dh_t on its way to the sum of n; to the sums of r and z, where
+        # σ′ = (1 − σ) σ, and to m; and straight to h_{t−1}.
+        to_n = zero_padding((1 - z) * (1 - n * n), padding)
         da = 1 - gates
         da *= gates
         da[:, 0] *= to_n * m
         da[:, 1] *= h_before - n
         np.multiply(to_n, r, out=da[:, 2])
-        da = _without(padding, da)
+        da = zero_padding(da, padding)
         keep = z if padding is None else np.where(padding, 1, z)
-        product, scratch = np.empty_like(da[0]), np.empty_like(dh_next)
+        product = np.empty_like(da[0])
+        scratch = np.empty_like(dh_next)
         for t in reversed(steps):
             dh[t] += dh_next
             da[t] *= dh[t]
@@ -139,17 +159,18 @@ def _gru(own: Params, sums: Array, initial: list[Array], walk: _Walk) -> _Scan:
             np.sum(product, axis=0, out=dh_next)
             np.multiply(dh[t], keep[t], out=scratch)
             dh_next += scratch
-        da_inputs = da.copy()
-        np.multiply(to_n, dh, out=da_inputs[:, 2])
-        return _ScanGradients(da_inputs, da, [dh_next])
+        d_inputs = da.copy()
+        np.multiply(to_n, dh, out=d_inputs[:, 2])
+        return ScanGradients(d_inputs, da, [dh_next])
 
-    return _Scan(h, h_before, [h[steps[-1]]], backward)
+    return Scan(h, h_before, [h[steps[-1]]], backward)
 
 
-def _lstm(own: Params, sums: Array, initial: list[Array], walk: _Walk) -> _Scan:
-    """Long short-term memory (Hochreiter & Schmidhuber 1997) with forget gates (Gers et al. 2000).
+def lstm(params: Params, sums: Array, initial: StateParts, walk: Walk) -> Scan:
+    """Scan with long short-term memory (Hochreiter & Schmidhuber 1997).
 
-    From the sums of its inputs (T, 4, M, N, H):
+    It has forget gates (Gers et al. 2000). From the sums of its inputs (T, 4, M, N, H), which it
+    overwrites:
 
     i_t = σ(W_ii x_t + b_ii + W_hi h_{t−1} + b_hi), and f_t, o_t alike
     g_t = tanh(W_ig x_t + b_ig + W_hg h_{t−1} + b_hg)
@@ -157,17 +178,19 @@ def _lstm(own: Params, sums: Array, initial: list[Array], walk: _Walk) -> _Scan:
     h_t = o_t ∘ tanh(c_t)
     """
     steps, padding = walk
-    weight = _by_gate(own["weight_hh"], 4)  # (4, M, H, H)
+    weight = split_gates(params["weight_hh"], 4)  # (4, M, H, H)
     weight_t = np.ascontiguousarray(weight.swapaxes(2, 3))
     gates = sums  # become the gates in place
     i, f, g, o = gates.swapaxes(0, 1)  # each (T, M, N, H)
-    h, h_before = _trail(initial[0], steps)
-    c, c_before = _trail(initial[1], steps)
+    h, h_before = _room(initial[0], steps)
+    c, c_before = _room(initial[1], steps)
     tanh_c = np.empty_like(h)
     # One tanh makes all four gates, since σ(a) = (1 + tanh(a/2)) / 2.
     is_tanh = np.array([0, 0, 1, 0], h.dtype)[:, None, None, None]
-    scale, shift = (1 + is_tanh) / 2, (1 - is_tanh) / 2
-    product, scratch = np.empty_like(gates[0]), np.empty_like(h[0])
+    scale = (1 + is_tanh) / 2
+    shift = (1 - is_tanh) / 2
+    product = np.empty_like(gates[0])
+    scratch = np.empty_like(h[0])
     for t in steps:
         np.matmul(h_before[t], weight_t, out=product)
         product += gates[t]
@@ -184,18 +207,19 @@ def _lstm(own: Params, sums: Array, initial: list[Array], walk: _Walk) -> _Scan:
             np.copyto(h[t], h_before[t], where=padding[t])
             np.copyto(c[t], c_before[t], where=padding[t])
 
-    def backward(dh: Array, d_final: list[Array]) -> _ScanGradients:
+    def backward(dh: Array, d_final: StateParts) -> ScanGradients:
         dh_next, dc = d_final
-        # What dc_t (dh_t for o) is multiplied by on its way to the sums, σ′ = (1 − σ) σ or tanh′ = (1 − tanh)(1 + tanh)
-        # times what the gate is multiplied with; then from dh_t to dc_t, and from dc_t to dc_{t−1}.
+        # The factors of dc_t (of dh_t for o) on its way to the sums: σ′ = (1 − σ) σ or
+        # tanh′ = (1 − tanh)(1 + tanh), times what the gate is multiplied with.
         da = 1 - gates
         da *= gates + is_tanh
         for gate, factor in enumerate((g, c_before, i, tanh_c)):
             da[:, gate] *= factor
-        da = _without(padding, da)
-        to_c = _without(padding, o * (1 - tanh_c * tanh_c))
-        keep = f if padding is None else np.where(padding, 1, f)
-        product, scratch = np.empty_like(da[0]), np.empty_like(dc)
+        da = zero_padding(da, padding)
+        to_c = zero_padding(o * (1 - tanh_c * tanh_c), padding)  # from dh_t to dc_t
+        keep = f if padding is None else np.where(padding, 1, f)  # from dc_t to dc_{t−1}
+        product = np.empty_like(da[0])
+        scratch = np.empty_like(dc)
         for t in reversed(steps):
             dh[t] += dh_next
             np.multiply(dh[t], to_c[t], out=scratch)
@@ -207,9 +231,39 @@ def _lstm(own: Params, sums: Array, initial: list[Array], walk: _Walk) -> _Scan:
             if padding is not None:
                 np.copyto(dh_next, dh[t], where=padding[t])
             dc *= keep[t]
-        return _ScanGradients(da, da, [dh_next, dc])
+        return ScanGradients(da, da, [dh_next, dc])
 
-    return _Scan(h, h_before, [h[steps[-1]], c[steps[-1]]], backward)
+    return Scan(h, h_before, [h[steps[-1]], c[steps[-1]]], backward)
 
 
-_SCANS = {cell: partial(_rnn, cell) for cell in GATES} | {"gru": _gru, "lstm": _lstm}
+SCANS: dict[str, Callable[[Params, Array, StateParts, Walk], Scan]] = {
+    "rnn_tanh": partial(rnn, "rnn_tanh"),
+    "rnn_relu": partial(rnn, "rnn_relu"),
+    "rnn_sigmoid": partial(rnn, "rnn_sigmoid"),
+    "rnn_prelu": partial(rnn, "rnn_prelu"),
+    "gru": gru,
+    "lstm": lstm,
+}
+
+
+def _room(initial: Array, steps: range) -> tuple[Array, Array]:
+    """Return room for the states after and before each step: views (T, M, N, H) of one array."""
+    states = np.empty((len(steps) + 1, *initial.shape), initial.dtype)
+    earlier = states[:-1]
+    later = states[1:]
+    after, before = (later, earlier) if steps.step > 0 else (earlier, later)
+    before[steps[0]] = initial
+    return after, before
+
+
+def _activation(cell: str, params: Params) -> Activation:
+    if cell == "rnn_prelu":
+        return prelu_of(params["slope"].reshape(-1, 1, 1))
+    return ACTIVATIONS[cell]
+
+
+def _bias_n(params: Params, weight: Array) -> Array:
+    """Return b_hn (M, 1, H), zero without biases."""
+    if "bias_hh" in params:
+        return split_gates(params["bias_hh"], 3)[2, :, None]
+    return np.zeros_like(weight[2, :, :1])

@@ -6,78 +6,130 @@ from typing import TypeAlias
 import numpy as np
 
 from rnn_core.nn.arrays import Array, Params
-from rnn_core.nn.layers.axes import _all_gates, _by_gate, _rows, _stack, _sum_rows, _without
-from rnn_core.nn.layers.cells import _SCANS, GATES, _Walk
+from rnn_core.nn.layers.axes import (
+    StateParts,
+    join_gates,
+    join_steps,
+    split_gates,
+    stack_directions,
+    sum_rows,
+    zero_padding,
+)
+from rnn_core.nn.layers.cells import GATES, SCANS, Walk
 
-# From here on a state is a list of arrays: h, or h and c of an LSTM.
-_LayerBackward: TypeAlias = Callable[[Array, list[Array]], tuple[Params, Array, list[Array]]]
+LayerBackward: TypeAlias = Callable[[Array, StateParts], tuple[Params, Array, StateParts]]
+"""`backward(dy, d_final)` gives `(grads, dx, d_initial)`."""
+
+KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "slope")
 
 
-def _layer(
-    cell: str, params: Params, x: Array, initial: list[Array], names: list[str], padding: Array | None
-) -> tuple[Array, list[Array], _LayerBackward]:
-    """Both directions of a layer, or one: x (T, M, N, I) to hidden states (T, M, N, D·H); states are (M, D, N, H)."""
+def run_layer(
+    cell: str,
+    params: Params,
+    x: Array,
+    initial: StateParts,
+    suffixes: list[str],
+    padding: Array | None,
+) -> tuple[Array, StateParts, LayerBackward]:
+    """Run one direction of a layer, or both.
+
+    Args:
+        cell: one of `GATES`.
+        params: of all layers, by torch's names.
+        x: (T, M, N, I)
+        initial: states (M, D, N, H).
+        suffixes: how the names of each direction's parameters end: "l0", "l0_reverse".
+        padding: (T, 1 or M, N, 1) True where a sequence is over.
+
+    Returns:
+        y: (T, M, N, D·H) hidden states, zero at the padding.
+        final: states (M, D, N, H).
+        backward: see `LayerBackward`.
+    """
     hiddens, finals, backwards = [], [], []
-    for d, name in enumerate(names):
-        walk = _Walk(range(len(x))[:: -1 if d else 1], padding)
-        h, final, direction_backward = _direction(cell, _own(params, name), x, [state[:, d] for state in initial], walk)
+    for d, suffix in enumerate(suffixes):
+        walk = Walk(range(len(x))[:: -1 if d else 1], padding)
+        d_params = _of_direction(params, suffix)
+        h, final, direction_backward = _direction(cell, d_params, x, _side(initial, d), walk)
         hiddens.append(h)
         finals.append(final)
         backwards.append(direction_backward)
 
-    def backward(dy: Array, d_final: list[Array]) -> tuple[Params, Array, list[Array]]:
+    def backward(dy: Array, d_final: StateParts) -> tuple[Params, Array, StateParts]:
         grads: Params = {}
         dxs, d_initials = [], []
-        for d, dh in enumerate(np.split(dy, len(names), axis=-1)):
-            own_grads, dx, d_initial = backwards[d](dh, [state[:, d] for state in d_final])
-            grads |= {f"{kind}_{names[d]}": grad for kind, grad in own_grads.items()}
+        for d, dh in enumerate(np.split(dy, len(suffixes), axis=-1)):
+            d_grads, dx, d_initial = backwards[d](dh, _side(d_final, d))
+            grads |= {f"{kind}_{suffixes[d]}": grad for kind, grad in d_grads.items()}
             dxs.append(dx)
             d_initials.append(d_initial)
-        return grads, sum(dxs[1:], start=dxs[0]), _stack(d_initials)
+        return grads, sum(dxs[1:], start=dxs[0]), stack_directions(d_initials)
 
-    return _without(padding, np.concatenate(hiddens, axis=-1)), _stack(finals), backward
+    y = zero_padding(np.concatenate(hiddens, axis=-1), padding)
+    return y, stack_directions(finals), backward
 
 
-def _own(params: Params, name: str) -> Params:
-    """The parameters of one layer and direction, without its name."""
-    kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "slope")
-    return {kind: params[f"{kind}_{name}"] for kind in kinds if f"{kind}_{name}" in params}
+def _of_direction(params: Params, suffix: str) -> Params:
+    """Return the parameters of one layer and direction by kind."""
+    named = ((kind, f"{kind}_{suffix}") for kind in KINDS)
+    return {kind: params[name] for kind, name in named if name in params}
+
+
+def _side(states: StateParts, direction: int) -> StateParts:
+    """Return the states (M, N, H) of one direction from those of all (M, D, N, H)."""
+    return [state[:, direction] for state in states]
 
 
 def _direction(
-    cell: str, own: Params, x: Array, initial: list[Array], walk: _Walk
-) -> tuple[Array, list[Array], _LayerBackward]:
-    """One direction of one layer: the projection of all inputs, then the scan over time; states are (M, N, H)."""
-    input_size = x.shape[-1]
-    weight = _by_gate(own["weight_ih"], GATES[cell])  # (G, M, H, I)
-    projection, inputs = weight.swapaxes(2, 3), x
-    if "bias_ih" in own:  # the weight of one more input, always 1
-        projection = np.concatenate([projection, _input_bias(cell, own)[:, :, None]], axis=2)  # (G, M, I + 1, H)
+    cell: str, params: Params, x: Array, initial: StateParts, walk: Walk
+) -> tuple[Array, StateParts, LayerBackward]:
+    """Run one direction: project all inputs, then scan over time; states are (M, N, H)."""
+    weight = split_gates(params["weight_ih"], GATES[cell])  # (G, M, H, I)
+    projection = weight.swapaxes(2, 3)
+    inputs = x
+    if "bias_ih" in params:  # the weight of one more input, always 1
+        bias = _input_bias(cell, params)[:, :, None]
+        projection = np.concatenate([projection, bias], axis=2)  # (G, M, I + 1, H)
         inputs = np.concatenate([x, np.ones_like(x[..., :1])], axis=3)  # (T, M, N, I + 1)
-    h, h_before, final, scan_backward = _SCANS[cell](own, np.matmul(inputs[:, None], projection), initial, walk)
+    sums = np.matmul(inputs[:, None], projection)
+    h, h_before, final, scan_backward = SCANS[cell](params, sums, initial, walk)
 
-    def backward(dh: Array, d_final: list[Array]) -> tuple[Params, Array, list[Array]]:
+    def backward(dh: Array, d_final: StateParts) -> tuple[Params, Array, StateParts]:
         da = scan_backward(dh.copy(), [state.copy() for state in d_final])
-        input_rows = _rows(da.inputs)
-        hidden_rows = input_rows if da.hidden is da.inputs else _rows(da.hidden)
-        d_projection = _all_gates(np.matmul(input_rows.swapaxes(2, 3), _rows(inputs)))  # (M, G·H, I or I + 1)
-        grads = {
-            "weight_ih": d_projection[..., :input_size].copy(),
-            "weight_hh": _all_gates(np.matmul(hidden_rows.swapaxes(2, 3), _rows(h_before))),
-        }
-        if "bias_ih" in own:
-            grads["bias_ih"] = d_projection[..., input_size].copy()
-            grads["bias_hh"] = _all_gates(_sum_rows(hidden_rows))
+        input_rows = join_steps(da.inputs)
+        hidden_rows = input_rows if da.hidden is da.inputs else join_steps(da.hidden)
+        grads = _input_gradients(params, input_rows, inputs)
+        grads["weight_hh"] = _weight_gradient(hidden_rows, h_before)
+        if "bias_hh" in params:
+            grads["bias_hh"] = join_gates(sum_rows(hidden_rows))
         if da.slope is not None:
             grads["slope"] = da.slope
-        return grads, np.matmul(da.inputs, weight).sum(axis=1), da.initial
+        dx = np.matmul(da.inputs, weight).sum(axis=1)
+        return grads, dx, da.initial
 
     return h, final, backward
 
 
-def _input_bias(cell: str, own: Params) -> Array:
-    """The biases added before the recurrence (G, M, H): all but a GRU's on the hidden side of n."""
-    bias_ih, bias_hh = _by_gate(own["bias_ih"], GATES[cell]), _by_gate(own["bias_hh"], GATES[cell])
+def _input_gradients(params: Params, d_rows: Array, inputs: Array) -> Params:
+    """Return the gradients of `weight_ih` and `bias_ih`, which is the weight of the last input."""
+    gradient = _weight_gradient(d_rows, inputs)  # (M, G·H, I or I + 1)
+    if "bias_ih" not in params:
+        return {"weight_ih": gradient.copy()}
+    return {"weight_ih": gradient[..., :-1].copy(), "bias_ih": gradient[..., -1].copy()}
+
+
+def _weight_gradient(d_rows: Array, inputs: Array) -> Array:
+    """Return (M, G·H, I) from gradients of sums (G, M, T·N, H) and their inputs (T, M, N, I)."""
+    return join_gates(np.matmul(d_rows.swapaxes(2, 3), join_steps(inputs)))
+
+
+def _input_bias(cell: str, params: Params) -> Array:
+    """Return the biases added before the recurrence (G, M, H).
+
+    They are the sums of both sides, except for n of a GRU, whose hidden side is added inside.
+    """
+    bias_ih = split_gates(params["bias_ih"], GATES[cell])
+    bias_hh = split_gates(params["bias_hh"], GATES[cell])
     bias: Array = bias_ih + bias_hh
     if cell == "gru":
         bias[2] = bias_ih[2]

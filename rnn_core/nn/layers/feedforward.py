@@ -7,20 +7,35 @@ import numpy as np
 from rnn_core.errors import ArrayError
 from rnn_core.nn.arrays import Array, Params
 from rnn_core.nn.layers.activations import Elementwise
-from rnn_core.nn.layers.axes import _sum_rows
-from rnn_core.nn.layers.checks import _check_dropout, _check_linear
+from rnn_core.nn.layers.axes import sum_rows
+from rnn_core.nn.layers.checks import check_dropout, check_linear
 
 
 def linear(params: Params, x: Array) -> tuple[Array, Callable[[Array], tuple[Params, Array]]]:
-    """Return y = x Wᵀ + b of x (M, ..., I), with `weight` (M, O, I) and, if there is one, `bias` (M, O).
+    """Return y = x Wᵀ + b, and `backward(dy) -> (grads, dx)`.
 
-    Beside y (M, ..., O) comes `backward(dy) -> (grads, dx)`, the gradients by the names of params.
+    Args:
+        params: `weight` (M, O, I) and, if wanted, `bias` (M, O).
+        x: (M, ..., I)
+
+    Returns:
+        y: (M, ..., O)
+        backward: gives gradients by the names of params, and dx shaped as x.
 
     Raises:
-        ArrayError: params, x or dy of shapes that do not fit.
+        ArrayError: params, x or dy have shapes that do not fit.
+
+    >>> params = {"weight": np.array([[[1.0, 2.0]]]), "bias": np.array([[0.5]])}
+    >>> y, backward = linear(params, np.array([[[3.0, 4.0]]]))
+    >>> y
+    array([[[11.5]]])
+    >>> grads, dx = backward(np.ones_like(y))
+    >>> grads["weight"], dx
+    (array([[[3., 4.]]]), array([[[1., 2.]]]))
     """
-    _check_linear(params, x)
-    weight, rows = params["weight"], x.reshape(len(x), -1, x.shape[-1])  # (M, O, I), (M, R, I)
+    check_linear(params, x)
+    weight = params["weight"]
+    rows = x.reshape(len(x), -1, x.shape[-1])  # (M, R, I)
     y = np.matmul(rows, weight.swapaxes(1, 2))  # (M, R, O)
     if "bias" in params:
         y += params["bias"][:, None]
@@ -32,33 +47,48 @@ def linear(params: Params, x: Array) -> tuple[Array, Callable[[Array], tuple[Par
         d_rows = dy.reshape(y.shape)
         grads = {"weight": np.matmul(d_rows.swapaxes(1, 2), rows)}
         if "bias" in params:
-            grads["bias"] = _sum_rows(d_rows)
-        outer = weight.shape[1] == 1  # of two vectors: many times faster than as a product of matrices
-        d_x = d_rows * weight if outer else np.matmul(d_rows, weight)
-        return grads, d_x.reshape(x.shape)
+            grads["bias"] = sum_rows(d_rows)
+        return grads, _times(d_rows, weight).reshape(x.shape)
 
     return y.reshape(shape), backward
 
 
-def dropout(x: Array, p: float, rng: Sequence[np.random.Generator] | None) -> Elementwise:
-    """Zero each element of x (M, ...) with probability p and divide the others by 1 − p (Srivastava et al. 2014).
+def _times(d_rows: Array, weight: Array) -> Array:
+    """Return (M, R, O) times (M, O, I)."""
+    if weight.shape[1] == 1:  # vectors: many times faster than as a product of matrices
+        outer: Array = d_rows * weight
+        return outer
+    product: Array = np.matmul(d_rows, weight)
+    return product
 
-    `rng` holds one Generator a model; with p = 0 none is drawn from and x comes back as it is. The draws are float32
-    whatever x is, so that both precisions see the same mask. `backward(dy)` returns dx under that mask.
+
+def dropout(x: Array, p: float, rng: Sequence[np.random.Generator] | None) -> Elementwise:
+    """Zero each element with probability p and divide the others by 1 − p (Srivastava et al. 2014).
+
+    The draws are float32 whatever x is, so that both precisions see the same mask.
+
+    Args:
+        x: (M, ...)
+        p: a probability in [0, 1). With 0, x is returned as it is and nothing is drawn.
+        rng: one Generator for each model; None only with p = 0.
+
+    Returns:
+        y: shaped as x.
+        backward: `backward(dy) -> dx` under the same mask.
 
     Raises:
-        ConfigError: p outside [0, 1).
-        ArrayError: p > 0 and not one Generator a model.
+        ConfigError: p is outside [0, 1).
+        ArrayError: p > 0, and rng is not one Generator for each model.
     """
-    _check_dropout(p, rng, len(x))
-    return _drop(x, p, rng, axis=0)
+    check_dropout(p, rng, len(x))
+    return drop(x, p, rng, axis=0)
 
 
-def _drop(x: Array, p: float, rng: Sequence[np.random.Generator] | None, axis: int) -> Elementwise:
-    """`dropout` without its checks, the models along `axis`."""
+def drop(x: Array, p: float, rng: Sequence[np.random.Generator] | None, axis: int) -> Elementwise:
+    """Run `dropout` without its checks, on an x that has its models along `axis`."""
     if p == 0 or rng is None:
         return x, lambda dy: dy
-    one_model = x.shape[:axis] + x.shape[axis + 1 :]
-    kept = np.stack([stream.random(one_model, np.float32) >= p for stream in rng], axis)
+    shape = x.shape[:axis] + x.shape[axis + 1 :]  # of one model
+    kept = np.stack([stream.random(shape, np.float32) >= p for stream in rng], axis)
     mask = kept * x.dtype.type(1 / (1 - p))
     return x * mask, lambda dy: dy * mask

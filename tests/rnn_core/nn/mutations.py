@@ -95,8 +95,8 @@ FAULTS = {
     ),
     "weights unshared over time: the gradient of the last step alone": Fault(
         "nn/layers/direction.py",
-        "np.matmul(hidden_rows.swapaxes(2, 3), _rows(h_before))",
-        "np.matmul(da.hidden[-1].swapaxes(2, 3), h_before[-1])",
+        "_weight_gradient(hidden_rows, h_before)",
+        "join_gates(np.matmul(da.hidden[-1].swapaxes(2, 3), h_before[-1]))",
         equals_differences("lstm"),
     ),
     "the reverse direction not reversed": Fault(
@@ -107,10 +107,12 @@ FAULTS = {
     ),
     "the batch reversed instead of time": Fault(
         "nn/layers/direction.py",
-        "walk = _Walk(range(len(x))[:: -1 if d else 1], padding)\n"
-        "        h, final, direction_backward = _direction(cell, _own(params, name), x, ",
-        "walk = _Walk(range(len(x)), padding)\n"
-        "        h, final, direction_backward = _direction(cell, _own(params, name), x[:, :, :: -1 if d else 1], ",
+        "walk = Walk(range(len(x))[:: -1 if d else 1], padding)\n"
+        "        d_params = _of_direction(params, suffix)\n"
+        "        h, final, direction_backward = _direction(cell, d_params, x, ",
+        "walk = Walk(range(len(x)), padding)\n"
+        "        d_params = _of_direction(params, suffix)\n"
+        "        h, final, direction_backward = _direction(cell, d_params, x[:, :, :: -1 if d else 1], ",
         equals_torch("rnn_tanh"),
     ),
     "the gates of an LSTM in another order": Fault(
@@ -133,7 +135,7 @@ FAULTS = {
     ),
     "the hidden bias of n given the gradient of the input's": Fault(
         "nn/layers/direction.py",
-        'grads["bias_hh"] = _all_gates(_sum_rows(hidden_rows))',
+        'grads["bias_hh"] = join_gates(sum_rows(hidden_rows))',
         'grads["bias_hh"] = grads["bias_ih"].copy()',
         equals_torch("gru"),
     ),
@@ -151,8 +153,8 @@ FAULTS = {
     ),
     "h_n of the reverse direction taken from the last step of the output": Fault(
         "nn/layers/direction.py",
-        "np.concatenate(hiddens, axis=-1)), _stack(finals), backward",
-        "np.concatenate(hiddens, axis=-1)), [np.stack([h[-1] for h in hiddens], 1), *_stack(finals)[1:]], backward",
+        "return y, stack_directions(finals), backward",
+        "return y, [np.stack([h[-1] for h in hiddens], 1), *stack_directions(finals)[1:]], backward",
         equals_torch("rnn_tanh"),
     ),
     "one step of padding taken for valid": Fault(
@@ -163,8 +165,8 @@ FAULTS = {
     ),
     "padding not zeroed, whatever it holds": Fault(
         "nn/layers/recurrence.py",
-        "    y = _without(padding, _time_first(x))",
-        "    y = _time_first(x).copy()",
+        "    y = zero_padding(time_first(x), padding)",
+        "    y = time_first(x).copy()",
         ("nn/test_layers.py::test_what_the_padding_holds_changes_no_bit[lstm]",),
     ),
     "dropout on a net of one layer": Fault(
@@ -175,14 +177,14 @@ FAULTS = {
     ),
     "dropout behind the last layer": Fault(
         "nn/layers/recurrence.py",
-        "return _time_third(y), _state(finals), backward",
-        "return _drop(_time_third(y), dropout, rng, axis=0)[0], _state(finals), backward",
+        "return time_third(y), join_layers(finals), backward",
+        "return drop(time_third(y), dropout, rng, axis=0)[0], join_layers(finals), backward",
         ("nn/test_layers.py::test_dropout_stands_between_layers_only_as_a_chain_of_torch_layers_under_its_masks[gru]",),
     ),
     "one dropout mask for all models": Fault(
         "nn/layers/feedforward.py",
-        "[stream.random(one_model, np.float32) >= p for stream in rng]",
-        "[rng[0].random(one_model, np.float32) >= p] * len(rng)",
+        "[stream.random(shape, np.float32) >= p for stream in rng]",
+        "[rng[0].random(shape, np.float32) >= p] * len(rng)",
         ("nn/test_layers.py::test_dropout_drops_a_share_p_and_keeps_the_expectation",),
     ),
     "a softmax that overflows": Fault(
