@@ -1,8 +1,9 @@
-"""Recurrent networks by hand-written backpropagation through time, for many models at once, and what is done with them.
+"""Recurrent networks by hand-written backpropagation through time, for many models at once.
 
-`recurrent` takes arrays and nothing else, `fit` trains on sequences of any kind. From prices to a verdict the way is
-`data.loading.load`, `data.windows.windows`, `data.folds.folds`, `nn.training.fit`, `nn.ensemble.out_of_sample`,
-`evaluation.evaluation.evaluate`. Nothing in this package knows Prefect or MLflow.
+`recurrent` takes arrays and nothing else; `fit` trains on sequences of any kind. From prices to a
+verdict the way is `data.loading.load`, `data.windows.windows`, `data.folds.folds`,
+`nn.training.fit`, `nn.ensemble.out_of_sample`, `evaluation.evaluation.evaluate`. Nothing in this
+package knows Prefect or MLflow.
 
 >>> import numpy as np
 >>> from rnn_core import Model, Sequences, Training, fit, holdout

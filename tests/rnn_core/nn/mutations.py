@@ -260,14 +260,14 @@ FAULTS = {
     ),
     "Adam without its bias correction": Fault(
         "nn/optim.py",
-        'rate / (1 - beta1 ** state["step"])',
-        "rate",
+        'corrected_rate = rate / (1 - beta1 ** state["step"])',
+        "corrected_rate = rate",
         follows_torch("adam"),
     ),
     "Adam's epsilon under the root": Fault(
         "nn/optim.py",
-        "(first / (second**0.5 / scale + rule.eps))",
-        "(first * scale / (second + rule.eps) ** 0.5)",
+        "first / (second**0.5 / scale + rule.eps)",
+        "first * scale / (second + rule.eps) ** 0.5",
         follows_torch("adam"),
     ),
     "decoupled weight decay added to the gradient": Fault(
