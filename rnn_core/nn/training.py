@@ -147,10 +147,9 @@ def fit(
     drawn = {"initial": params0 is None, "order": order is None, "dropout": model.dropout > 0}
     streams = Streams(training, len(folds), drawn)
     inputs = inputs_of(sequences, train, training.dtype)
-    targets = _targets(sequences, training)
     if params0 is None:
-        sizes = inputs.x.shape[-1], targets.y.shape[-1]
-        params0 = initial_params(model, *sizes, streams["initial"], training.dtype)
+        params0 = _initial(model, training, sequences, streams)
+    targets = _targets(sequences, training)
     engine = engines.start(model, training, inputs, targets, params0, streams["dropout"])
 
     progress = _Progress(training, engine, streams)
@@ -163,9 +162,8 @@ def fit(
             break
         epochs = range(epoch, min(epoch + ahead, training.epochs))
         rows = _rows(epochs, train, order, streams["order"])
-        rows[~learning] = -1
-        progress.train(epochs, _batches(rows, training.batch_size))
-        progress.validate(epoch, np.where(learning[:, None], valid, -1))
+        progress.train(epochs, _batches(_only(learning, rows), training.batch_size))
+        progress.validate(epoch, _only(learning, valid))
         if on_epoch is not None:
             on_epoch(epoch + 1, *progress.losses(epoch))
         if on_checkpoint is not None:
@@ -259,6 +257,12 @@ def _mean_of_models(loss: Array) -> Array:
     return np.where(count > 0, mean, np.nan)
 
 
+def _initial(model: Model, training: Training, sequences: Sequences, streams: Streams) -> Params:
+    input_size = sequences.x.shape[-1]
+    output_size = sequences.y.shape[-1]
+    return initial_params(model, input_size, output_size, streams["initial"], training.dtype)
+
+
 def _targets(sequences: Sequences, training: Training) -> Targets:
     weights = None if training.class_weights is None else np.array(training.class_weights)
     y = sequences.y.astype(training.dtype)
@@ -270,6 +274,11 @@ def _rows(epochs: range, train: Array, order: Array | None, rngs: Rngs) -> Array
     if order is not None:
         return np.stack([order[epoch] for epoch in epochs], axis=1)
     return np.stack([_shuffled(train, rngs) for _ in epochs], axis=1)
+
+
+def _only(learning: Array, rows: Array) -> Array:
+    """Return the rows (M, …) of the learning models (M,), nothing but padding for the others."""
+    return np.where(learning.reshape(-1, *[1] * (rows.ndim - 1)), rows, -1)
 
 
 def _shuffled(train: Array, rngs: Rngs) -> Array:

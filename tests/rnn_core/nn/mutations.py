@@ -330,7 +330,7 @@ FAULTS = {
         "nn/schedule.py",
         "np.cos(np.pi * epoch / self._training.epochs)",
         "np.cos(np.pi * (epoch + 1) / self._training.epochs)",
-        ("nn/test_training.py::test_the_cosine_schedule_is_torchs_by_epoch[7]",),
+        ("nn/test_schedule.py::test_the_cosine_schedule_is_torchs_by_epoch[7]",),
     ),
     "a checkpoint that forgets the random streams": Fault(
         "nn/streams.py",

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 
 from rnn_core.config import Evaluation, Model, Problem, Synthetic, Training
 from rnn_core.data.folds import folds
@@ -153,105 +150,19 @@ def test_a_frozen_model_is_left_out_and_a_fold_without_models_is_an_error(prices
         fit(deep, exploding, built, walk)
 
 
-def test_on_epoch_hears_of_every_epoch(prices: Prices) -> None:
+def test_a_fit_names_the_models_it_lost_and_what_computed_it(fitted: Fit) -> None:
+    assert fitted.lost == []
+    assert replace(fitted, frozen=np.array([-1, 0, 7, -1])).lost == [1, 2]
+    assert replace(fitted, kernel=True).engine == "numpy, compiled kernel"
+    assert replace(fitted, kernel=False).engine == "numpy"
+    in_torch = replace(fitted.training, engine="torch")
+    assert replace(fitted, kernel=False, training=in_torch).engine == "torch"
+
+
+def test_on_epoch_is_called_after_every_epoch(prices: Prices) -> None:
     heard: list[int] = []
     fitted = fit(MODEL, SMALL, *prepared(prices), on_epoch=lambda epoch, train, valid: heard.append(epoch))
     assert heard == list(range(1, len(fitted.losses[0]) + 1))
-
-
-# --- schedules ----------------------------------------------------------------------------------------------------
-
-
-def torch_rates(
-    rate: float, make: Callable[[torch.optim.Optimizer], Any], losses: Array, step: Callable[[Any, float], None]
-) -> list[float]:
-    """The learning rate in each epoch under one of torch's schedulers, told of the losses."""
-    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], rate)
-    scheduler, rates = make(optimiser), []
-    for loss in losses:
-        rates.append(optimiser.param_groups[0]["lr"])
-        optimiser.step()
-        step(scheduler, loss)
-    return rates
-
-
-@pytest.mark.parametrize("epochs", [1, 7, 40])
-def test_the_cosine_schedule_is_torchs_by_epoch(epochs: int) -> None:
-    schedule = Schedule(Training(schedule="cosine", epochs=epochs, learning_rate=0.02), 2)
-    expected = torch_rates(
-        0.02,
-        lambda optimiser: CosineAnnealingLR(optimiser, T_max=epochs),
-        np.zeros(epochs),
-        lambda scheduler, _: scheduler.step(),
-    )
-    for epoch, rate in enumerate(expected):
-        np.testing.assert_allclose(schedule.rate(epoch), rate, rtol=1e-12)
-        schedule.observe(np.zeros(2))
-    assert len(set(expected)) == epochs
-
-
-@pytest.mark.parametrize(("factor", "patience"), [(0.1, 10), (0.5, 0), (0.7, 3)])
-def test_the_plateau_schedule_is_torchs_for_each_model(factor: float, patience: int) -> None:
-    epochs, start = 150, 0.02
-    rng = np.random.default_rng(0)
-    losses = np.stack(
-        [
-            rng.random(epochs),  # by chance
-            1 + np.exp(-np.arange(epochs) / 30) + 0.01 * rng.random(epochs),  # slower and slower
-            0.99999 ** np.arange(epochs),  # by less than the threshold
-            0.9998 ** np.arange(epochs),  # by more
-            np.where(np.arange(epochs) < 60, 1 / (1 + np.arange(epochs)), np.nan),  # stopped
-        ]
-    )
-    options = {"plateau_factor": factor, "plateau_patience": patience}
-    schedule = Schedule(Training(schedule="plateau", learning_rate=start, **options), len(losses))
-    found = []
-    for epoch in range(epochs):
-        found.append(schedule.rate(epoch))
-        schedule.observe(losses[:, epoch])
-    for m, own in enumerate(losses):
-        expected = torch_rates(
-            start,
-            lambda optimiser: ReduceLROnPlateau(optimiser, factor=factor, patience=patience),
-            own,
-            lambda scheduler, loss: scheduler.step(loss),
-        )
-        np.testing.assert_allclose(np.array(found)[:, m], expected, rtol=1e-12)
-    assert np.array(found)[-1].min() < start / 2
-    assert np.array(found)[-1, 3] == start
-
-
-def test_the_defaults_of_the_plateau_schedule_are_torchs() -> None:
-    torchs, ours = ReduceLROnPlateau(torch.optim.SGD([torch.zeros(1)])), Training()
-    assert (ours.plateau_factor, ours.plateau_patience) == (torchs.factor, torchs.patience)
-    assert (torchs.threshold, torchs.eps) == (Schedule.THRESHOLD, Schedule.EPS)
-
-
-def test_a_constant_schedule_is_constant() -> None:
-    schedule = Schedule(Training(learning_rate=0.02), 2)
-    schedule.observe(np.ones(2))
-    assert [schedule.rate(epoch).tolist() for epoch in (0, 50)] == [[0.02, 0.02]] * 2
-
-
-@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
-def test_a_model_trains_at_the_rate_of_its_schedule(schedule: str) -> None:
-    """At a rate of nearly nothing a model stands still: the loss of an epoch tells what the rate was."""
-    built = sequences("last", "mean_squared_error")
-    options = {"schedule": schedule, "plateau_factor": 1e-3, "plateau_patience": 0, "patience": 12, "epochs": 12}
-    given = Training(**options | {"seeds": 2, "learning_rate": 0.3, "batch_size": 8})
-    rates: list[Array] = []
-    own = Schedule(given, 2)
-
-    def remember(epoch: int, train_loss: Array, valid_loss: Array) -> None:
-        rates.append(own.rate(epoch - 1))
-        own.observe(valid_loss)
-
-    fitted = fit(MODEL, given, built, holdout(24, 8, 0), on_epoch=remember)
-    change = np.abs(np.diff(fitted.valid_loss, axis=1))
-    small = np.array(rates).T[:, 1:] < 1e-3
-    assert schedule == "cosine" or (small.any() and change[small].max() < 0.01 * change[~small].max())
-    if schedule == "cosine":
-        assert change[:, -1].max() < 0.2 * change[:, :6].max()
 
 
 # --- sequences, and going on where a training was stopped ----------------------------------------------------------
@@ -298,6 +209,27 @@ def test_sequences_of_any_length_are_learnt_whatever_their_padding_holds(engine:
     for name, value in fitted.params.items():
         assert other.params[name].tobytes() == value.tobytes()
     assert predict(other, other_built.x, rows, built.lengths).tobytes() == logits.tobytes()
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
+def test_a_model_trains_at_the_rate_of_its_schedule(schedule: str) -> None:
+    """At a rate of nearly nothing a model stands still: the loss of an epoch tells what the rate was."""
+    built = sequences("last", "mean_squared_error")
+    options = {"schedule": schedule, "plateau_factor": 1e-3, "plateau_patience": 0, "patience": 12, "epochs": 12}
+    given = Training(**options | {"seeds": 2, "learning_rate": 0.3, "batch_size": 8})
+    rates: list[Array] = []
+    own = Schedule(given, 2)
+
+    def remember(epoch: int, train_loss: Array, valid_loss: Array) -> None:
+        rates.append(own.rate(epoch - 1))
+        own.observe(valid_loss)
+
+    fitted = fit(MODEL, given, built, holdout(24, 8, 0), on_epoch=remember)
+    change = np.abs(np.diff(fitted.valid_loss, axis=1))
+    small = np.array(rates).T[:, 1:] < 1e-3
+    assert schedule == "cosine" or (small.any() and change[small].max() < 0.01 * change[~small].max())
+    if schedule == "cosine":
+        assert change[:, -1].max() < 0.2 * change[:, :6].max()
 
 
 RESUMED = {
