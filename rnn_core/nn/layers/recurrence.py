@@ -141,9 +141,7 @@ def run_recurrent(
         backwards.append((layer_backward, drop_backward))
 
     def backward(d_output: Array | None, d_state: State | None = None) -> tuple[Params, Array, State]:
-        dy = np.zeros_like(y)
-        if d_output is not None:
-            dy = zero_padding(time_first(d_output), padding)
+        dy = np.zeros_like(y) if d_output is None else zero_padding(time_first(d_output), padding)
         d_final = _zeros_like(initial) if d_state is None else split_state(d_state)
         grads: Params = {}
         d_initials = []

@@ -1,6 +1,6 @@
 """Faults that a recurrent engine may well have, each with the tests that must notice it.
 
-`tests/rnn_core/test_mutations.py` puts them into a copy of the package, one at a time.
+`test_mutations.py` puts them into a copy of the package, one at a time.
 """
 
 import importlib
@@ -208,8 +208,8 @@ FAULTS = {
     ),
     "class weights that do not count in what is divided by": Fault(
         "nn/losses.py",
-        "total = np.where(scored, weight, 0)",
-        "total = np.where(scored, np.ones_like(weight), 0)",
+        "total = _sum_of_models(np.where(scored, weight, 0))",
+        "total = _sum_of_models(np.where(scored, np.ones_like(weight), 0))",
         ("nn/test_losses.py::test_weighted_binary_cross_entropy_is_torchs_cross_entropy_of_two_logits",),
     ),
     # --- the unrolled nets
@@ -351,6 +351,6 @@ FAULTS = {
         "data/windows.py",
         "next_returns = np.append(returns[1:], np.nan)",
         "next_returns = np.append(returns[:-1], np.nan)",
-        ("test_problems.py::test_the_label_is_whether_the_next_session_closes_up_and_the_last_window_has_none",),
+        ("data/test_windows.py::test_the_label_is_whether_the_next_session_closes_up_and_the_last_window_has_none",),
     ),
 }
