@@ -16,6 +16,7 @@ from benchmarks import (
 )
 from benchmarks.figures import draw
 from rnn_core.nn.engines import kernel
+from rnn_core.nn.memory import tune_process
 
 BENCHMARKS: dict[str, Callable[[], list[str]]] = {
     "seed-loop": seed_loop.main,
@@ -35,6 +36,7 @@ def main(names: list[str]) -> int:
     if unknown:
         report(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
         return 2
+    tune_process()
     print(", ".join(f"{name} {value}" for name, value in rounds.machine().items()))
     if not kernel.available():
         print("the kernel is not built, or turned off: NumPy alone is measured")

@@ -32,7 +32,9 @@ from rnn_core.data.synthetic import random_walk
 from rnn_core.data.windows import windows
 from rnn_core.evaluation import names
 from rnn_core.evaluation.evaluation import evaluate
-from rnn_core.nn.training import fit, out_of_sample
+from rnn_core.nn.ensemble import out_of_sample
+from rnn_core.nn.memory import tune_process
+from rnn_core.nn.training import fit
 
 DAYS = 1800
 FEWEST_TEST_DAYS = 1100
@@ -189,4 +191,5 @@ def one_process_a_core() -> ProcessPoolExecutor:
 
 
 def _keep_to_one(cores: Any) -> None:
+    tune_process()
     os.sched_setaffinity(0, {cores.get()})

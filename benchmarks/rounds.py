@@ -26,6 +26,7 @@ import numpy as np
 
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.engines import kernel
+from rnn_core.nn.memory import tune_process
 from rnn_core.nn.network import initial_params
 from rnn_core.nn.training import fit
 from rnn_core.studies.study import Variant
@@ -136,6 +137,7 @@ def process(
 
 
 def _serve(connection: Connection, prepare: Callable[..., Job], *args: Any) -> None:
+    tune_process()
     job = prepare(*args)
     while True:
         try:

@@ -20,6 +20,7 @@ from rich.table import Table
 from flows import RUN_LOGGERS, WITHOUT_TRACEBACK
 from rnn_core import errors
 from rnn_core.errors import RnnflowError
+from rnn_core.nn.memory import tune_process
 
 Config = TypeVar("Config", bound=BaseModel)
 OUR_ERROR = re.compile(
@@ -63,6 +64,7 @@ def run(
     `first` is called before it, to import Prefect where the module of `main` does not: what Prefect's console is to
     leave out can be told only when it is there.
     """
+    tune_process()
     options_class: Any = create_model(config_class.__name__, __base__=(_CommandLine, config_class))
     options_class.__doc__ = config_class.__doc__
     try:

@@ -22,8 +22,9 @@ from rnn_core.data.prices import Prices
 from rnn_core.data.windows import Windows, windows
 from rnn_core.evaluation.evaluation import Evaluation, evaluate
 from rnn_core.evaluation.explain import explain
+from rnn_core.nn.ensemble import call, out_of_sample
 from rnn_core.nn.sequences import Folds
-from rnn_core.nn.training import Fit, call, fit, out_of_sample
+from rnn_core.nn.training import Fit, fit
 from rnn_core.reporting import figures
 from rnn_core.reporting.report import report
 

@@ -13,7 +13,7 @@ from rnn_core.data.features import FEATURES
 from rnn_core.data.windows import inputs, prices_needed
 from rnn_core.errors import DataError
 from rnn_core.nn import checkpoints
-from rnn_core.nn.training import call
+from rnn_core.nn.ensemble import call
 
 OUTPUTS = ("probability_up", "spread")
 

@@ -21,6 +21,7 @@ from typing import Any, TypeAlias, TypeVar
 from rnn_core.config import Runner
 from rnn_core.errors import ProcessLost
 from rnn_core.nn.engines import usable_cores
+from rnn_core.nn.memory import tune_process
 
 IMPORTED = (  # what the work is made of, and what that imports as soon as it needs it
     "flows.steps.learning",
@@ -82,6 +83,7 @@ def _settle(environment: dict[str, str], folder: Path) -> None:
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
+    tune_process()
     Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
 
 

@@ -23,8 +23,8 @@ from rnn_core.evaluation.metrics import (
 )
 from rnn_core.evaluation.verdict import Verdict, verdict
 from rnn_core.nn.arrays import Array
-from rnn_core.nn.sequences import Folds
-from rnn_core.nn.training import base_rates, ensemble
+from rnn_core.nn.ensemble import ensemble
+from rnn_core.nn.sequences import Folds, base_rates
 
 STYLES: tuple[backtest.Style, ...] = ("long_flat", "long_short")
 DIRECTIONS = ("down", "up")

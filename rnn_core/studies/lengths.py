@@ -9,8 +9,8 @@ from rnn_core.config import Model
 from rnn_core.evaluation import names
 from rnn_core.evaluation.metrics import wilson_interval
 from rnn_core.nn.arrays import Array
+from rnn_core.nn.ensemble import predict
 from rnn_core.nn.sequences import Sequences, holdout
-from rnn_core.nn.training import predict
 from rnn_core.reporting.figures import BLUE, DARK_GREY, DASHED, Figure, Say, canvas, label
 from rnn_core.studies.study import (
     Finding,

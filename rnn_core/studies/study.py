@@ -7,8 +7,9 @@ from typing import Any, NamedTuple, TypeAlias
 from rnn_core.commands import Study
 from rnn_core.config import Model, Training
 from rnn_core.nn.arrays import Array, Params
+from rnn_core.nn.ensemble import out_of_sample
 from rnn_core.nn.sequences import Folds, Sequences
-from rnn_core.nn.training import Fit, out_of_sample
+from rnn_core.nn.training import Fit
 from rnn_core.reporting.figures import Figures, Say, english, korean
 
 

@@ -5,10 +5,11 @@ import pytest
 
 from rnn_core.config import Model, Training
 from rnn_core.nn.arrays import Array
+from rnn_core.nn.ensemble import predict
 from rnn_core.nn.layers import GATES
 from rnn_core.nn.sequences import Sequences, holdout
 from rnn_core.nn.settings import Cell
-from rnn_core.nn.training import Fit, fit, predict
+from rnn_core.nn.training import Fit, fit
 
 SEEDS = 3
 LAG, DELAY = 50, 10

@@ -1,4 +1,4 @@
-"""The suite notices when the engine is wrong: each fault of `tests/mutations.py` fails the tests named with it.
+"""The suite notices when the engine is wrong: each fault of `mutations.py` fails the tests named with it.
 
 The faults are put into copies of the package, and the tests run there, each in a process of its own. These are forks of
 two that have imported what is slow to import, and nothing of the package.

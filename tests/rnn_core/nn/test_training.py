@@ -3,16 +3,14 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
-import torch
-from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 
 from rnn_core.config import Evaluation, Model, Problem, Synthetic, Training
 from rnn_core.data.folds import folds
@@ -25,17 +23,10 @@ from rnn_core.nn import checkpoints
 from rnn_core.nn import training as training_module
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.engines import kernel
+from rnn_core.nn.ensemble import call, ensemble, out_of_sample, predict
+from rnn_core.nn.schedule import Schedule
 from rnn_core.nn.sequences import Folds, Sequences, holdout
-from rnn_core.nn.training import (
-    Checkpoint,
-    Fit,
-    Schedule,
-    call,
-    ensemble,
-    fit,
-    out_of_sample,
-    predict,
-)
+from rnn_core.nn.training import Checkpoint, Fit, fit
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 SHAPE = Evaluation(train_days=60, valid_days=20, test_days=15)
@@ -107,6 +98,25 @@ def test_a_model_stops_when_its_validation_loss_has_not_improved_for_long_enough
     assert valid[-1] == pytest.approx(np.mean(last))
 
 
+@pytest.mark.parametrize("models", [1, 7, 200])
+def test_the_mean_losses_are_those_of_a_forward_fill_in_pandas_bit_for_bit(models: int, fitted: Fit) -> None:
+    rng = np.random.default_rng(models)
+    train_loss = rng.random((models, 30))
+    for row, stop in zip(train_loss, rng.integers(1, 26, models), strict=True):
+        row[stop:] = np.nan
+    valid_loss = np.where(np.isnan(train_loss), np.nan, rng.random((models, 30)))
+    frozen = np.where(rng.random(models) < 0.2, 5, -1)
+    frozen[0] = -1
+    many = replace(fitted, center=np.zeros((models, 3)), frozen=frozen, train_loss=train_loss, valid_loss=valid_loss)
+    usable = frozen < 0
+    epochs = np.isfinite(train_loss[usable]).sum(axis=1).max()
+    for loss, means in zip((train_loss, valid_loss), many.losses, strict=True):
+        filled = pd.DataFrame(loss[usable, :epochs]).ffill(axis=1)
+        assert means.tobytes() == filled.mean().to_numpy().tobytes()
+    unvalidated = replace(many, valid_loss=np.full_like(valid_loss, np.nan))
+    assert np.isnan(unvalidated.losses[1]).all()
+
+
 def test_the_scaler_sees_the_training_rows_alone(prices: Prices, fitted: Fit) -> None:
     built, walk = prepared(prices)
     for fold, rows in enumerate(walk.train):
@@ -141,105 +151,19 @@ def test_a_frozen_model_is_left_out_and_a_fold_without_models_is_an_error(prices
         fit(deep, exploding, built, walk)
 
 
-def test_on_epoch_hears_of_every_epoch(prices: Prices) -> None:
+def test_a_fit_names_the_models_it_lost_and_what_computed_it(fitted: Fit) -> None:
+    assert fitted.lost == []
+    assert replace(fitted, frozen=np.array([-1, 0, 7, -1])).lost == [1, 2]
+    assert replace(fitted, kernel=True).engine == "numpy, compiled kernel"
+    assert replace(fitted, kernel=False).engine == "numpy"
+    in_torch = replace(fitted.training, engine="torch")
+    assert replace(fitted, kernel=False, training=in_torch).engine == "torch"
+
+
+def test_on_epoch_is_called_after_every_epoch(prices: Prices) -> None:
     heard: list[int] = []
     fitted = fit(MODEL, SMALL, *prepared(prices), on_epoch=lambda epoch, train, valid: heard.append(epoch))
     assert heard == list(range(1, len(fitted.losses[0]) + 1))
-
-
-# --- schedules ----------------------------------------------------------------------------------------------------
-
-
-def torch_rates(
-    rate: float, make: Callable[[torch.optim.Optimizer], Any], losses: Array, step: Callable[[Any, float], None]
-) -> list[float]:
-    """The learning rate in each epoch under one of torch's schedulers, told of the losses."""
-    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], rate)
-    scheduler, rates = make(optimiser), []
-    for loss in losses:
-        rates.append(optimiser.param_groups[0]["lr"])
-        optimiser.step()
-        step(scheduler, loss)
-    return rates
-
-
-@pytest.mark.parametrize("epochs", [1, 7, 40])
-def test_the_cosine_schedule_is_torchs_by_epoch(epochs: int) -> None:
-    schedule = Schedule(Training(schedule="cosine", epochs=epochs, learning_rate=0.02), 2)
-    expected = torch_rates(
-        0.02,
-        lambda optimiser: CosineAnnealingLR(optimiser, T_max=epochs),
-        np.zeros(epochs),
-        lambda scheduler, _: scheduler.step(),
-    )
-    for epoch, rate in enumerate(expected):
-        np.testing.assert_allclose(schedule.rate(epoch), rate, rtol=1e-12)
-        schedule.hear(np.zeros(2))
-    assert len(set(expected)) == epochs
-
-
-@pytest.mark.parametrize(("factor", "patience"), [(0.1, 10), (0.5, 0), (0.7, 3)])
-def test_the_plateau_schedule_is_torchs_for_each_model(factor: float, patience: int) -> None:
-    epochs, start = 150, 0.02
-    rng = np.random.default_rng(0)
-    losses = np.stack(
-        [
-            rng.random(epochs),  # by chance
-            1 + np.exp(-np.arange(epochs) / 30) + 0.01 * rng.random(epochs),  # slower and slower
-            0.99999 ** np.arange(epochs),  # by less than the threshold
-            0.9998 ** np.arange(epochs),  # by more
-            np.where(np.arange(epochs) < 60, 1 / (1 + np.arange(epochs)), np.nan),  # stopped
-        ]
-    )
-    options = {"plateau_factor": factor, "plateau_patience": patience}
-    schedule = Schedule(Training(schedule="plateau", learning_rate=start, **options), len(losses))
-    found = []
-    for epoch in range(epochs):
-        found.append(schedule.rate(epoch))
-        schedule.hear(losses[:, epoch])
-    for m, own in enumerate(losses):
-        expected = torch_rates(
-            start,
-            lambda optimiser: ReduceLROnPlateau(optimiser, factor=factor, patience=patience),
-            own,
-            lambda scheduler, loss: scheduler.step(loss),
-        )
-        np.testing.assert_allclose(np.array(found)[:, m], expected, rtol=1e-12)
-    assert np.array(found)[-1].min() < start / 2
-    assert np.array(found)[-1, 3] == start
-
-
-def test_the_defaults_of_the_plateau_schedule_are_torchs() -> None:
-    torchs, ours = ReduceLROnPlateau(torch.optim.SGD([torch.zeros(1)])), Training()
-    assert (ours.plateau_factor, ours.plateau_patience) == (torchs.factor, torchs.patience)
-    assert (torchs.threshold, torchs.eps) == (Schedule.THRESHOLD, Schedule.EPS)
-
-
-def test_a_constant_schedule_is_constant() -> None:
-    schedule = Schedule(Training(learning_rate=0.02), 2)
-    schedule.hear(np.ones(2))
-    assert [schedule.rate(epoch).tolist() for epoch in (0, 50)] == [[0.02, 0.02]] * 2
-
-
-@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
-def test_a_model_trains_at_the_rate_of_its_schedule(schedule: str) -> None:
-    """At a rate of nearly nothing a model stands still: the loss of an epoch tells what the rate was."""
-    built = sequences("last", "mean_squared_error")
-    options = {"schedule": schedule, "plateau_factor": 1e-3, "plateau_patience": 0, "patience": 12, "epochs": 12}
-    given = Training(**options | {"seeds": 2, "learning_rate": 0.3, "batch_size": 8})
-    rates: list[Array] = []
-    own = Schedule(given, 2)
-
-    def remember(epoch: int, train_loss: Array, valid_loss: Array) -> None:
-        rates.append(own.rate(epoch - 1))
-        own.hear(valid_loss)
-
-    fitted = fit(MODEL, given, built, holdout(24, 8, 0), on_epoch=remember)
-    change = np.abs(np.diff(fitted.valid_loss, axis=1))
-    small = np.array(rates).T[:, 1:] < 1e-3
-    assert schedule == "cosine" or (small.any() and change[small].max() < 0.01 * change[~small].max())
-    if schedule == "cosine":
-        assert change[:, -1].max() < 0.2 * change[:, :6].max()
 
 
 # --- sequences, and going on where a training was stopped ----------------------------------------------------------
@@ -288,6 +212,27 @@ def test_sequences_of_any_length_are_learnt_whatever_their_padding_holds(engine:
     assert predict(other, other_built.x, rows, built.lengths).tobytes() == logits.tobytes()
 
 
+@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
+def test_a_model_trains_at_the_rate_of_its_schedule(schedule: str) -> None:
+    """At a rate of nearly nothing a model stands still: the loss of an epoch tells what the rate was."""
+    built = sequences("last", "mean_squared_error")
+    options = {"schedule": schedule, "plateau_factor": 1e-3, "plateau_patience": 0, "patience": 12, "epochs": 12}
+    given = Training(**options | {"seeds": 2, "learning_rate": 0.3, "batch_size": 8})
+    rates: list[Array] = []
+    own = Schedule(given, 2)
+
+    def remember(epoch: int, train_loss: Array, valid_loss: Array) -> None:
+        rates.append(own.rate(epoch - 1))
+        own.observe(valid_loss)
+
+    fitted = fit(MODEL, given, built, holdout(24, 8, 0), on_epoch=remember)
+    change = np.abs(np.diff(fitted.valid_loss, axis=1))
+    small = np.array(rates).T[:, 1:] < 1e-3
+    assert schedule == "cosine" or (small.any() and change[small].max() < 0.01 * change[~small].max())
+    if schedule == "cosine":
+        assert change[:, -1].max() < 0.2 * change[:, :6].max()
+
+
 RESUMED = {
     "dropout and a plateau": (
         {"cell": "gru", "hidden_size": 4, "num_layers": 2, "dropout": 0.3},
@@ -299,6 +244,16 @@ RESUMED = {
     ),
     "single precision": ({"cell": "rnn_prelu", "hidden_size": 4}, {"dtype": "float32", "optimiser": "adamw"}),
 }
+
+
+def assert_the_names_of_the_file_format(checkpoint: Checkpoint, whole: Fit) -> None:
+    """Trainings that an earlier version began are to be resumed."""
+    assert checkpoint.streams.keys() == {"initial", "order", "dropout"}
+    names = {f"best/{name}" for name in whole.params}
+    names |= {f"history/{name}" for name in ("best_loss", "best_epoch", "train_loss", "valid_loss")}
+    names |= {f"schedule/{name}" for name in ("rate", "lowest", "waited")}
+    assert names == {name for name in checkpoint.arrays if not name.startswith("engine/")}
+    assert {"engine/params", "engine/frozen", "engine/updates"} <= checkpoint.arrays.keys()
 
 
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
@@ -316,6 +271,7 @@ def test_a_training_that_is_resumed_ends_with_the_bits_of_one_that_never_stopped
     whole = fit(model, training, built, holdout(24, 16, 0), on_checkpoint=keep)
     epochs = len(whole.losses[0])
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"{epoch}.npz" for epoch in range(1, epochs + 1)]
+    assert_the_names_of_the_file_format(checkpoints.load_checkpoint(tmp_path / "1.npz"), whole)
     if training.schedule == "plateau":
         assert len(set(np.isfinite(whole.valid_loss).sum(axis=1))) > 1, "some stop before others"
     for epoch in range(1, epochs + 1):

@@ -18,7 +18,8 @@ from rnn_core.data.loading import load
 from rnn_core.data.windows import windows
 from rnn_core.evaluation.evaluation import Evaluation, evaluate
 from rnn_core.evaluation.explain import Explanation, explain
-from rnn_core.nn.training import Fit, fit, predict
+from rnn_core.nn.ensemble import predict
+from rnn_core.nn.training import Fit, fit
 from rnn_core.operations.live import live_record
 from rnn_core.reporting import figures
 

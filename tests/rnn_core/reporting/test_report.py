@@ -17,7 +17,8 @@ from rnn_core.data.prices import Prices
 from rnn_core.data.windows import windows
 from rnn_core.evaluation.evaluation import Evaluation, evaluate
 from rnn_core.evaluation.explain import explain
-from rnn_core.nn.training import fit, predict
+from rnn_core.nn.ensemble import predict
+from rnn_core.nn.training import fit
 from rnn_core.reporting import figures
 from rnn_core.reporting.report import report
 from tests.browser import open_page

@@ -9,7 +9,8 @@ from steps import run
 
 from rnn_core.commands import Study
 from rnn_core.nn.arrays import Array
-from rnn_core.nn.training import fit, predict
+from rnn_core.nn.ensemble import predict
+from rnn_core.nn.training import fit
 from rnn_core.studies.sines import (
     BIDIRECTIONAL,
     DELAY,
