@@ -78,7 +78,7 @@ class Loss:
         check_fit(self.name, logits, y, mask, class_weights)
         scored = mask[..., None]
         y = np.where(scored, y, 0)
-        weights = np.ones(_classes(self.name, y)) if class_weights is None else class_weights
+        weights = np.ones(class_count(self.name, y.shape[-1])) if class_weights is None else class_weights
         weight, hits = self.weigh(y, weights.astype(y.dtype))
         total = np.where(scored, weight, 0).reshape(*y.shape[:-3], -1).sum(axis=-1)
         share = scored / np.where(total > 0, total, 1)[..., None, None, None]
@@ -188,11 +188,18 @@ def check_fit(loss: LossName, logits: Any, y: Any, mask: Any, class_weights: Any
         raise ArrayError(
             f"targets {y.shape} and mask {mask.shape} do not fit logits {tuple(logits.shape)} (M, N, T, O)"
         )
-    classes = _classes(loss, logits)
+    classes = class_count(loss, int(logits.shape[-1]))
     if class_weights is not None and class_weights.shape != (classes,):
         raise ArrayError(f"class_weights have shape {class_weights.shape}; {loss} has {classes} classes")
 
 
-def _classes(loss: LossName, logits: Any) -> int:
-    counts = {"cross_entropy": int(logits.shape[-1]), "mean_squared_error": 0}
-    return counts.get(loss, 2)
+def class_count(loss: LossName, outputs: int) -> int:
+    """Return how many class weights `loss` takes over so many outputs; 0 if it has no classes."""
+    counts: dict[LossName, int] = {
+        "binary_cross_entropy": 2,
+        "textbook_cross_entropy": 2,
+        "brier": 2,
+        "cross_entropy": outputs,
+        "mean_squared_error": 0,
+    }
+    return counts[loss]

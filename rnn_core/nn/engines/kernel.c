@@ -19,15 +19,24 @@
 #include <tgmath.h>
 #undef I /* is an axis here, not the imaginary unit */
 
-enum { RNN, GRU, LSTM };
-enum { BINARY_CROSS_ENTROPY, TEXTBOOK_CROSS_ENTROPY, BRIER, CROSS_ENTROPY, MEAN_SQUARED_ERROR };
-enum { SGD, ADAM, ADAMW };
+/* The codes that kernel.py sends. A number is never given another meaning: a library that was built earlier would take
+ * it for the old one. */
+enum Cell { RNN_TANH = 1, GRU = 2, LSTM = 3 };
+enum Loss {
+    BINARY_CROSS_ENTROPY = 1,
+    TEXTBOOK_CROSS_ENTROPY = 2,
+    BRIER = 3,
+    CROSS_ENTROPY = 4,
+    MEAN_SQUARED_ERROR = 5
+};
+enum Rule { SGD = 1, ADAM = 2, ADAMW = 3 };
+enum Outcome { DONE = 0, NO_MEMORY = -1, UNKNOWN_CODE = -2 };
 enum { AS_IT_IS, TANH, TANH_BACK }; /* what is made of a product before it is stored */
 enum { MOST_ROWS = 32, CACHE = 1 << 19 }; /* of one pass, and the bytes that their activations should fit into */
 
 /* What is asked for; field by field the Task of kernel.py. Arrays of `void` are in the precision asked for. */
 typedef struct {
-    int64_t instruction_set, single_precision, cell, bias, every_step, loss, optimiser;
+    int64_t instruction_set, single_precision, cell, bias, every_step, loss, rule;
     int64_t seq_len, input_size, hidden_size, output_size, param_count;
     int64_t models, epochs, steps, batch, updates;
     double momentum, weight_decay, beta1, beta2, eps, clip_norm, clip_value;
@@ -102,9 +111,26 @@ int64_t kernel_instruction_sets(void)
 /* A library that was built from another text is recognised by it. */
 int64_t kernel_task_size(void) { return sizeof(Task); }
 
-/* Both return 0, or -1 when there is no memory. */
-int kernel_train(const Task *task) { return versions[task->instruction_set].train[task->single_precision](task); }
-int kernel_loss(const Task *task) { return versions[task->instruction_set].loss[task->single_precision](task); }
+/* Whether every code of the task is one of those above. */
+static int known(const Task *task)
+{
+    const int64_t cell = task->cell, loss = task->loss, rule = task->rule;
+    return (cell == RNN_TANH || cell == GRU || cell == LSTM) &&
+           (loss == BINARY_CROSS_ENTROPY || loss == TEXTBOOK_CROSS_ENTROPY || loss == BRIER || loss == CROSS_ENTROPY ||
+            loss == MEAN_SQUARED_ERROR) &&
+           (rule == SGD || rule == ADAM || rule == ADAMW);
+}
+
+/* Both return an Outcome. */
+int kernel_train(const Task *task)
+{
+    return known(task) ? versions[task->instruction_set].train[task->single_precision](task) : UNKNOWN_CODE;
+}
+
+int kernel_loss(const Task *task)
+{
+    return known(task) ? versions[task->instruction_set].loss[task->single_precision](task) : UNKNOWN_CODE;
+}
 
 /* `count` hyperbolic tangents, a multiple of 16, of arrays that are aligned to 64 bytes. */
 void kernel_tanh(int64_t instruction_set, int64_t single_precision, const void *x, void *y, int64_t count)
@@ -436,7 +462,7 @@ FN void NAME(forward)(const Task *task, const Work *w, int64_t model, const int6
 {
     const int64_t T = task->seq_len, O = task->output_size, HP = w->hidden;
     NAME(read)(task, w, model, rows, n);
-    (task->cell == RNN ? NAME(forward_rnn) : NAME(forward_gated))(task, w, n);
+    (task->cell == RNN_TANH ? NAME(forward_rnn) : NAME(forward_gated))(task, w, n);
     for (int64_t i = 0; i < (T - w->from) * n; i++) {
         const REAL *h = w->reads + ((w->from + 1) * n + i) * w->row + w->front;
         for (int64_t o = 0; o < O; o++) {
@@ -517,7 +543,7 @@ FN void NAME(backward)(const Task *task, const Work *w, int64_t n, int add)
 {
     const int64_t T = task->seq_len, I = task->input_size, H = task->hidden_size, O = task->output_size;
     const int64_t HP = w->hidden, row = w->row;
-    (task->cell == RNN ? NAME(backward_rnn) : NAME(backward_gated))(task, w, n);
+    (task->cell == RNN_TANH ? NAME(backward_rnn) : NAME(backward_gated))(task, w, n);
     NAME(Product) weights = {.c = w->grads, .a = w->reads + w->inputs - w->ones, .b = w->gates, .c_row = w->width,
                              .a_row = 1, .a_inner = row, .b_row = w->blocks, .rows = 2 * w->ones + I + H,
                              .inner = T * n, .width = w->width, .add = add};
@@ -556,10 +582,19 @@ FN REAL NAME(weigh)(const Task *task, const int64_t *rows, int64_t n, int64_t *s
             const REAL *y = (const REAL *)task->y + s * O;
             *scored += task->mask[s];
             for (int64_t o = 0; task->mask[s] && o < O; o++)
-                if (task->loss <= BRIER)
+                switch ((enum Loss)task->loss) {
+                case BINARY_CROSS_ENTROPY:
+                case TEXTBOOK_CROSS_ENTROPY:
+                case BRIER:
                     total += weights[0] * (1 - y[o]) + weights[1] * y[o];
-                else
-                    total += task->loss == CROSS_ENTROPY ? weights[o] * y[o] : 1;
+                    break;
+                case CROSS_ENTROPY:
+                    total += weights[o] * y[o];
+                    break;
+                case MEAN_SQUARED_ERROR:
+                    total += 1;
+                    break;
+                }
         }
     return total > 0 ? total : 1;
 }
@@ -585,7 +620,10 @@ FN double NAME(score)(const Task *task, const Work *w, const int64_t *rows, int6
                 own += weights[o] * y[o];
             }
             for (int64_t o = 0; o < O; o++)
-                if (task->loss <= BRIER) {
+                switch ((enum Loss)task->loss) {
+                case BINARY_CROSS_ENTROPY:
+                case TEXTBOOK_CROSS_ENTROPY:
+                case BRIER: {
                     const REAL down = weights[0] * (1 - y[o]), up = weights[1] * y[o], own = down + up;
                     const REAL decay = exp(-fabs(z[o])), p = (z[o] < 0 ? decay : 1) / (1 + decay), error = p - y[o];
                     if (task->loss == BRIER)
@@ -595,14 +633,20 @@ FN double NAME(score)(const Task *task, const Work *w, const int64_t *rows, int6
                     else
                         total += (down + up) * log1p(decay) + (z[o] < 0 ? -up : down) * z[o];
                     z[o] = (task->loss == BRIER ? 2 * own * error * p * (1 - p) : own * p - up) / weight;
-                } else if (task->loss == CROSS_ENTROPY) {
+                    break;
+                }
+                case CROSS_ENTROPY: {
                     const REAL log_softmax = z[o] - largest - log(sum);
                     total -= weights[o] * y[o] * log_softmax;
                     z[o] = (exp(log_softmax) * own - weights[o] * y[o]) / weight;
-                } else {
+                    break;
+                }
+                case MEAN_SQUARED_ERROR: {
                     const REAL error = z[o] - y[o];
                     total += error * error;
                     z[o] = 2 * error / weight;
+                    break;
+                }
                 }
         }
     return total;
@@ -653,7 +697,7 @@ INLINE int NAME(step)(const Work *w, const NAME(Rule) * rule, const int adam, co
 /* One step of the rule; whether the gradient and the step are finite. If not, the parameters stay as they were. */
 FN int NAME(update)(const Task *task, Work *w, int64_t model, double rate)
 {
-    const int adam = task->optimiser != SGD, adamw = task->optimiser == ADAMW, clipped = task->clip_norm < INFINITY;
+    const int adam = task->rule != SGD, adamw = task->rule == ADAMW, clipped = task->clip_norm < INFINITY;
     const double count = adam ? task->step[model] += 1 : 0;
     NAME(Rule) rule = {.clip_value = task->clip_value, .shrink = 1, .momentum = task->momentum, .beta2 = task->beta2,
                        .fresh1 = 1 - task->beta1, .fresh2 = 1 - task->beta2, .eps = task->eps,
@@ -703,9 +747,9 @@ FN void NAME(release)(const Work *w)
 FN int NAME(prepare)(const Task *task, Work *w)
 {
     const int64_t T = task->seq_len, I = task->input_size, H = task->hidden_size, O = task->output_size;
-    const int64_t G = task->cell == RNN ? 1 : task->cell == GRU ? 3 : 4, vectors = (H + LANES - 1) / LANES;
+    const int64_t G = task->cell == RNN_TANH ? 1 : task->cell == GRU ? 3 : 4, vectors = (H + LANES - 1) / LANES;
     const int64_t HP = (vectors < 8 ? vectors : vectors | 1) * LANES; /* rows a power of two apart share cache lines */
-    const int64_t adam = task->optimiser != SGD, lstm = task->cell == LSTM;
+    const int64_t adam = task->rule != SGD, lstm = task->cell == LSTM;
     const int64_t ones = task->bias, front = (2 * ones + I + LANES - 1) / LANES * LANES;
     *w = (Work){.hidden = HP, .width = G * HP, .blocks = (G + (task->cell == GRU)) * HP, .row = front + HP,
                 .ones = ones, .inputs = front - ones - I, .front = front};
@@ -844,7 +888,7 @@ FN int NAME(train)(const Task *task)
         NAME(store)(task, &w, task->second, model, w.second);
     }
     NAME(release)(&w);
-    return ready - 1;
+    return ready ? DONE : NO_MEMORY;
 }
 
 /* The loss of each model over its rows, which are one batch of one epoch, without learning. */
@@ -866,7 +910,7 @@ FN int NAME(loss)(const Task *task)
         task->losses[model] = total / weight;
     }
     NAME(release)(&w);
-    return ready - 1;
+    return ready ? DONE : NO_MEMORY;
 }
 
 #undef vec

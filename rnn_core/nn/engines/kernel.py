@@ -21,22 +21,32 @@ from typing import Any
 
 import numpy as np
 
-from rnn_core.errors import ArrayError
+from rnn_core.errors import ArrayError, ConfigError
 from rnn_core.nn.arrays import Array, Params
 from rnn_core.nn.engines import Inputs, Targets, thread_count
-from rnn_core.nn.losses import LOSSES
+from rnn_core.nn.losses import class_count
 from rnn_core.nn.network import param_shapes
 from rnn_core.nn.optim import Rule, State
 from rnn_core.nn.settings import Model, Training
 
 SWITCH = "RNNFLOW_KERNEL"
 LIBRARY = "rnn_core.nn.engines._kernel"
-CELLS = ("rnn_tanh", "gru", "lstm")  # these and the next two in the order of the enumerations in kernel.c
-RULES = ("sgd", "adam", "adamw")
-LOSS_NAMES = tuple(LOSSES)
+
+# The codes of the enumerations in kernel.c. A name that is not here is left to NumPy.
+CELL_CODES = {"rnn_tanh": 1, "gru": 2, "lstm": 3}
+LOSS_CODES = {
+    "binary_cross_entropy": 1,
+    "textbook_cross_entropy": 2,
+    "brier": 3,
+    "cross_entropy": 4,
+    "mean_squared_error": 5,
+}
+RULE_CODES = {"sgd": 1, "adam": 2, "adamw": 3}
+NO_MEMORY = -1
+UNKNOWN_CODE = -2
 
 INTEGERS = (
-    *("instruction_set", "single_precision", "cell", "bias", "every_step", "loss", "optimiser"),
+    *("instruction_set", "single_precision", "cell", "bias", "every_step", "loss", "rule"),
     *("seq_len", "input_size", "hidden_size", "output_size", "param_count"),
     *("models", "epochs", "steps", "batch", "updates"),
 )
@@ -86,16 +96,20 @@ def uncovered(model: Model, training: Training, inputs: Inputs, targets: Targets
     """Why this is not for the kernel; None if it is, be the kernel there or not."""
     arrays = (inputs.x, inputs.center, inputs.scale, targets.y, *params.values())
     reasons = {
-        f"cell {model.cell}": model.cell not in CELLS,
+        f"cell {model.cell}": model.cell not in CELL_CODES,
+        f"loss {targets.loss}": targets.loss not in LOSS_CODES,
+        f"rule {training.optimiser}": training.optimiser not in RULE_CODES,
         f"{model.num_layers} layers": model.num_layers > 1,
         "both directions": model.bidirectional,
         f"head {model.head}": model.head != "linear",
         "windows of different lengths": inputs.lengths is not None,
         "truncation": training.truncate is not None,
-        "arrays of several types": len({array.dtype for array in arrays} | {np.dtype(training.dtype)}) > 1,
-        "shapes that do not fit": not _fit(model, inputs, targets, params),  # NumPy's own checks say how
+        "arrays of several types": {array.dtype for array in arrays} != {np.dtype(training.dtype)},
     }
-    return next((reason for reason, applies in reasons.items() if applies), None)
+    for reason, applies in reasons.items():
+        if applies:
+            return reason
+    return None if _fit(model, inputs, targets, params) else "shapes that do not fit"  # NumPy's checks say how
 
 
 def _fit(model: Model, inputs: Inputs, targets: Targets, params: Params) -> bool:
@@ -106,7 +120,7 @@ def _fit(model: Model, inputs: Inputs, targets: Targets, params: Params) -> bool
     rows, seq_len, input_size = inputs.x.shape
     steps, outputs = seq_len if model.readout == "steps" else 1, targets.y.shape[2]
     expected = [(name, (models, *shape)) for name, shape in param_shapes(model, input_size, outputs).items()]
-    classes = {"cross_entropy": outputs, "mean_squared_error": None}.get(targets.loss, 2)
+    classes = class_count(targets.loss, outputs)
     return (
         [(name, value.shape) for name, value in params.items()] == expected
         and inputs.center.shape == inputs.scale.shape == (models, input_size)
@@ -136,11 +150,11 @@ class Kernel:
         self._settings = _addresses(self._arrays) | {
             "instruction_set": found.kernel_instruction_sets() - 1,  # the fastest
             "single_precision": dtype == np.float32,
-            "cell": CELLS.index(model.cell),
+            "cell": CELL_CODES[model.cell],
             "bias": model.bias,
             "every_step": model.readout == "steps",
-            "loss": LOSS_NAMES.index(targets.loss),
-            "optimiser": RULES.index(rule.name),
+            "loss": LOSS_CODES[targets.loss],
+            "rule": RULE_CODES[rule.name],
             "seq_len": inputs.x.shape[1],
             "input_size": inputs.x.shape[2],
             "hidden_size": model.hidden_size,
@@ -173,6 +187,7 @@ class Kernel:
         """The losses (M, E) that `function` finds; each thread takes a share of the models that have rows.
 
         Raises:
+            ConfigError: the library does not know the cell, the loss or the rule.
             ArrayError: rows, parameters or a state of another shape or type than the stack and the windows ask for.
             IndexError: a row beyond the windows.
             MemoryError: there is no memory for the activations of one batch.
@@ -189,8 +204,11 @@ class Kernel:
         )
 
         def run(share: Array) -> None:
-            if function(Task(models=len(share), chosen=share.ctypes.data, updates=updates, **asked)) < 0:
+            outcome = function(Task(models=len(share), chosen=share.ctypes.data, updates=updates, **asked))
+            if outcome == NO_MEMORY:
                 raise MemoryError(f"no memory for the activations of {rows.shape[-1]} windows of a batch")
+            if outcome == UNKNOWN_CODE:
+                raise ConfigError("the kernel was built from another kernel.c; install the package again")
 
         _on_threads(run, np.flatnonzero((rows >= 0).any(axis=(1, 2, 3))))
         return losses

@@ -5,7 +5,7 @@ recurrent modules do not have.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -19,9 +19,19 @@ from rnn_core.nn.arrays import Array, Params
 from rnn_core.nn.engines import Inputs, Targets, mean_loss, rule_of
 from rnn_core.nn.layers import dropout
 from rnn_core.nn.losses import TEXTBOOK_EPSILON, LossName, check_fit
-from rnn_core.nn.settings import Model, Training
+from rnn_core.nn.settings import Cell, Model, Training
 
 Tensors = dict[str, Tensor]
+Weighted = tuple[Tensor, Tensor]
+"""Losses, each times its weight, and the weights, (M, N, T, O or 1), as in `rnn_core.nn.losses`."""
+
+States = tuple[Tensor, ...]
+"""The state of a layer: h, or h and c of an LSTM, each (M, N, H)."""
+
+Step = Callable[[Tensor, Tensor, States, Tensor], States]
+"""The state after a step, from the sums of the inputs and of the hidden state before, (M, N, G·H) each."""
+
+RULES = ("sgd", "adam", "adamw")  # those of `rnn_core.nn.optim`, which takes tensors too
 
 
 class TorchEngine:
@@ -40,6 +50,9 @@ class TorchEngine:
     ) -> None:
         if training.device == "cuda" and not torch.cuda.is_available():
             raise ConfigError("training.device is cuda and torch finds no GPU; use cpu")
+        _check_known("model.cell", model.cell, STEPS)
+        _check_known("targets.loss", targets.loss, LOSSES)
+        _check_known("training.optimiser", training.optimiser, RULES)
         self._tensor = partial(torch.as_tensor, device=training.device)
         self._model, self._inputs, self._targets, self._rngs = model, inputs, targets, rngs
         self._truncate = training.truncate
@@ -105,7 +118,7 @@ class TorchEngine:
         weights = None if self._targets.class_weights is None else self._tensor(self._targets.class_weights).to(logits)
         scored = self._tensor(mask)[..., None]
         aim = torch.where(scored, self._tensor(y), 0)
-        each, weight = _weighted_loss(self._targets.loss, logits, aim, weights)
+        each, weight = LOSSES[self._targets.loss](logits, aim, weights)
         count = torch.where(scored, weight, 0).flatten(1).sum(1)
         return torch.where(scored, each, 0).flatten(1).sum(1) / torch.where(count > 0, count, 1), mask
 
@@ -165,22 +178,53 @@ def graph(model: Model, params: Params, input_size: int, steps: int) -> str:
     return re.sub(r"\b\d{9,}\b", lambda address: numbers.setdefault(address[0], str(len(numbers))), drawn)
 
 
-def _weighted_loss(name: LossName, logits: Tensor, y: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Weighted losses and their weights, (M, N, T, O or 1), as `rnn_core.nn.losses`."""
-    if name == "mean_squared_error":
-        return functional.mse_loss(logits, y, reduction="none"), torch.ones_like(logits)
-    if name == "cross_entropy":
-        weighted = y if weights is None else y * weights
-        return -(weighted * logits.log_softmax(-1)).sum(-1, keepdim=True), weighted.sum(-1, keepdim=True)
-    down, up = (1 - y, y) if weights is None else (weights[0] * (1 - y), weights[1] * y)
-    if name == "brier":
-        return (down + up) * (logits.sigmoid() - y) ** 2, down + up
+def _check_known(field: str, name: str, known: Collection[str]) -> None:
+    if name not in known:
+        raise ConfigError(f"{field} is {name}; the torch engine has {', '.join(known)}")
+
+
+def _class_weighted(y: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return how much an element counts as 0 and as 1, (M, N, T, O) each."""
+    if weights is None:
+        return 1 - y, y
+    return weights[0] * (1 - y), weights[1] * y
+
+
+def _binary_cross_entropy(logits: Tensor, y: Tensor, weights: Tensor | None) -> Weighted:
+    down, up = _class_weighted(y, weights)
     loss = -down * functional.logsigmoid(-logits) - up * functional.logsigmoid(logits)
-    if name == "textbook_cross_entropy":
-        p = logits.sigmoid()
-        textbook = -down * (1 - p + TEXTBOOK_EPSILON).log() - up * (p + TEXTBOOK_EPSILON).log()
-        loss = loss + (textbook - loss).detach()  # that value, this gradient
     return loss, down + up
+
+
+def _textbook_cross_entropy(logits: Tensor, y: Tensor, weights: Tensor | None) -> Weighted:
+    down, up = _class_weighted(y, weights)
+    p = logits.sigmoid()
+    textbook = -down * (1 - p + TEXTBOOK_EPSILON).log() - up * (p + TEXTBOOK_EPSILON).log()
+    loss, weight = _binary_cross_entropy(logits, y, weights)
+    return loss + (textbook - loss).detach(), weight  # the textbook's value, the other's gradient
+
+
+def _brier(logits: Tensor, y: Tensor, weights: Tensor | None) -> Weighted:
+    down, up = _class_weighted(y, weights)
+    return (down + up) * (logits.sigmoid() - y) ** 2, down + up
+
+
+def _cross_entropy(logits: Tensor, y: Tensor, weights: Tensor | None) -> Weighted:
+    weighted = y if weights is None else y * weights
+    return -(weighted * logits.log_softmax(-1)).sum(-1, keepdim=True), weighted.sum(-1, keepdim=True)
+
+
+def _mean_squared_error(logits: Tensor, y: Tensor, weights: Tensor | None) -> Weighted:
+    return functional.mse_loss(logits, y, reduction="none"), torch.ones_like(logits)
+
+
+LOSSES: dict[LossName, Callable[[Tensor, Tensor, Tensor | None], Weighted]] = {
+    "binary_cross_entropy": _binary_cross_entropy,
+    "textbook_cross_entropy": _textbook_cross_entropy,
+    "brier": _brier,
+    "cross_entropy": _cross_entropy,
+    "mean_squared_error": _mean_squared_error,
+}
 
 
 def _network(
@@ -236,7 +280,7 @@ def _dropout_scales(x: Tensor, model: Model, rngs: Sequence[np.random.Generator]
 
 
 def _scan(
-    params: Tensors, x: Tensor, cell: str, suffix: str, lengths: Tensor | None, truncate: int
+    params: Tensors, x: Tensor, cell: Cell, suffix: str, lengths: Tensor | None, truncate: int
 ) -> tuple[Tensor, Tensor]:
     """One direction of one layer: hidden states (M, N, T, H) of x (M, N, T, I) and the last one (M, N, H)."""
     models, rows, steps, width = x.shape
@@ -245,35 +289,58 @@ def _scan(
     bias_ih, bias_hh = (params.get(f"bias_{side}_{suffix}", nothing)[:, None] for side in ("ih", "hh"))
     projected = torch.baddbmm(bias_ih, x.reshape(models, rows * steps, width), weight_ih.mT)
     inputs = projected.reshape(models, rows, steps, -1).unbind(2)
-    slope = params.get(f"slope_{suffix}")
+    slope = params.get(f"slope_{suffix}", nothing)
     state = (x.new_zeros(models, rows, weight_hh.shape[1]),) * (2 if cell == "lstm" else 1)
     hidden = [state[0]] * steps
     for t in range(steps)[::-1] if suffix.endswith("_reverse") else range(steps):
         alive = None if lengths is None else (t < lengths)[..., None]
         if t > 0 and t % truncate == 0:  # the state is carried on, its gradient only where the sequence was over
             state = tuple(s.detach() if alive is None else torch.where(alive, s.detach(), s) for s in state)
-        new = _step(cell, inputs[t], torch.baddbmm(bias_hh, state[0], weight_hh), state, slope)
+        new = STEPS[cell](inputs[t], torch.baddbmm(bias_hh, state[0], weight_hh), state, slope)
         state = new if alive is None else tuple(torch.where(alive, n, s) for n, s in zip(new, state, strict=True))
         hidden[t] = state[0] if alive is None else torch.where(alive, state[0], 0)
     return torch.stack(hidden, dim=2), state[0]
 
 
-def _step(
-    cell: str, inputs: Tensor, recurrent: Tensor, state: tuple[Tensor, ...], slope: Tensor | None
-) -> tuple[Tensor, ...]:
-    """The state after a step: h, or h and c of an LSTM, each (M, N, H)."""
-    if cell == "lstm":
-        i, f, g, o = (inputs + recurrent).chunk(4, dim=-1)
-        c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
-        return o.sigmoid() * c.tanh(), c
-    if cell == "gru":
-        (ir, iz, candidate), (hr, hz, kept) = inputs.chunk(3, dim=-1), recurrent.chunk(3, dim=-1)
-        update = (iz + hz).sigmoid()
-        return (update * state[0] + (1 - update) * (candidate + (ir + hr).sigmoid() * kept).tanh(),)
-    z = inputs + recurrent
-    if slope is not None:
-        return (torch.where(z > 0, z, slope.reshape(-1, 1, 1) * z),)
-    return ({"rnn_tanh": torch.tanh, "rnn_relu": torch.relu, "rnn_sigmoid": torch.sigmoid}[cell](z),)
+def _lstm(inputs: Tensor, recurrent: Tensor, state: States, slope: Tensor) -> States:
+    _, c = state
+    i, f, g, o = (inputs + recurrent).chunk(4, dim=-1)
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    return o.sigmoid() * c.tanh(), c
+
+
+def _gru(inputs: Tensor, recurrent: Tensor, state: States, slope: Tensor) -> States:
+    (h,) = state
+    input_r, input_z, input_n = inputs.chunk(3, dim=-1)
+    hidden_r, hidden_z, hidden_n = recurrent.chunk(3, dim=-1)
+    r = (input_r + hidden_r).sigmoid()
+    z = (input_z + hidden_z).sigmoid()
+    n = (input_n + r * hidden_n).tanh()
+    return (z * h + (1 - z) * n,)
+
+
+def _rnn(activation: Callable[[Tensor], Tensor]) -> Step:
+    """Return the step h = activation(a) of a plain recurrent network."""
+
+    def step(inputs: Tensor, recurrent: Tensor, state: States, slope: Tensor) -> States:
+        return (activation(inputs + recurrent),)
+
+    return step
+
+
+def _prelu(inputs: Tensor, recurrent: Tensor, state: States, slope: Tensor) -> States:
+    a = inputs + recurrent
+    return (torch.where(a > 0, a, slope.reshape(-1, 1, 1) * a),)
+
+
+STEPS: dict[Cell, Step] = {
+    "rnn_tanh": _rnn(torch.tanh),
+    "rnn_relu": _rnn(torch.relu),
+    "rnn_sigmoid": _rnn(torch.sigmoid),
+    "rnn_prelu": _prelu,
+    "gru": _gru,
+    "lstm": _lstm,
+}
 
 
 def _array(value: Tensor | Array) -> Array:
