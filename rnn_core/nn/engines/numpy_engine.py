@@ -16,7 +16,7 @@ import numpy as np
 from rnn_core.nn import optim
 from rnn_core.nn.arrays import Array, Params, flatten, unflatten
 from rnn_core.nn.engines import Inputs, Targets, kernel, mean_loss, rule_of, thread_count
-from rnn_core.nn.engines.unrolled import Net, layout, unrolled
+from rnn_core.nn.engines.unrolled import Net, Unrolled, layout
 from rnn_core.nn.losses import LOSSES, Aim
 from rnn_core.nn.network import network
 from rnn_core.nn.settings import Model, Training
@@ -186,7 +186,7 @@ class NumpyEngine:
     def _net(self, models: Array, flat: Array, rows: int) -> Net:
         """The net of so many `rows` whose parameters are `flat` (m, P)."""
         if self._unrolled:
-            return unrolled(self._model, flat, self._blocks, (len(flat), rows, *self._inputs.x.shape[1:]))
+            return Unrolled(self._model, flat, self._blocks, (len(flat), rows, *self._inputs.x.shape[1:]))
         params = unflatten(flat, self._shapes)
         rngs = [self._rngs[m] for m in models] if self._model.dropout else None
 
