@@ -53,7 +53,7 @@ def layout(model: Model, places: Params) -> Params:
 
 
 def _with_bias(places: Params, side: str, gates: str, wanted: str) -> Array:
-    """Return the bias, if there is one, before the weight of one side, with the gates as `wanted`."""
+    """Return the bias, if there is one, before the weight of one side; the gates as `wanted`."""
     names = (f"bias_{side}_l0", f"weight_{side}_l0")
     rows = np.column_stack([places[name] for name in names if name in places])
     by_gate = rows.reshape(len(gates), -1, rows.shape[1])
@@ -83,9 +83,9 @@ class Unrolled:
         blocks: dict[str, tuple[int, ...]],
         shape: tuple[int, ...],
     ) -> None:
-        """Make the net whose parameters `flat` (M, P) hold the `blocks`, for x of `shape` (M, N, T, I).
+        """Make the net whose parameters `flat` (M, P) hold the `blocks`.
 
-        All steps of x are valid.
+        It takes x of `shape` (M, N, T, I), all steps of which are valid.
         """
         room = _make_room(model, flat, blocks, shape)
         first_input = 1 + model.hidden_size + int(model.bias)

@@ -94,7 +94,7 @@ def product(weight: Array) -> Product:
 
 
 def product_of_turned(columns: Array) -> Product:
-    """Return the product with a transposed array, for which `np.dot` has other bits unless B is 1."""
+    """Return the product with a transposed array: `np.dot` has other bits there, unless B is 1."""
     if columns.shape[-1] > 1:
         return partial(matmul, columns)
     return columns.dot if columns.ndim == 2 else partial(multiply, columns)
@@ -124,7 +124,7 @@ def _side_by_side(array: Array) -> Array:
 
 
 def _halves(letters: str, sigmoids: str, hidden: int, like: Array) -> Array:
-    """Return ½ for the rows of gates that are sigmoids, else 1, (G·H, 1): σ(a) = (1 + tanh(a/2)) / 2."""
+    """Return ½ for the rows of sigmoids, else 1, (G·H, 1): σ(a) = (1 + tanh(a/2)) / 2."""
     factors = [0.5 if letter in sigmoids else 1.0 for letter in letters]
     return np.repeat(factors, hidden).astype(like.dtype)[:, None]
 
@@ -295,7 +295,10 @@ class Gru:
         self._sum_inputs()
 
     def _write_slopes(self) -> None:
-        """Write what dh_t is multiplied by to give da_t, with σ′ = (1 − σ) σ and tanh′ = 1 − tanh²."""
+        """Write what dh_t is multiplied by to give da_t.
+
+        σ′ = (1 − σ) σ and tanh′ = 1 − tanh².
+        """
         gates = self._gates
         da = self._da
         n = gates["n"]
@@ -419,8 +422,9 @@ class Lstm:
         self._sum_products()
 
     def _write_slopes(self) -> None:
-        """Write what dh_t (o) and dc_t (i, f, g) are multiplied by to give da_t; and dh_t to give dc_t.
+        """Write what dh_t (for o) and dc_t (for i, f, g) are multiplied by to give da_t.
 
+        And, in `to_c`, what dh_t is multiplied by to give its share of dc_t.
         σ′ = (1 − σ) σ and tanh′ = (1 − tanh)(1 + tanh).
         """
         cells = self._cells
