@@ -37,7 +37,8 @@ SERVED_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "threadpoolctl")
 SERVED = (  # the files of the package that the served model imports: it computes in NumPy
     {"__init__.py", "arrays.py", "config.py", "errors.py", "sequences.py", "checkpoints.py", "layers.py", "losses.py"}
     | {"network.py", "optim.py", "windows.py", "settings.py", "training.py"}
-    | {"nn", "data", "engines", "kernel.py", "numpy_engine.py", "pieces.py", "unrolled.py", "unrolled_cells.py"}
+    | {"nn", "data", "engines", "kernel.py", "numpy_engine.py", "pieces.py"}
+    | {"unrolled.py", "unrolled_cells.py", "unrolled_products.py"}
 )
 
 

@@ -1,7 +1,8 @@
 """The engines that train a stack of models: one interface, in NumPy and in torch.
 
 An engine holds the parameters and the optimiser state of M models. Its caller says which rows each
-model sees, by number and in order, and at which learning rate, so both engines see the same batches.
+model sees, by number and in order, and at which learning rate, so both engines see the same
+batches.
 """
 
 import os

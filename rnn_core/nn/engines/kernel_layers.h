@@ -375,7 +375,7 @@ FN void backward_lstm(const Task *task, const Work *w, int64_t n)
     }
 }
 
-/* The gradients of the recurrent layer's parameters: rows that were read, times those of the sums. */
+/* The gradients of the recurrent layer's parameters: the rows that were read, times da. */
 FN void backward_weights(const Task *task, const Work *w, int64_t n, int add)
 {
     Product weights = {

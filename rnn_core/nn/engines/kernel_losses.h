@@ -1,6 +1,6 @@
 /* The losses, from logits: their sums and gradients. The equations are those of losses.py. */
 
-/* Return what the losses of the rows are divided by; `scored` counts their steps that are scored. */
+/* Return what the losses of the rows are divided by, and in `scored` their scored steps. */
 FN REAL loss_weight(const Task *task, const int64_t *rows, int64_t n, int64_t *scored)
 {
     const int64_t S = task->every_step ? task->seq_len : 1;

@@ -10,7 +10,7 @@ FN int64_t present_rows(const Task *task, const Work *w, const int64_t *batch)
     return n;
 }
 
-/* Return the summed loss of the n rows of a batch, piece by piece; with `learn`, set its gradient. */
+/* Return the summed loss of the n rows of a batch; with `learn`, set its gradient. */
 FN double run_batch(const Task *task, const Work *w, int64_t model, int64_t n, REAL weight,
                     const int learn)
 {

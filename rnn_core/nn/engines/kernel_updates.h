@@ -67,7 +67,8 @@ INLINE int try_step(const Work *w, const Constants *constants, const int adam, c
             const vec first = AT(w->first + k);
             if (adam) {
                 const vec mean = first + constants->fresh1 * (g - first);
-                const vec square = AT(w->second + k) * constants->beta2 + constants->fresh2 * (g * g);
+                const vec kept = AT(w->second + k) * constants->beta2;
+                const vec square = kept + constants->fresh2 * (g * g);
                 const vec root = vector_sqrt(square) / constants->root_bias;
                 step = constants->length * (mean / (root + constants->eps));
                 AT(w->first + k) = mean;

@@ -78,7 +78,8 @@ def cut(parts: int, *arrays: Array | None) -> Iterable[Batch]:
     pieces = []
     for part in range(parts):
         fields = [_part(array, part, parts) for array in arrays]
-        pieces.append(starmap(Piece, zip(*fields, strict=False)))  # what is None is repeated for ever
+        updates = zip(*fields, strict=False)  # a field that is None never ends
+        pieces.append(starmap(Piece, updates))
     return zip(*pieces, strict=True)
 
 

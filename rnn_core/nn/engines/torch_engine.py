@@ -31,8 +31,8 @@ States = tuple[Tensor, ...]
 """The state of a layer: h, or h and c of an LSTM, each (M, N, H)."""
 
 Step = Callable[[Tensor, Tensor, States, Tensor], States]
-"""From the sums of the inputs and of the hidden state (M, N, G·H), the state before and the slopes of
-a PReLU (M, ·): the state after a step."""
+"""From the sums of the inputs and of the hidden state (M, N, G·H), the state before, and the slope
+of a PReLU (M, 1): the state after a step."""
 
 RULES = ("sgd", "adam", "adamw")  # those of `rnn_core.nn.optim`, which takes tensors too
 
@@ -384,7 +384,7 @@ def _scan(
 
 
 def _where(alive: Tensor | None, new: States, old: States) -> States:
-    """Return the new state of the sequences that are `alive`, all if None, and the old of others."""
+    """Return the new state of sequences that are `alive`, all if None; of the others the old."""
     if alive is None:
         return new
     return tuple(torch.where(alive, n, o) for n, o in zip(new, old, strict=True))

@@ -7,7 +7,7 @@ product makes its sums, and one the gradients of all weights.
 
 Axes: M models, T steps, N sequences, I inputs, H hidden units, G gates, S steps that are read out,
 O outputs. Sequences come last: what a step computes for a model is one contiguous block. A single
-model has no M; see `unrolled_cells`.
+model has no M; see `unrolled_products`.
 """
 
 from collections.abc import Callable
@@ -16,10 +16,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from rnn_core.nn.arrays import Array, Params, unflatten
-from rnn_core.nn.engines.unrolled_cells import (
-    CELLS,
-    GATES,
-    Arrays,
+from rnn_core.nn.engines.unrolled_cells import CELLS, GATES, Arrays
+from rnn_core.nn.engines.unrolled_products import (
     product,
     product_of_turned,
     steps,

@@ -230,7 +230,7 @@ FAULTS = {
         equals_unrolled("lstm"),
     ),
     "a single model's product of other bits": Fault(
-        "engines/unrolled_cells.py",
+        "engines/unrolled_products.py",
         "return weight.dot if weight.ndim == 2 else",
         "return (lambda x, out: weight.dot(x[..., ::-1], out)) if weight.ndim == 2 else",
         ("test_unrolled.py::test_a_model_of_a_stack_has_the_bits_it_has_alone[last-rnn_tanh]",),
