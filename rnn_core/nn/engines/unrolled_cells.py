@@ -136,7 +136,7 @@ class Rnn:
 
 
 class Gru:
-    """h_t = (1 − z_t) ∘ n_t + z_t ∘ h_{t−1}, n_t = tanh(x-sum of n + r_t ∘ m_t) (Cho et al. 2014).
+    """h_t = (1 − z_t) ∘ n_t + z_t ∘ h_{t−1}, n_t = tanh(input sum + r_t ∘ m_t) (Cho et al. 2014).
 
     m is the hidden sum of n, and follows n, r, z in the arrays of gates (M, T, 4·H, N).
     """
