@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable
-INSTALLED := pyproject.toml setup.py requirements.lock rnn_core/nn/engines/kernel.c
+INSTALLED := pyproject.toml setup.py requirements.lock $(wildcard rnn_core/nn/engines/kernel*.[ch])
 PYTEST := $(BIN)/python -m pytest --cov --cov-report=
 SIMULATION := tests/e2e/test_simulation.py
 PROVEN := rnn_core/nn/layers.py,rnn_core/nn/losses.py,rnn_core/nn/optim.py,rnn_core/nn/engines/*

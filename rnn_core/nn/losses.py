@@ -95,7 +95,7 @@ class Loss:
         scored = mask[..., None]
         y = np.where(scored, y, 0)
         if class_weights is None:
-            class_weights = np.ones(_classes(self.name, y))
+            class_weights = np.ones(class_count(self.name, y.shape[-1]))
         weight, hits = self.weigh(y, class_weights.astype(y.dtype))
         total = _sum_of_models(np.where(scored, weight, 0))
         divisor = np.where(total > 0, total, 1)[..., None, None, None]
@@ -253,13 +253,19 @@ def check_fit(loss: LossName, logits: Any, y: Any, mask: Any, class_weights: Any
     if y.shape != logits.shape or mask.shape != logits.shape[:-1]:
         received = f"targets {tuple(y.shape)} and mask {tuple(mask.shape)}"
         raise ArrayError(f"{received} do not fit logits {tuple(logits.shape)} (M, N, T, O)")
-    classes = _classes(loss, logits)
+    classes = class_count(loss, int(logits.shape[-1]))
     if class_weights is not None and class_weights.shape != (classes,):
         received = f"class_weights have shape {tuple(class_weights.shape)}"
         raise ArrayError(f"{received}; {loss} has {classes} classes")
 
 
-def _classes(loss: LossName, logits: Any) -> int:
-    if loss == "cross_entropy":
-        return int(logits.shape[-1])
-    return 0 if loss == "mean_squared_error" else 2
+def class_count(loss: LossName, outputs: int) -> int:
+    """Return how many class weights `loss` takes over so many outputs; 0 if it has no classes."""
+    counts: dict[LossName, int] = {
+        "binary_cross_entropy": 2,
+        "textbook_cross_entropy": 2,
+        "brier": 2,
+        "cross_entropy": outputs,
+        "mean_squared_error": 0,
+    }
+    return counts[loss]

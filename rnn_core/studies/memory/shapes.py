@@ -46,7 +46,7 @@ def compared(name: str, trained: Trained, x: Array) -> list[Row]:
     ours = {"output": output[0], "h_n": h_n[0], "c_n": c_n[0]}
     theirs: Params = {}
     if find_spec("torch") is not None:
-        from rnn_core.nn.engines.torch_engine import reference
+        from rnn_core.nn.torch_bridge import reference
 
         theirs = reference(model, params, x)
     return [_row(name, array, value, theirs.get(array)) for array, value in ours.items()]

@@ -121,7 +121,7 @@ def _graph(fit: Fit) -> dict[str, str]:
     """Return the computation of a few steps in DOT, if torch and torchviz are installed."""
     if find_spec("torch") is None or find_spec("torchviz") is None:
         return {}
-    from rnn_core.nn.engines.torch_engine import graph
+    from rnn_core.nn.torch_bridge import graph
 
     return {"graph.dot": graph(fit.model, fit.params, 1, GRAPH_STEPS)}
 

@@ -1,7 +1,9 @@
 """Both engines: the same start, the same batches, the same losses; and a stack in which no model sees another."""
 
+import re
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -10,11 +12,11 @@ from stacks import train_epoch
 
 from rnn_core.config import Model, Training
 from rnn_core.errors import ArrayError, ConfigError
-from rnn_core.nn import engines
+from rnn_core.nn import engines, settings
 from rnn_core.nn.arrays import Array, Params
-from rnn_core.nn.engines import Engine, Inputs, Targets, numpy_engine
+from rnn_core.nn.engines import Engine, Inputs, Targets, kernel, numpy_engine, torch_engine
 from rnn_core.nn.engines.torch_engine import TorchEngine
-from rnn_core.nn.losses import LOSSES, LossName, binary_cross_entropy
+from rnn_core.nn.losses import LOSSES, LossName, binary_cross_entropy, class_count
 from rnn_core.nn.network import initial_params, network
 from rnn_core.nn.settings import Cell
 
@@ -207,7 +209,7 @@ def test_a_micro_batch_that_overflows_freezes_its_model_without_a_word(monkeypat
     assert engine.frozen.tolist() == [1]
 
 
-def chosen(section: type[Model] | type[Training], options: dict[str, Any]) -> dict[str, Any]:
+def chosen(section: type[Model] | type[Training] | type[Targets], options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name in section.__dataclass_fields__}
 
 
@@ -435,3 +437,88 @@ def test_an_engine_that_cannot_run_says_so(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(engines, "find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"training\.engine is torch, which is not installed"):
         started("torch", Model())
+
+
+RULES: tuple[str, ...] = get_args(get_type_hints(Training)["optimiser"])
+LEFT_TO_NUMPY = {"rnn_relu", "rnn_sigmoid", "rnn_prelu"}  # not compiled, on purpose
+NAMES = {"Cell": get_args(Cell), "Loss": tuple(LOSSES), "Rule": RULES}
+CODES = {"Cell": kernel.CELL_CODES, "Loss": kernel.LOSS_CODES, "Rule": kernel.RULE_CODES}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_the_kernel_has_a_code_for_every_name_that_is_not_left_to_numpy(kind: str) -> None:
+    assert set(CODES[kind]) == set(NAMES[kind]) - LEFT_TO_NUMPY
+
+
+@pytest.mark.parametrize("kind", CODES)
+def test_the_codes_are_those_of_the_enumerations_in_c(kind: str) -> None:
+    source = Path(kernel.__file__).with_name("kernel.c").read_text(encoding="utf-8")
+    (enumeration,) = re.findall(rf"enum {kind} {{(.*?)}};", source, re.DOTALL)
+    numbers = {name.lower(): int(number) for name, number in re.findall(r"(\w+) = (\d+)", enumeration)}
+    assert CODES[kind] == numbers
+
+
+def test_every_name_is_known_to_the_torch_engine() -> None:
+    assert set(torch_engine.STEPS) == set(get_args(Cell))
+    assert set(torch_engine.LOSSES) == set(LOSSES)
+    assert set(torch_engine.RULES) == set(RULES)
+
+
+def test_every_loss_says_how_many_classes_it_has() -> None:
+    assert {loss: class_count(loss, 7) for loss in LOSSES} == {
+        "binary_cross_entropy": 2,
+        "textbook_cross_entropy": 2,
+        "brier": 2,
+        "cross_entropy": 7,
+        "mean_squared_error": 0,
+    }
+
+
+def trained_with(name: str, kind: str, value: str) -> tuple[Array, Array]:
+    """Losses and parameters after two epochs that differ from a plain training in one name."""
+    options = {"Cell": {}, "Loss": {"loss": value}, "Rule": {"optimiser": value, "weight_decay": 0.1}}[kind]
+    cell: Any = value if kind == "Cell" else "rnn_tanh"
+    engine = engine_of(name, cell, options)
+    losses = np.array(train(engine, epochs_of_rows(3, 2)))
+    return losses, np.concatenate([param.reshape(3, -1) for param in engine.params.values()], axis=1)
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_the_engines_agree_on_every_name_and_take_none_for_another(kind: str) -> None:
+    seen: dict[str, bytes] = {}
+    for value in NAMES[kind]:
+        losses, params = trained_with("numpy", kind, value)
+        for name in ("kernel", "torch"):
+            other_losses, other_params = trained_with(name, kind, value)
+            np.testing.assert_allclose(other_losses, losses, rtol=1e-9, err_msg=f"{name}: {value}")
+            np.testing.assert_allclose(other_params, params, rtol=1e-7, atol=1e-9, err_msg=f"{name}: {value}")
+        bits = losses.tobytes() + params.tobytes()
+        assert bits not in seen.values(), f"{value} is trained as {list(seen)} are"
+        seen[value] = bits
+
+
+UNKNOWN = {"cell": {"cell": "rnn_new"}, "loss": {"loss": "new"}, "rule": {"optimiser": "new"}}
+
+
+@pytest.mark.parametrize(("kind", "options"), UNKNOWN.items())
+def test_the_kernel_leaves_a_name_that_it_does_not_know_to_numpy(kind: str, options: dict[str, Any]) -> None:
+    inputs, targets = problem(2)
+    model = settings.Model(**chosen(Model, options))
+    training = settings.Training(**chosen(Training, options))
+    targets = replace(targets, **chosen(Targets, options))
+    params = initial_params(Model(), FEATURES, 1, generators(2), "float64")
+    (name,) = options.values()
+    assert kernel.uncovered(model, training, inputs, targets, params) == f"{kind} {name}"
+
+
+@pytest.mark.parametrize("options", UNKNOWN.values(), ids=UNKNOWN)
+def test_torch_refuses_a_name_that_it_does_not_know(options: dict[str, Any]) -> None:
+    inputs, targets = problem(2)
+    model = settings.Model(**chosen(Model, options))
+    training = settings.Training(engine="torch", **chosen(Training, options))
+    targets = replace(targets, **chosen(Targets, options))
+    params = initial_params(Model(), FEATURES, 1, generators(2), "float64")
+    ((field, name),) = options.items()
+    message = rf"\w+\.{field} is {name}; the torch engine has \w+, "
+    with pytest.raises(ConfigError, match=message):
+        TorchEngine(model, training, inputs, targets, params, generators(2))

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from stacks import CASES, CELLS, LOSSES, RULES, batches, flat, started, train, train_epoch, validate
 
 from rnn_core.config import Model, Training
-from rnn_core.errors import ArrayError
+from rnn_core.errors import ArrayError, ConfigError
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.engines import kernel
 from rnn_core.nn.engines.numpy_engine import NumpyEngine
@@ -343,6 +343,18 @@ def test_a_library_of_another_kernel_is_not_used(monkeypatch: pytest.MonkeyPatch
     assert kernel.load(path) is not None
     monkeypatch.setattr(kernel, "Task", kernel.ctypes.c_int64)
     assert kernel.load(path) is None
+
+
+@pytest.mark.parametrize("code", ["cell", "loss", "rule"])
+def test_a_code_that_the_library_does_not_know_is_an_error(code: str) -> None:
+    engine = started()
+    assert engine._kernel is not None
+    for unknown in (0, 6):
+        engine._kernel._settings[code] = unknown
+        with pytest.raises(ConfigError, match=r"built from another kernel\.c; install the package again"):
+            train_epoch(engine, batches(1, 2)[0], np.ones(3))
+        with pytest.raises(ConfigError, match=r"built from another kernel\.c; install the package again"):
+            validate(engine)
 
 
 def test_a_row_that_is_not_there_is_an_error() -> None:

@@ -9,7 +9,7 @@ import torch
 
 from rnn_core.config import Model
 from rnn_core.nn.arrays import Array, Params, flatten, unflatten
-from rnn_core.nn.engines.unrolled import layout, unrolled
+from rnn_core.nn.engines.unrolled import Unrolled, layout
 from rnn_core.nn.network import initial_params
 from rnn_core.nn.settings import Cell
 
@@ -37,7 +37,7 @@ def run(model: Model, params: Params, x: Array, dlogits: Array) -> tuple[Array, 
     blocks = layout(model, unflatten(np.arange(flat.shape[1]), shapes))
     order = np.concatenate([block.ravel() for block in blocks.values()])
     own = np.ascontiguousarray(flat[:, order])
-    net = unrolled(model, own, {name: block.shape for name, block in blocks.items()}, x.shape)
+    net = Unrolled(model, own, {name: block.shape for name, block in blocks.items()}, x.shape)
     net(-x, None)[1](-dlogits)
     logits, backward = net(x, None)
     grads = np.empty_like(flat)
