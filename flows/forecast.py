@@ -14,11 +14,11 @@ from prefect.runtime import flow_run as this_run
 from rich.table import Table
 from sqlalchemy import Row
 
-from flows import command_line, tracking
+from flows import command_line
 from flows.retrain import artifact_key, close_tracked_run, idle, prices_or_fallback
 from flows.steps.tasks import polite
 from flows.steps.tickers import Outcomes, each, run_name
-from flows.tracking import registry
+from flows.tracking import records, registry, runs, store
 from rnn_core.commands import Forecast as Config
 from rnn_core.config import Source, Yahoo
 from rnn_core.data.exchanges import closed_for_the_day, last_closed_session, next_session
@@ -61,7 +61,7 @@ def forecast(
         scheduled=scheduled,
         now=now or datetime.now(UTC),
     )
-    tracking.experiment_id("forecast")  # says in one line if the store cannot be used
+    store.experiment_id("forecast")  # says in one line if the store cannot be used
     tickers = [config.ticker] if config.ticker else registry.with_champion()
     if not tickers and config.scheduled:
         return idle("no ticker has a champion yet")
@@ -74,11 +74,11 @@ def forecast(
         return idle(reason)
     with (
         Ledger.open() as ledger,
-        tracking.run("forecast", subject, config, tags, str(this_run.id)) as run_id,
+        runs.run("forecast", subject, config, tags, str(this_run.id)) as run_id,
     ):
         with polite(config.source):
             said = each(tickers, partial(forecast_ticker, config, ledger))
-        tracking.log_forecasts(run_id, pd.DataFrame([row._mapping for row in said.values()]))
+        records.log_forecasts(run_id, pd.DataFrame([row._mapping for row in said.values()]))
     create_markdown_artifact(
         _markdown(said), key=artifact_key(f"forecast-{config.ticker or 'all'}")
     )

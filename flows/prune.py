@@ -8,8 +8,8 @@ from prefect import flow, get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectNotFound
 
-from flows import command_line, tracking
-from flows.tracking import registry
+from flows import command_line
+from flows.tracking import queries, registry, runs, store
 from rnn_core.commands import Prune
 from rnn_core.operations.ledger import Ledger
 
@@ -37,13 +37,13 @@ def prune(days: int = 90, keep: int = 10, now: datetime | None = None) -> dict[s
     seen, counts = defaultdict[tuple[str, str], int](int), {"pruned": 0, "of use": 0, "kept": 0}
     of_use = dict[str, set[int]]()
     with get_client(sync_client=True) as prefect:
-        for run in tracking.search("attributes.status = 'RUNNING'", FLOWS):
+        for run in queries.search("attributes.status = 'RUNNING'", FLOWS):
             if run.info.start_time < before or _has_ended(
                 prefect, run.data.tags.get("prefect.flow_run_id")
             ):
-                tracking.client().set_terminated(run.info.run_id, "FAILED")
+                store.client().set_terminated(run.info.run_id, "FAILED")
     with Ledger.open() as ledger:
-        for run in tracking.search("", FLOWS):
+        for run in queries.search("", FLOWS):
             if "pruned" in run.data.tags:
                 continue
             ticker = run.data.tags.get("ticker", "")
@@ -64,7 +64,7 @@ def prune(days: int = 90, keep: int = 10, now: datetime | None = None) -> dict[s
                 continue
             for _, version in registered:
                 registry.delete(ticker, version)
-            tracking.delete_files(run)
+            runs.delete_files(run)
             counts["pruned"] += 1
     get_run_logger().info(
         "runs: %s", ", ".join(f"{count} {what}" for what, count in counts.items())

@@ -13,11 +13,12 @@ from prefect.flows import Flow
 from prefect.runtime import flow_run as this_run
 from prefect.states import Completed
 
-from flows import STARTED, command_line, tracking
+from flows import STARTED, command_line
 from flows.steps.learning import learn, tags
 from flows.steps.summary import Laps, Summary, time_table
 from flows.steps.tasks import build_windows, evaluate_and_plot, fetch_prices, polite, train
 from flows.steps.tickers import announce
+from flows.tracking import queries, records, runs
 from flows.tracking.registry import model_name
 from rnn_core.commands import DEFAULT_TICKER, Retrain, config_hash
 from rnn_core.config import Evaluation, Model, Problem, Promotion, Source, Training, Yahoo
@@ -30,7 +31,7 @@ from rnn_core.errors import PricesUnavailable
 
 def close_tracked_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """A flow run that was cancelled or has crashed leaves no MLflow run behind it RUNNING."""
-    tracking.close_runs_of(
+    runs.close_runs_of(
         str(flow_run.id), "KILLED" if state.is_cancelled() or state.is_cancelling() else "FAILED"
     )
 
@@ -79,11 +80,11 @@ def retrain(
     if config.scheduled and (reason := no_work(config)):
         return idle(reason)
     laps = Laps()
-    with tracking.run("retrain", config.ticker, config, tags(config), str(this_run.id)) as run_id:
+    with runs.run("retrain", config.ticker, config, tags(config), str(this_run.id)) as run_id:
         laps.end("start")
         with polite(config.source):
             prices = prices_or_fallback(config.source, config.ticker, config.time)
-        tracking.log(run_id, tags=tracking.data_tags(prices))
+        runs.log(run_id, tags=records.data_tags(prices))
         laps.end("fetch")
         summary = learn(config, prices, run_id, laps, (build_windows, train, evaluate_and_plot))
     proclaim(config.ticker, summary)
@@ -97,7 +98,7 @@ def no_work(config: Retrain) -> str | None:
     if reason := closed_for_the_day([exchange], config.time):
         return reason
     session = last_closed_session(exchange, config.time)
-    done = tracking.trained(config_hash(config), f"{session:%Y-%m-%d}", config.ticker)
+    done = queries.trained(config_hash(config), f"{session:%Y-%m-%d}", config.ticker)
     return f"{config.ticker} was retrained for {session:%Y-%m-%d}" if done else None
 
 

@@ -13,12 +13,12 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as this_run
 from rich.table import Table
 
-from flows import command_line, tracking
+from flows import command_line
 from flows.retrain import artifact_key, close_tracked_run, idle, prices_or_fallback
 from flows.steps.standing import standing
 from flows.steps.tasks import polite
 from flows.steps.tickers import Outcomes, announce, each, run_name
-from flows.tracking import registry
+from flows.tracking import queries, records, registry, runs
 from rnn_core.commands import Retrain
 from rnn_core.commands import Score as Config
 from rnn_core.config import Source, Yahoo
@@ -88,10 +88,10 @@ def score(
         if config.scheduled and (reason := _no_work(listed, tags, config.time)):
             return idle(reason)
         subject = config.ticker or f"{len(listed)} tickers"
-        with tracking.run("score", subject, config, tags, str(this_run.id)) as run_id:
+        with runs.run("score", subject, config, tags, str(this_run.id)) as run_id:
             with polite(config.source):
                 scored = each(listed, partial(score_ticker, config, ledger))
-            tracking.log_standings(
+            records.log_standings(
                 run_id, scored, scored.failed, f"Live record, {config.time:%Y-%m-%d}"
             )
             for found in scored.values():
@@ -180,7 +180,7 @@ def _no_work(exchanges: dict[str, str], tags: dict[str, str], now: datetime) -> 
     if reason := closed_for_the_day(exchanges.values(), now):
         return reason
     which = " and ".join(f"tags.{name} = '{value}'" for name, value in tags.items())
-    earlier = tracking.first(f"{which} and attributes.status = 'FINISHED'", ["score"])
+    earlier = queries.first(f"{which} and attributes.status = 'FINISHED'", ["score"])
     return earlier and f"{tags['sessions']} was scored by run {earlier}"
 
 

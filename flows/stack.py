@@ -13,8 +13,8 @@ from urllib.request import ProxyHandler, build_opener
 
 from rich.console import Console
 
-from flows import tracking
 from flows.steps.tasks import AT_ONCE, YAHOO
+from flows.tracking import store
 from rnn_core.errors import TrackingError
 
 HOST = "127.0.0.1"
@@ -78,9 +78,9 @@ def up(stack: Stack, prefect: int, mlflow: int | None) -> None:
     SAY(f"Starting; logs are in {LOGS}")
     stack.start("prefect", "prefect", "server", "start", "--host", HOST, "--port", str(prefect))
     if mlflow:
-        tracking.experiment_id("retrain")  # makes the tables, alone: two that do it at once fail
+        store.experiment_id("retrain")  # makes the tables, alone: two that do it at once fail
         options = ("--host", HOST, "--port", str(mlflow), "--workers", "1")
-        stack.start("mlflow", "mlflow", "server", "--backend-store-uri", tracking.uri(), *options)
+        stack.start("mlflow", "mlflow", "server", "--backend-store-uri", store.uri(), *options)
     stack.wait_until(lambda: answer(prefect, "/api/health") != "")
     stack.run(
         "limit", "prefect", "gcl", "create", YAHOO, "--limit", str(AT_ONCE), may_fail=True
@@ -103,7 +103,7 @@ def up(stack: Stack, prefect: int, mlflow: int | None) -> None:
     stack.run("deploy", "prefect", "--no-prompt", "deploy", "--all")
     stack.wait_until(lambda: mlflow is None or answer(mlflow, "/health") != "")
     SAY(
-        f"Prefect  http://{HOST}:{prefect}\nMLflow   {f'http://{HOST}:{mlflow}' if mlflow else tracking.uri()}\n"
+        f"Prefect  http://{HOST}:{prefect}\nMLflow   {f'http://{HOST}:{mlflow}' if mlflow else store.uri()}\n"
     )
     SAY(
         f"A run when you want one, in another terminal:\n\n  export PREFECT_API_URL={os.environ['PREFECT_API_URL']}"
@@ -160,7 +160,7 @@ def main() -> None:
     """Bring the stack up in the checkout, and down again on Ctrl-C."""
     os.chdir(CHECKOUT)
     prefect = port("PREFECT_SERVER_API_PORT", 4200)  # the variables of the tools themselves
-    mlflow = None if tracking.uri().startswith("http") else port("MLFLOW_PORT", 5000)
+    mlflow = None if store.uri().startswith("http") else port("MLFLOW_PORT", 5000)
     os.environ |= {
         MARK: MARKED,
         "PWD": str(CHECKOUT),

@@ -10,9 +10,10 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run as this_run
 from rich.table import Table
 
-from flows import command_line, tracking
+from flows import command_line
 from flows.retrain import close_tracked_run, prices_or_fallback
 from flows.steps.tasks import build_sequences, find_and_plot, make_data, polite, train
+from flows.tracking import records, runs
 from rnn_core.commands import DEFAULT_TICKER, Study, StudyName
 from rnn_core.config import Source, StudyTraining, Yahoo
 from rnn_core.reporting import figures
@@ -105,23 +106,23 @@ def study(
         "numpy, torch" if config.name == "engines-agree" else config.training.engine or "numpy"
     )
     tags = {"study": config.name, "engine": engines} | ({"ticker": symbol} if real else {})
-    with tracking.run("study", config.name, config, tags, str(this_run.id)) as run_id:
+    with runs.run("study", config.name, config, tags, str(this_run.id)) as run_id:
         if real:
             source = config.source or Yahoo()
             with polite(source):
                 data: Any = prices_or_fallback(source, symbol, config.now or datetime.now(UTC))
-            tracking.log(run_id, tags=tracking.data_tags(data))
+            runs.log(run_id, tags=records.data_tags(data))
         else:
             data = make_data(config)
         variants = build_sequences(config, data)
         if not real:
-            tracking.log_made_data(run_id, next(iter(variants.values())).sequences)
+            records.log_made_data(run_id, next(iter(variants.values())).sequences)
         trained = {variant: _timed(parts) for variant, parts in variants.items()}
         finding = find_and_plot(config, data, trained)
-        tracking.log_study(run_id, trained, finding)
+        records.log_study(run_id, trained, finding)
     seconds = {variant: one.seconds for variant, one in trained.items()}
-    outcome = Outcome(config.name, finding, seconds, run_id, tracking.address(run_id))
-    tracking.describe(run_id, outcome.markdown())
+    outcome = Outcome(config.name, finding, seconds, run_id, runs.address(run_id))
+    records.describe(run_id, outcome.markdown())
     create_markdown_artifact(outcome.markdown(), key=f"study-{config.name}")
     return outcome
 

@@ -8,10 +8,9 @@ from functools import partial
 from threading import Lock
 from typing import TypeAlias
 
-from flows import tracking
 from flows.steps.promotion import promote
 from flows.steps.summary import Laps, Summary, summarise
-from flows.tracking import registry
+from flows.tracking import queries, records, registry, runs
 from rnn_core.commands import Retrain, config_hash
 from rnn_core.config import Evaluation as EvaluationConfig
 from rnn_core.config import Problem
@@ -97,7 +96,7 @@ def learn(
     laps.end("windows")
     fitted = teach(config.model, config.training, windows, folds)
     laps.end("train")
-    trials = tracking.trials(config, prices.source, *test_period(windows, folds))
+    trials = queries.trials(config, prices.source, *test_period(windows, folds))
     result, images = judge(
         fitted, windows, folds, config.evaluation, trials, config.ticker, laps, only
     )
@@ -105,22 +104,22 @@ def learn(
     forecast = call(fitted.live, windows.x[[windows.live]])
     version = registry.register(run_id, config, prices, fitted)
     laps.end("register")
-    tracking.log_training(
+    records.log_training(
         run_id, fitted, result, images, report(config, prices, result, images), version
     )
     laps.end("record")
     judgement = promote(config, prices, fitted.live, forecast, version, run_id) if version else None
     laps.end("promote")
-    links = tracking.page(run_id), tracking.address(run_id)
+    links = runs.page(run_id), runs.address(run_id)
     summary = summarise(
         prices, fitted, result, forecast, laps.seconds, version, judgement, run_id, *links
     )
-    tracking.describe(run_id, summary.markdown(), laps.seconds, judgement)
+    records.describe(run_id, summary.markdown(), laps.seconds, judgement)
     return summary
 
 
 def learn_one_of_many(config: Retrain, prices: Prices, parent: str, flow_run_id: str) -> Summary:
     """`learn` in a run of its own, a child of the run `parent` of a universe."""
-    child = tags(config) | tracking.data_tags(prices) | {"mlflow.parentRunId": parent}
-    with tracking.run("retrain-universe", config.ticker, config, child, flow_run_id) as run_id:
+    child = tags(config) | records.data_tags(prices) | {"mlflow.parentRunId": parent}
+    with runs.run("retrain-universe", config.ticker, config, child, flow_run_id) as run_id:
         return learn(config, prices, run_id, Laps(), only=FIGURES)

@@ -2,8 +2,7 @@
 
 from datetime import datetime
 
-from flows import tracking
-from flows.tracking import registry
+from flows.tracking import registry, store
 from rnn_core.commands import Retrain
 from rnn_core.data.prices import Prices
 from rnn_core.data.windows import prices_needed
@@ -27,7 +26,7 @@ def promote(
     """
     frame = prices.frame.tail(prices_needed(config.problem))
     served = registry.call(config.ticker, model_version, frame) == forecast
-    challenger = registry.candidate(model_version, tracking.client().get_run(run_id))
+    challenger = registry.candidate(model_version, store.client().get_run(run_id))
     with Ledger.open() as ledger, ledger.deciding(config.ticker) as decision:
         champion = registry.champion(config.ticker)
         catch_up(decision, champion, config.time)

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from flows import tracking
-from flows.tracking import registry
+from flows.tracking import registry, runs
 from rnn_core.data.exchanges import last_closed_session, sessions
 from rnn_core.evaluation import names
 from rnn_core.operations.ledger import Ledger
@@ -43,7 +42,7 @@ def standing(
         last_price=last_price,
         missing=missing(exchange, last_price, now),
         data_source=data_source,
-        page=tracking.page(champion.run_id) if champion else "",
+        page=runs.page(champion.run_id) if champion else "",
     )
 
 

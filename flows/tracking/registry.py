@@ -19,7 +19,8 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
 
 import rnn_core
-from flows.tracking import client, experiment_of, get_run, served_model, unusable
+from flows.tracking import served_model
+from flows.tracking.store import client, experiment_of, get_run, unusable
 from rnn_core.commands import Retrain
 from rnn_core.data.prices import SYNTHETIC_FALLBACK, Prices
 from rnn_core.data.windows import prices_needed

@@ -17,13 +17,13 @@ from prefect.task_runners import TaskRunner
 from prefect.tasks import Task
 from pydantic import ValidationError
 
-from flows import tracking
 from flows.retrain import close_tracked_run, idle, prices_or_fallback, proclaim
 from flows.steps.learning import learn_one_of_many, tags
 from flows.steps.standing import standing
 from flows.steps.summary import Summary
 from flows.steps.tasks import IN_MEMORY, fetch_prices, polite, progress
 from flows.steps.tickers import Outcomes
+from flows.tracking import queries, records, runs
 from flows.universe.processes import Perform, performer, prepare
 from flows.universe.runners import task_runner
 from rnn_core.commands import Retrain, RetrainUniverse
@@ -108,7 +108,7 @@ def retrain_universe(
     outcomes = Outcomes[Standing]()
     outcomes.failed |= known.failed
     workers, subject = task_runner(config.runner), f"{len(todo)} tickers"
-    with tracking.run(
+    with runs.run(
         "retrain-universe", subject, config, {"tickers": str(len(todo))}, str(this_run.id)
     ) as run_id:
         told = progress(len(todo) + len(known.failed), "tickers")
@@ -123,8 +123,8 @@ def retrain_universe(
                 for own, future in _retraining(workers, perform, some, run_id, outcomes.failed):
                     outcomes.attempt(own.ticker, partial(_stands, future, own, config.time, ledger))
                     advance(len(outcomes) + len(outcomes.failed), "")
-        tracking.close_runs(f"tags.`mlflow.parentRunId` = '{run_id}'", "KILLED")  # of what was lost
-        tracking.log_standings(
+        runs.close_runs(f"tags.`mlflow.parentRunId` = '{run_id}'", "KILLED")  # of what was lost
+        records.log_standings(
             run_id, outcomes, outcomes.failed, f"{subject}, {config.time:%Y-%m-%d}", each=False
         )
         create_markdown_artifact(
@@ -190,7 +190,7 @@ def retrain_one(
         TrackingError: this worker's MLflow is not that of the flow.
         ProcessLost: the process at work died, a second time.
     """
-    finished = tracking.finished_child(parent, config.ticker)
+    finished = queries.finished_child(parent, config.ticker)
     if finished is not None:
         return finished
     summary = perform(partial(learn_one_of_many, config, prices, parent, flow_run_id))
@@ -216,7 +216,7 @@ def _without_done(every: Collection[Retrain]) -> list[Retrain]:
     """Those that were not retrained on their last closed session yet."""
     own = [tags(one) for one in every]
     done = {
-        session: tracking.trained(own[0]["config_hash"], session)
+        session: queries.trained(own[0]["config_hash"], session)
         for session in {one["session"] for one in own}
     }
     todo = [

@@ -21,9 +21,9 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import Cancelled, Cancelling, Crashed
 
-from flows import tracking
 from flows.retrain import retrain
 from flows.steps.summary import Summary
+from flows.tracking import store
 from rnn_core import config
 from rnn_core.commands import Retrain, config_hash
 from rnn_core.config import Evaluation, File, Problem, Training, Yahoo
@@ -238,7 +238,7 @@ def test_now_hides_what_came_after_it(runs: Runs) -> None:
 def test_the_hooks_of_a_cancelled_or_crashed_flow_close_its_run_and_no_other(
     hooks: list[Any], state: State[Any], status: str
 ) -> None:
-    client, experiment = MlflowClient(), tracking.experiment_id("retrain")
+    client, experiment = MlflowClient(), store.experiment_id("retrain")
     mine, another = FlowRun(flow_id=uuid4()), FlowRun(flow_id=uuid4())
     left, other = (
         client.create_run(experiment, tags={"prefect.flow_run_id": str(run.id)}).info.run_id

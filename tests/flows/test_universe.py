@@ -314,7 +314,7 @@ def test_the_server_is_told_of_tickers_and_not_of_the_steps_of_each(
 
 
 @pytest.mark.parametrize(
-    "dies_at", ["flows.steps.learning.fit", "flows.tracking.describe"]
+    "dies_at", ["flows.steps.learning.fit", "flows.tracking.records.describe"]
 )  # then it is champion already
 def test_the_ticker_of_a_worker_that_dies_is_done_once_by_another(
     cluster: Cluster, dies_at: str
