@@ -15,9 +15,9 @@ from rich.table import Table
 from sqlalchemy import Row
 
 from flows import command_line
-from flows.retrain import artifact_key, close_tracked_run, idle, prices_or_fallback
-from flows.steps.tasks import polite
-from flows.steps.tickers import Outcomes, each, run_name
+from flows.steps.prefect_runs import artifact_key, close_tracked_run, nothing_to_do, run_name
+from flows.steps.prices import prices_or_fallback, yahoo_slot
+from flows.steps.tickers import Outcomes, each
 from flows.tracking import records, registry, runs, store
 from rnn_core.commands import Forecast as Config
 from rnn_core.config import Source, Yahoo
@@ -64,19 +64,19 @@ def forecast(
     store.experiment_id("forecast")  # says in one line if the store cannot be used
     tickers = [config.ticker] if config.ticker else registry.with_champion()
     if not tickers and config.scheduled:
-        return idle("no ticker has a champion yet")
+        return nothing_to_do("no ticker has a champion yet")
     if not tickers:
         raise ChampionMissing(
             "no ticker has a champion; retrain one: python -m flows.retrain --ticker MSFT"
         )
     subject, tags = config.ticker or f"{len(tickers)} tickers", {"ticker": config.ticker or "all"}
     if config.scheduled and (reason := closed_for_the_day(_exchanges(tickers), config.time)):
-        return idle(reason)
+        return nothing_to_do(reason)
     with (
         Ledger.open() as ledger,
         runs.run("forecast", subject, config, tags, str(this_run.id)) as run_id,
     ):
-        with polite(config.source):
+        with yahoo_slot(config.source):
             said = each(tickers, partial(forecast_ticker, config, ledger))
         records.log_forecasts(run_id, pd.DataFrame([row._mapping for row in said.values()]))
     create_markdown_artifact(

@@ -3,8 +3,8 @@
 from datetime import datetime
 
 from flows import command_line
+from flows.steps.prefect_runs import announce
 from flows.steps.promotion import catch_up
-from flows.steps.tickers import announce
 from flows.tracking import registry
 from rnn_core.commands import Rollback
 from rnn_core.operations.ledger import Ledger
@@ -20,7 +20,7 @@ def roll_back(ticker: str, at: datetime) -> int:
     with Ledger.open() as ledger, ledger.deciding(ticker) as decision:
         catch_up(decision, registry.champion(ticker), at)
         earlier = decision.roll_back(reason="asked for", at=at)
-        registry.crown(ticker, earlier)
+        registry.set_champion_alias(ticker, earlier)
     announce("rollback", ticker, f"version {earlier} is the champion again")
     return earlier
 

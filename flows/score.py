@@ -14,10 +14,16 @@ from prefect.runtime import flow_run as this_run
 from rich.table import Table
 
 from flows import command_line
-from flows.retrain import artifact_key, close_tracked_run, idle, prices_or_fallback
+from flows.steps.prefect_runs import (
+    announce,
+    artifact_key,
+    close_tracked_run,
+    nothing_to_do,
+    run_name,
+)
+from flows.steps.prices import prices_or_fallback, yahoo_slot
 from flows.steps.standing import standing
-from flows.steps.tasks import polite
-from flows.steps.tickers import Outcomes, announce, each, run_name
+from flows.steps.tickers import Outcomes, each
 from flows.tracking import queries, records, registry, runs
 from rnn_core.commands import Retrain
 from rnn_core.commands import Score as Config
@@ -78,7 +84,7 @@ def score(
             if config.ticker in (None, one)
         }
         if not listed and config.scheduled:
-            return idle("nothing was forecast yet")
+            return nothing_to_do("nothing was forecast yet")
         if not listed:
             asked = f"of {config.ticker}" if config.ticker else "yet"
             raise LedgerError(
@@ -86,10 +92,10 @@ def score(
             )
         tags = {"ticker": config.ticker or "all", "sessions": _sessions(listed, config.time)}
         if config.scheduled and (reason := _no_work(listed, tags, config.time)):
-            return idle(reason)
+            return nothing_to_do(reason)
         subject = config.ticker or f"{len(listed)} tickers"
         with runs.run("score", subject, config, tags, str(this_run.id)) as run_id:
-            with polite(config.source):
+            with yahoo_slot(config.source):
                 scored = each(listed, partial(score_ticker, config, ledger))
             records.log_standings(
                 run_id, scored, scored.failed, f"Live record, {config.time:%Y-%m-%d}"

@@ -13,7 +13,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from rich.console import Console
 
-from flows.steps.tasks import AT_ONCE, YAHOO
+from flows.steps.prices import YAHOO, YAHOO_SLOTS
 from flows.tracking import store
 from rnn_core.errors import TrackingError
 
@@ -83,7 +83,7 @@ def up(stack: Stack, prefect: int, mlflow: int | None) -> None:
         stack.start("mlflow", "mlflow", "server", "--backend-store-uri", store.uri(), *options)
     stack.wait_until(lambda: answer(prefect, "/api/health") != "")
     stack.run(
-        "limit", "prefect", "gcl", "create", YAHOO, "--limit", str(AT_ONCE), may_fail=True
+        "limit", "prefect", "gcl", "create", YAHOO, "--limit", str(YAHOO_SLOTS), may_fail=True
     )  # it may be there
     stack.start(
         "worker",

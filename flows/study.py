@@ -11,8 +11,9 @@ from prefect.runtime import flow_run as this_run
 from rich.table import Table
 
 from flows import command_line
-from flows.retrain import close_tracked_run, prices_or_fallback
-from flows.steps.tasks import build_sequences, find_and_plot, make_data, polite, train
+from flows.steps.prefect_runs import close_tracked_run
+from flows.steps.prices import prices_or_fallback, yahoo_slot
+from flows.steps.tasks import build_sequences, find_and_plot, make_data, train
 from flows.tracking import records, runs
 from rnn_core.commands import DEFAULT_TICKER, Study, StudyName
 from rnn_core.config import Source, StudyTraining, Yahoo
@@ -109,7 +110,7 @@ def study(
     with runs.run("study", config.name, config, tags, str(this_run.id)) as run_id:
         if real:
             source = config.source or Yahoo()
-            with polite(source):
+            with yahoo_slot(source):
                 data: Any = prices_or_fallback(source, symbol, config.now or datetime.now(UTC))
             runs.log(run_id, tags=records.data_tags(data))
         else:

@@ -35,7 +35,7 @@ def promote(
         )
         if judgement.promoted:
             decision.promote(model_version, reason=judgement.reason, run_id=run_id, at=config.time)
-            registry.crown(config.ticker, model_version)
+            registry.set_champion_alias(config.ticker, model_version)
     return judgement
 
 

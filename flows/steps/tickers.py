@@ -5,23 +5,12 @@ from functools import partial
 from typing import TypeVar
 
 from prefect import get_run_logger
-from prefect.events import emit_event
 from prefect.runtime import flow_run
 
+from flows.steps.prefect_runs import announce
 from rnn_core.errors import RnnflowError
 
 T = TypeVar("T")
-
-
-def run_name() -> str:
-    """The name of a flow run: that of the flow, and its ticker if it has one."""
-    return f"{flow_run.flow_name}-{flow_run.parameters['ticker'] or 'all'}"
-
-
-def announce(what: str, ticker: str, text: str) -> None:
-    """Emit the event `rnnflow.<what>`, which automations can wait for."""
-    resource = {"prefect.resource.id": f"rnnflow.ticker.{ticker}", "prefect.resource.name": ticker}
-    emit_event(f"rnnflow.{what}", resource, payload={"ticker": ticker, "text": text})
 
 
 class Outcomes(dict[str, T]):

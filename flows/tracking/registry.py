@@ -110,7 +110,7 @@ def register(run_id: str, config: Retrain, prices: Prices, fit: Fit) -> int | No
     return int(registered.version)
 
 
-def crown(ticker: str, model_version: int) -> None:
+def set_champion_alias(ticker: str, model_version: int) -> None:
     """Make a version the champion.
 
     Raises:

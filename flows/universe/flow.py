@@ -17,11 +17,17 @@ from prefect.task_runners import TaskRunner
 from prefect.tasks import Task
 from pydantic import ValidationError
 
-from flows.retrain import close_tracked_run, idle, prices_or_fallback, proclaim
 from flows.steps.learning import learn_one_of_many, tags
+from flows.steps.prefect_runs import (
+    IN_MEMORY,
+    close_tracked_run,
+    log_decision,
+    nothing_to_do,
+    progress,
+)
+from flows.steps.prices import fetch_prices, prices_or_fallback, yahoo_slot
 from flows.steps.standing import standing
 from flows.steps.summary import Summary
-from flows.steps.tasks import IN_MEMORY, fetch_prices, polite, progress
 from flows.steps.tickers import Outcomes
 from flows.tracking import queries, records, runs
 from flows.universe.processes import Perform, performer, prepare
@@ -94,17 +100,17 @@ def retrain_universe(
         now=now or datetime.now(UTC),
     )
     if config.scheduled and not (config.tickers or config.file or stored_tickers(loading.STORE)):
-        return idle("no prices are stored yet")
+        return nothing_to_do("no prices are stored yet")
     known = Outcomes[Retrain]()
     for ticker in listed(config):
         known.attempt(ticker, partial(_of_one, config, ticker))
     exchanges = (exchange_for(one.source, one.ticker) for one in known.values())
     if config.scheduled and (reason := closed_for_the_day(exchanges, config.time)):
-        return idle(reason)
+        return nothing_to_do(reason)
     prepare(config.runner)
     todo = list(known.values()) if config.again else _without_done(known.values())
     if not todo and not known.failed:
-        return idle(f"all {len(known)} tickers were retrained on their last session")
+        return nothing_to_do(f"all {len(known)} tickers were retrained on their last session")
     outcomes = Outcomes[Standing]()
     outcomes.failed |= known.failed
     workers, subject = task_runner(config.runner), f"{len(todo)} tickers"
@@ -194,7 +200,7 @@ def retrain_one(
     if finished is not None:
         return finished
     summary = perform(partial(learn_one_of_many, config, prices, parent, flow_run_id))
-    proclaim(config.ticker, summary)
+    log_decision(config.ticker, summary)
     return summary.run_id
 
 
@@ -239,7 +245,7 @@ def _retraining(
     """
     shared = {"parent": run_id, "flow_run_id": str(this_run.id), "perform": perform}
     prices, futures = Outcomes[Prices](), {}
-    with polite(some[0].source):
+    with yahoo_slot(some[0].source):
         for one in some:
             prices.attempt(
                 one.ticker, partial(prices_or_fallback, one.source, one.ticker, one.time, _fetched)

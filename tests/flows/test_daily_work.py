@@ -252,7 +252,7 @@ def test_a_promotion_that_fails_half_way_leaves_everything_as_it_was(
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(registry, "crown", fail)
+    monkeypatch.setattr(registry, "set_champion_alias", fail)
     with pytest.raises(OSError, match="disk full"):
         retrain(ticker="HALF", now=WEDNESDAY, **SMALL)
     assert ledger.champions("HALF") == []

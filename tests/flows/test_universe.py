@@ -36,7 +36,7 @@ from prefect.flows import load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_URL
 
 from flows import command_line
-from flows.steps.tasks import YAHOO
+from flows.steps.prices import YAHOO
 from flows.steps.tickers import Outcomes
 from flows.universe.__main__ import main
 from flows.universe.flow import listed, retrain_one, retrain_universe
@@ -258,7 +258,9 @@ def test_processes_give_the_bits_that_threads_give_and_the_flow_says_what_was_de
     deployed = [load_flow_from_entrypoint(entrypoint) for _ in range(2)][-1]
     said: dict[str, Any] = {}
     monkeypatch.setitem(
-        deployed.fn.__globals__, "proclaim", lambda ticker, summary: said.update({ticker: summary})
+        deployed.fn.__globals__,
+        "log_decision",
+        lambda ticker, summary: said.update({ticker: summary}),
     )
     deployed(tickers=TICKERS, runner=Runner(kind="processes", workers=2), again=True, **RECIPE)
     assert all(statuses(ticker) == ["FINISHED"] * 2 for ticker in TICKERS)
