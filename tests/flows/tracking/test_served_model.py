@@ -16,10 +16,13 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+import rnn_core
 from flows.retrain import retrain
 from flows.steps.summary import Summary
+from flows.tracking import registry
 from rnn_core.config import File, Problem
 from rnn_core.data import loading
+from rnn_core.nn.training import call
 from tests.flows.conftest import AAPL, TINY
 
 PROBLEM = Problem(features=("return", "volume_change", "volatility"))
@@ -89,6 +92,33 @@ def test_it_needs_what_was_logged_with_it_and_nothing_else(model_uri: str, tmp_p
         - standard
     )
     assert foreign <= required
+
+
+def test_a_model_that_was_registered_before_modules_moved_still_loads(
+    summary: Summary,
+    model_uri: str,
+    prices: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its own served_model.py imports modules of this process by their names of then."""
+    folder = Path(mlflow.artifacts.download_artifacts(model_uri, dst_path=str(tmp_path)))
+    code = (folder / "served_model.py").read_text()
+    for before, now in {
+        "from rnn_core import interchange as checkpoints": "from rnn_core.nn import checkpoints",
+        "from rnn_core.problems import inputs": "from rnn_core.data.windows import inputs",
+        "from rnn_core.training import call": f"from {call.__module__} import call",
+    }.items():
+        assert now in code
+        code = code.replace(now, before)
+    (folder / "served_model.py").write_text(code)
+    for name in ("interchange", "problems", "training"):
+        monkeypatch.delitem(sys.modules, f"rnn_core.{name}", raising=False)
+        monkeypatch.delattr(rnn_core, name, raising=False)
+    client = MlflowClient()
+    client.create_registered_model("direction-OLDER")
+    version = client.create_model_version("direction-OLDER", str(folder)).version
+    assert registry.call("OLDER", int(version), prices) == summary.forecast
 
 
 def mlflows_own() -> set[str]:
