@@ -23,7 +23,10 @@ def standing(
     data_source: str,
     alarms: Sequence[Alarm] = (),
 ) -> Standing:
-    """Where the ticker stands at `now`, as the ledger and the registry have it; `last_price` is its last session."""
+    """Return where the ticker stands at `now`, as the ledger and the registry have it.
+
+    `last_price` is the last session with a price.
+    """
     champion = registry.champion(ticker)
     forecasts = ledger.forecasts(ticker)
     settled = forecasts[in_live_record(forecasts)]
@@ -40,13 +43,13 @@ def standing(
         forecasts=forecasts,
         alarms=tuple(alarms),
         last_price=last_price,
-        missing=missing(exchange, last_price, now),
+        missing=missing_sessions(exchange, last_price, now),
         data_source=data_source,
-        page=runs.page(champion.run_id) if champion else "",
+        page=runs.url(champion.run_id) if champion else "",
     )
 
 
-def missing(exchange: str, last_price: date, now: datetime) -> int:
-    """How many sessions have closed since the last one with a price."""
+def missing_sessions(exchange: str, last_price: date, now: datetime) -> int:
+    """Return how many sessions have closed since the last one with a price."""
     closed = sessions(exchange, last_price, last_closed_session(exchange, now).date())
     return int((closed.date > last_price).sum())

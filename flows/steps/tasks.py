@@ -1,4 +1,4 @@
-"""The four tasks of every flow, each a few calls into `rnn_core`."""
+"""The tasks of `retrain` and `study`, each a few calls into `rnn_core`."""
 
 from typing import Any
 
@@ -29,35 +29,31 @@ def train(
     params0: Params | None = None,
     order: Array | None = None,
 ) -> Fit:
-    """Train every seed of every fold by backpropagation through time, and show how far it is."""
+    """Train every seed of every fold by backpropagation through time, and show the progress."""
     with progress(training.epochs, "epochs, at most") as advance:
+
+        def on_epoch(epoch: int, _: Any, valid_loss: Array) -> None:
+            advance(epoch, f"{np.isfinite(valid_loss).sum()} models learning")
+
         return fit(
-            model,
-            training,
-            sequences,
-            folds,
-            params0=params0,
-            order=order,
-            on_epoch=lambda epoch, _, loss: advance(
-                epoch, f"{np.isfinite(loss).sum()} models learning"
-            ),
+            model, training, sequences, folds, params0=params0, order=order, on_epoch=on_epoch
         )
 
 
 @task(name="make data", **IN_MEMORY)
 def make_data(study: Study) -> Any:
-    """What a lesson makes for itself to learn from."""
+    """Return what a study generates for itself to learn from."""
     return LESSONS[study.name].data(study)
 
 
 @task(name="build sequences", **IN_MEMORY)
 def build_sequences(study: Study, data: Any) -> Variants:
-    """What a lesson trains: sequences with their targets, folds and networks."""
+    """Return what a study trains: sequences with their targets, folds and networks."""
     return LESSONS[study.name].variants(study, data)
 
 
 @task(name="evaluate and plot", **IN_MEMORY)
 def find_and_plot(study: Study, data: Any, trained: dict[str, Trained]) -> Finding:
-    """What a lesson found, in figures and sentences."""
+    """Return what a study found, in figures and sentences."""
     with figures.style():
         return LESSONS[study.name].finding(study, data, trained)

@@ -1,4 +1,4 @@
-"""What is asked of the runs that MLflow has recorded."""
+"""Questions about the runs that MLflow has recorded."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,73 +12,92 @@ from rnn_core.commands import Retrain, config_hash
 from rnn_core.data.prices import SYNTHETIC_FALLBACK, is_synthetic
 from rnn_core.errors import TrackingError
 
-TRAINED = ("retrain", "retrain-universe")  # experiments whose runs train a ticker
+TRAINING = ("retrain", "retrain-universe")  # experiments whose runs train a ticker
+FINISHED = "attributes.status = 'FINISHED'"
 
 
-def search(which: str, experiments: Sequence[str] | None = None) -> Iterator[Run]:
-    """The runs that fit a filter of MLflow's, the latest first, in all experiments or those named.
+def search(condition: str, experiments: Sequence[str] | None = None) -> Iterator[Run]:
+    """Yield the runs that fit a filter of MLflow, the latest first.
+
+    `experiments` names those to search, None stands for all.
 
     Raises:
         TrackingError: the store cannot be reached or used.
     """
     try:
-        names = {one.name: one.experiment_id for one in client().search_experiments()}
+        ids = [
+            experiment.experiment_id
+            for experiment in client().search_experiments()
+            if experiments is None or experiment.name in experiments
+        ]
     except (MlflowException, SQLAlchemyError) as error:
         raise unusable(error) from error
-    ids = [number for name, number in names.items() if experiments is None or name in experiments]
-    page = None if ids else ""
-    while page != "":
-        found = client().search_runs(ids, which, page_token=page)
-        yield from found
-        page = found.token or ""
+    if not ids:
+        return
+    token: str | None = None
+    while token != "":
+        page = client().search_runs(ids, condition, page_token=token)
+        yield from page
+        token = page.token or ""
+
+
+def first(condition: str, experiments: Sequence[str]) -> str | None:
+    """Return the id of the latest run that fits a filter of MLflow."""
+    return next((run.info.run_id for run in search(condition, experiments)), None)
 
 
 def trained(config_hash: str, session: str, ticker: str | None = None) -> set[str]:
-    """The tickers, or the one, that this configuration was trained on when `session` was the last that had closed."""
-    wanted = {"config_hash": config_hash, "session": session} | (
-        {"ticker": ticker} if ticker else {}
-    )
-    which = [f"tags.{name} = '{value}'" for name, value in wanted.items()]
-    which += ["attributes.status = 'FINISHED'", f"tags.`data.source` != '{SYNTHETIC_FALLBACK}'"]
-    return {run.data.tags["ticker"] for run in search(" and ".join(which), TRAINED)}
+    """Return the tickers that were trained with a configuration when `session` had closed last.
+
+    Runs on fallback data do not count. With a `ticker`, only runs of that one are looked at.
+    """
+    conditions = [
+        f"tags.config_hash = '{config_hash}'",
+        f"tags.session = '{session}'",
+        FINISHED,
+        f"tags.`data.source` != '{SYNTHETIC_FALLBACK}'",
+    ]
+    if ticker is not None:
+        conditions.append(f"tags.ticker = '{ticker}'")
+    return {run.data.tags["ticker"] for run in search(" and ".join(conditions), TRAINING)}
 
 
 def trials(config: Retrain, source: str, first: pd.Timestamp, last: pd.Timestamp) -> int:
-    """How many distinct configurations were tried on the ticker with test days from `first` to `last`, this one too.
+    """Return how many distinct configurations were tried on the ticker, this one included.
 
-    Repeats of one configuration, such as daily retrains, count once; tries on real prices and on synthetic ones, as
-    the `source` says, are counted apart.
+    Tries count if they have test days between `first` and `last`. Repeats of one configuration,
+    such as daily retrains, count once. Tries on real and on synthetic prices, as the `source` of
+    the prices is, are counted apart.
     """
-    tried = config_hash(config)
-    others = f"tags.ticker = '{config.ticker}' and tags.config_hash != '{tried}' and attributes.status = 'FINISHED'"
-    found = {tried}
-    for tags in (run.data.tags for run in search(others, TRAINED)):
+    this_one = config_hash(config)
+    others = f"tags.ticker = '{config.ticker}' and tags.config_hash != '{this_one}' and {FINISHED}"
+    tried = {this_one}
+    for run in search(others, TRAINING):
+        tags = run.data.tags
         same_kind = is_synthetic(tags.get("data.source", "")) == is_synthetic(source)
-        days = tags.get("test.first", "9"), tags.get("test.last", "")
-        if same_kind and days[0] <= f"{last:%Y-%m-%d}" and days[1] >= f"{first:%Y-%m-%d}":
-            found.add(tags["config_hash"])
-    return len(found)
-
-
-def first(which: str, experiments: Sequence[str]) -> str | None:
-    """Id of the latest run that fits a filter of MLflow's."""
-    return next((run.info.run_id for run in search(which, experiments)), None)
+        starts_in_time = tags.get("test.first", "9") <= f"{last:%Y-%m-%d}"
+        ends_in_time = tags.get("test.last", "") >= f"{first:%Y-%m-%d}"
+        if same_kind and starts_in_time and ends_in_time:
+            tried.add(tags["config_hash"])
+    return len(tried)
 
 
 def finished_child(parent: str, ticker: str) -> str | None:
-    """Id of the run of a ticker that has finished as a child of the run `parent`.
+    """Return the id of a ticker's run that has finished as a child of the run `parent`.
 
     Raises:
         TrackingError: the store cannot be reached, or does not know `parent`.
     """
-    mine = f"tags.`mlflow.parentRunId` = '{parent}' and tags.ticker = '{ticker}' and attributes.status = 'FINISHED'"
+    condition = (
+        f"tags.`mlflow.parentRunId` = '{parent}' and tags.ticker = '{ticker}' and {FINISHED}"
+    )
     try:
-        found = client().search_runs([experiment_of(parent)], mine, max_results=1)
+        children = client().search_runs([experiment_of(parent)], condition, max_results=1)
     except (MlflowException, SQLAlchemyError) as error:
         if getattr(error, "error_code", "") != "RESOURCE_DOES_NOT_EXIST":
             raise unusable(error) from error
         raise TrackingError(
-            f"MLflow at {uri()} does not know the run {parent}; start workers in the folder of the flow, or with its "
-            "MLFLOW_TRACKING_URI and LEDGER_URL"
+            f"MLflow at {uri()} does not know the run {parent}; start workers in the folder of the "
+            "flow, or with its MLFLOW_TRACKING_URI and LEDGER_URL"
         ) from error
-    return found[0].info.run_id if found else None
+    return children[0].info.run_id if children else None

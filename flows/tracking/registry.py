@@ -108,7 +108,7 @@ def candidate(model_version: int, run: Run) -> Candidate:
     )
 
 
-def with_champion() -> list[str]:
+def tickers_with_champion() -> list[str]:
     """Return the tickers that have a champion, in order."""
     tickers = []
     token: str | None = None

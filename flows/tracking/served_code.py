@@ -24,7 +24,7 @@ OLDER_NAMES = {
 
 
 def copy_served_code(folder: Path) -> Path:
-    """Copy the modules that a served model imports into `folder`; return the folder of the package."""
+    """Copy the modules that a served model imports into `folder`; return the package there."""
     for file in served_files():
         copy = folder / file.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ def columns(problem: Problem) -> list[str]:
 
 
 class DirectionModel(PythonModel):
-    """Probability that the session after the last price closes up, with the spread of the ensemble."""
+    """Probability that the session after the last price closes up, and the ensemble's spread."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the arrays and the problem that were logged with the model."""

@@ -1,4 +1,4 @@
-"""Where MLflow keeps runs: the store, its experiments, and how an error of it is said."""
+"""Where MLflow keeps runs: the store and its experiments; errors of it become one line."""
 
 import logging
 import os
@@ -17,35 +17,79 @@ from rnn_core.errors import TrackingError
 
 SQLITE = "sqlite:///"
 DEFAULT_URI = f"{SQLITE}mlflow.db"
-KIND = {
-    "mlflow.experimentKind": "custom_model_development"
-}  # opens on runs, not on traces of a language model
-RUNS: dict[
-    str, RunInfo
-] = {}  # that this process has met, by id, as they were: to ask for a run takes MLflow long
+# The page of an experiment opens on its runs, not on traces of a language model
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+# Runs this process has met, by id, as they were then: MLflow takes long to return one
+INFOS: dict[str, RunInfo] = {}
+LONGEST_ERROR = 500  # characters
 
-os.environ.setdefault(
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"
-)  # the default retries an absent server for two minutes
+# By default a server that is absent is asked again for two minutes
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "8")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-for chatty, level in (
-    ("mlflow", "WARNING"),
-    ("alembic", "WARNING"),
-    ("urllib3.connectionpool", "ERROR"),
-):
-    logging.getLogger(chatty).setLevel(level)
+logging.getLogger("mlflow").setLevel("WARNING")
+logging.getLogger("alembic").setLevel("WARNING")
+logging.getLogger("urllib3.connectionpool").setLevel("ERROR")
 
 
 def uri() -> str:
-    """Where runs are recorded: MLFLOW_TRACKING_URI, else a SQLite file in the working folder."""
+    """Return where runs are: MLFLOW_TRACKING_URI, else a SQLite file in the working folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
 
 
+def is_server() -> bool:
+    """Return whether runs are recorded at a tracking server."""
+    return uri().startswith("http")
+
+
 def client() -> mlflow.MlflowClient:
-    """The client of the store at `uri()`."""
-    mlflow.set_tracking_uri(uri())  # loading a model knows no other way
+    """Return the client of the store at `uri()`."""
+    mlflow.set_tracking_uri(uri())  # mlflow.pyfunc.load_model reads it
     return _client(uri())
+
+
+def experiment_id(name: str) -> str:
+    """Return the id of the experiment `name`, and create it if there is none.
+
+    Raises:
+        TrackingError: the store cannot be reached or used.
+    """
+    try:
+        with _lock_while_created():
+            experiment = client().get_experiment_by_name(name)
+            if experiment is not None:
+                return experiment.experiment_id
+            return client().create_experiment(name, _artifact_location(name), KIND)
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise unusable(error) from error
+
+
+def experiment_of(run_id: str) -> str:
+    """Return the id of the experiment that a run belongs to."""
+    return run_info(run_id).experiment_id
+
+
+def get_run(run_id: str) -> Run:
+    """Return the run as it is now."""
+    run = client().get_run(run_id)
+    INFOS[run_id] = run.info
+    return run
+
+
+def run_info(run_id: str) -> RunInfo:
+    """Return what never changes about a run: its experiment, and where its files are."""
+    return INFOS.get(run_id) or get_run(run_id).info
+
+
+def unusable(error: Exception) -> TrackingError:
+    """Return the error to raise if the store cannot be reached or used; its reason is one line."""
+    reason = one_line(_operating_systems_error(error) or error)
+    return TrackingError(f"MLflow at {uri()} cannot be used ({reason}); check MLFLOW_TRACKING_URI")
+
+
+def one_line(error: BaseException) -> str:
+    """Return the text of an error without its line breaks, cut at `LONGEST_ERROR`."""
+    return " ".join(str(error).split())[:LONGEST_ERROR]
 
 
 @cache
@@ -53,57 +97,17 @@ def _client(tracking_uri: str) -> mlflow.MlflowClient:
     return mlflow.MlflowClient(tracking_uri)
 
 
-def experiment_id(name: str) -> str:
-    """The id of the experiment `name`, made if there is none.
-
-    Raises:
-        TrackingError: the store cannot be reached or used.
-    """
-    try:
-        with _alone():
-            found = client().get_experiment_by_name(name)
-            return (
-                found.experiment_id
-                if found
-                else client().create_experiment(name, _artifacts(name), KIND)
-            )
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise unusable(error) from error
-
-
-def experiment_of(run_id: str) -> str:
-    """Id of the experiment that a run belongs to."""
-    return run_info(run_id).experiment_id
-
-
-def get_run(run_id: str) -> Run:
-    """The run as it is now."""
-    found = client().get_run(run_id)
-    RUNS[run_id] = found.info
-    return found
-
-
-def unusable(error: Exception) -> TrackingError:
-    """What is raised where the store cannot be reached or used, with the reason in one line."""
-    reason = one_line(_reason(error))
-    return TrackingError(f"MLflow at {uri()} cannot be used ({reason}); check MLFLOW_TRACKING_URI")
-
-
-def run_info(run_id: str) -> RunInfo:
-    """What never changes of a run: its experiment, and where its files are."""
-    return RUNS.get(run_id) or get_run(run_id).info
-
-
-def _artifacts(experiment: str) -> str | None:
-    """Where the files of runs are kept: beside a SQLite file, wherever a process stands, else where the server says."""
+def _artifact_location(experiment: str) -> str | None:
+    """Return the folder of an experiment's files, next to the SQLite file; a server has its own."""
     if not uri().startswith(SQLITE):
         return None
-    return str(Path(uri().removeprefix(SQLITE)).resolve().parent / "mlruns" / experiment)
+    folder = Path(uri().removeprefix(SQLITE)).resolve().parent
+    return str(folder / "mlruns" / experiment)
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """Hold a lock while MLflow first opens a SQLite file: two processes that both create its tables fail."""
+def _lock_while_created() -> Iterator[None]:
+    """Hold a lock on a SQLite file: two processes fail if both create its tables."""
     if not uri().startswith(SQLITE):
         yield
         return
@@ -111,14 +115,11 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _reason(error: BaseException) -> BaseException:
-    """The operating system's word on it if there is one, such as a refused connection, else the error itself."""
+def _operating_systems_error(error: BaseException) -> OSError | None:
+    """Return the cause that has an error number, such as a refused connection."""
     cause: BaseException | None = error
-    while cause is not None and not (isinstance(cause, OSError) and cause.errno):
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno:
+            return cause
         cause = cause.__cause__ or cause.__context__
-    return cause or error
-
-
-def one_line(error: BaseException) -> str:
-    """Return the text of an error without its line breaks, cut at 500 characters."""
-    return " ".join(str(error).split())[:500]
+    return None

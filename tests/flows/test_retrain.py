@@ -24,7 +24,7 @@ from prefect.states import Cancelled, Cancelling, Crashed
 from flows.retrain import retrain
 from flows.steps.summary import Summary
 from flows.tracking import store
-from rnn_core import config
+from rnn_core import commands, config
 from rnn_core.commands import Retrain, config_hash
 from rnn_core.config import Evaluation, File, Problem, Training, Yahoo
 from rnn_core.data import loading
@@ -125,8 +125,8 @@ def test_the_summary_puts_the_accuracy_beside_the_majority_class(
     assert rows["prices"] == "file, column 'Adj Close', 3270 sessions to 2013-03-01"
     for step in ("fetch", "windows", "train", "evaluate", "plot", "register", "record", "promote"):
         assert step in rows["seconds"]
-    assert "mlflow ui --port 5000 --backend-store-uri sqlite:///" in summary.address
-    assert summary.run_id in summary.address
+    assert "mlflow ui --port 5000 --backend-store-uri sqlite:///" in summary.how_to_open
+    assert summary.run_id in summary.how_to_open
 
 
 def test_the_table_and_the_progress_are_kept_for_both_pages(summary: Summary, run: Run) -> None:
@@ -265,10 +265,9 @@ def test_an_interrupted_run_is_killed_not_running(
 
 
 def test_everything_a_user_can_set_is_described() -> None:
-    sections = [one for one in vars(config).values() if hasattr(one, "__pydantic_fields__")]
-    assert {Yahoo, Problem, config.Model, Retrain, config.RetrainUniverse, config.Prune} <= set(
-        sections
-    )
+    everything = vars(config) | vars(commands)
+    sections = [one for one in everything.values() if hasattr(one, "__pydantic_fields__")]
+    assert {Yahoo, Problem, config.Model, Retrain, commands.Prune} <= set(sections)
     undescribed = [
         f"{section.__name__}.{name}"
         for section in sections
@@ -282,7 +281,7 @@ def test_everything_a_user_can_set_is_described() -> None:
 def test_it_records_everything_at_a_tracking_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Over HTTP, with files that only the server knows the place of; the second run reads the champion's calls back."""
+    """Only the server knows where files are; the second run reads the champion's calls back."""
     port, home = str(free_port()), tmp_path / "server"
     home.mkdir()
     command = ("mlflow", "server", "--host", "127.0.0.1", "--port", port, "--workers", "1")

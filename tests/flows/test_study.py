@@ -1,8 +1,7 @@
-"""The flow `study`: what a lesson leaves in MLflow, on made data and on real prices, and what it refuses."""
+"""The flow `study`: what it leaves in MLflow, on made data and on prices, and what it refuses."""
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -30,7 +29,7 @@ NAMES = list(LESSONS)
 
 @pytest.fixture(scope="module")
 def outcome(runs_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """A short lesson on Apple's real prices, shared by the tests that look at what it left behind."""
+    """A short study on Apple's real prices, shared by the tests that look at what it left."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("study"))
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runs_folder}/mlflow.db")
@@ -131,7 +130,7 @@ def test_without_a_font_for_korean_it_is_english_and_says_so(
         study_flow, "get_run_logger", lambda: type("Logger", (), {"warning": said.append})
     )
     with disable_run_logger():
-        assert study_flow._legible(korean).language == "en"
+        assert study_flow._in_a_language_with_a_font(korean).language == "en"
     assert len(said) == 1
     assert "no font with Hangul" in said[0]
 
@@ -186,7 +185,10 @@ def test_what_does_not_fit_is_named_in_one_line(
 
 
 def test_the_options_of_a_study_reach_its_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    line = "--ticker AAPL --source.kind file --source.path prices.csv --training.engine torch --training.epochs 3"
+    line = (
+        "--ticker AAPL --source.kind file --source.path prices.csv "
+        "--training.engine torch --training.epochs 3"
+    )
     monkeypatch.setattr(sys, "argv", ["flows.study", *line.split()])
     heard: list[Study] = []
     command_line.run(Study, heard.append)
@@ -197,8 +199,3 @@ def test_the_options_of_a_study_reach_its_configuration(monkeypatch: pytest.Monk
             training=StudyTraining(engine="torch", epochs=3),
         )
     ]
-
-
-def test_the_flow_takes_what_the_configuration_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    parameters: Callable[..., object] = study.fn
-    assert set(parameters.__annotations__) - {"return"} == set(Study.model_fields)

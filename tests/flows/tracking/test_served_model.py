@@ -1,4 +1,4 @@
-"""The registered model, loaded by name and served over HTTP, predicts what the run predicted, bit for bit."""
+"""The registered model, loaded and served over HTTP, predicts what its run predicted."""
 
 import json
 import os
@@ -70,13 +70,14 @@ def test_it_has_a_signature_an_example_and_explicit_requirements(model_uri: str)
 
 
 def test_it_needs_what_was_logged_with_it_and_nothing_else(model_uri: str, tmp_path: Path) -> None:
-    """In a fresh process the package comes from the model itself, whole, and what it imports is in its requirements."""
+    """In a fresh process it imports the package from its own files, all of them."""
     folder = Path(mlflow.artifacts.download_artifacts(model_uri))
     probe = (
         "import json, sys, mlflow, pandas as pd\n"
         f"model = mlflow.pyfunc.load_model({str(folder)!r})\n"
         "model.predict(model.input_example)\n"
-        "own = [module.__file__ for name, module in sys.modules.items() if name.split('.')[0] == 'rnn_core']\n"
+        "own = [module.__file__ for name, module in sys.modules.items()"
+        " if name.split('.')[0] == 'rnn_core']\n"
         "print(json.dumps([own, sorted({name.split('.')[0] for name in sys.modules})]))"
     )
     done = subprocess.run(
@@ -160,7 +161,8 @@ def test_it_is_served_over_http(summary: Summary, model_uri: str, prices: pd.Dat
         "--env-manager",
         "local",
     ]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # MLflow starts uvicorn by its name
+    # MLflow starts uvicorn by its name
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     server = subprocess.Popen(
         [*command, "--port", str(port)], env=os.environ | {"PATH": path}, **quiet
