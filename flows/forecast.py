@@ -84,12 +84,7 @@ def forecast_ticker(config: commands.Forecast, ledger: Ledger, ticker: str) -> R
     trained = registry.configuration(ticker, champion.run_id)
     source = config.source or trained.source
     exchange = exchange_for(source, ticker)
-    session, opens_at = next_session(exchange, config.time)
-    if config.session not in (None, session.date()):
-        raise ConfigError(
-            f"session {config.session} is not the next one of {exchange} at {config.time}: "
-            f"that is {session:%Y-%m-%d}"
-        )
+    session, opens_at = _next_session(config, exchange)
     earlier = ledger.said(ticker, session.date(), champion.version)
     if earlier is not None:
         return earlier
@@ -110,13 +105,31 @@ def forecast_ticker(config: commands.Forecast, ledger: Ledger, ticker: str) -> R
             verdict=champion.verdict,
             data_source=prices.source,
             data_sha256=prices.sha256,
-            promised_accuracy=champion.scores.get(names.ACCURACY),
-            promised_low=champion.scores.get(names.ACCURACY_LOW),
-            promised_high=champion.scores.get(names.ACCURACY_HIGH),
-            promised_log_loss=champion.scores.get(names.LOG_LOSS),
+            **_promise(champion),
             made_at=config.time,
         )
     )
+
+
+def _next_session(config: commands.Forecast, exchange: str) -> tuple[pd.Timestamp, datetime]:
+    """Return the next session and when it opens; refuse another one in the configuration."""
+    session, opens_at = next_session(exchange, config.time)
+    if config.session not in (None, session.date()):
+        raise ConfigError(
+            f"session {config.session} is not the next one of {exchange} at {config.time}: "
+            f"that is {session:%Y-%m-%d}"
+        )
+    return session, opens_at
+
+
+def _promise(champion: Candidate) -> dict[str, float | None]:
+    """Return what the test days of the champion promise, by column of the ledger."""
+    return {
+        "promised_accuracy": champion.scores.get(names.ACCURACY),
+        "promised_low": champion.scores.get(names.ACCURACY_LOW),
+        "promised_high": champion.scores.get(names.ACCURACY_HIGH),
+        "promised_log_loss": champion.scores.get(names.LOG_LOSS),
+    }
 
 
 def _prices_for(

@@ -46,14 +46,11 @@ from rnn_core.reporting.pages import Standing
 @command_flow(RetrainUniverse, first=["tickers", "file"], flow_run_name="retrain-universe")
 def retrain_universe(config: RetrainUniverse) -> Outcomes[Standing] | State[Any]:
     """Return where each ticker stands, or a state that says why there was nothing to do."""
-    names_tickers = config.tickers or config.file
-    if config.scheduled and not names_tickers and not stored_tickers(loading.STORE):
+    named = config.tickers or config.file
+    if config.scheduled and not named and not stored_tickers(loading.STORE):
         return nothing_to_do("no prices are stored yet")
-    configs = Outcomes[Retrain]()
-    for ticker in listed(config):
-        configs.attempt(ticker, partial(_config_of, config, ticker))
-    exchanges = (exchange_for(one.source, one.ticker) for one in configs.values())
-    if config.scheduled and (reason := closed_for_the_day(exchanges, config.time)):
+    configs = _configs(config)
+    if config.scheduled and (reason := _no_session(configs.values(), config.time)):
         return nothing_to_do(reason)
     prepare(config.runner)
     todo = list(configs.values()) if config.again else _without_done(configs.values())
@@ -61,8 +58,8 @@ def retrain_universe(config: RetrainUniverse) -> Outcomes[Standing] | State[Any]
         return nothing_to_do(f"all {len(configs)} tickers were retrained on their last session")
     workers = task_runner(config.runner)
     subject = f"{len(todo)} tickers"
-    run_tags = {"tickers": str(len(todo))}
-    with runs.start("retrain-universe", subject, config, run_tags, str(this_run.id)) as run_id:
+    counted = {"tickers": str(len(todo))}
+    with runs.start("retrain-universe", subject, config, counted, str(this_run.id)) as run_id:
         standings = _retrain_all(config, todo, configs.failed, workers, run_id)
         runs.close_children(run_id, "KILLED")  # of processes and workers that were lost
         title = f"{subject}, {config.time:%Y-%m-%d}"
@@ -70,7 +67,7 @@ def retrain_universe(config: RetrainUniverse) -> Outcomes[Standing] | State[Any]
         page = pages.universe_markdown(list(standings.values()), standings.failed)
         create_markdown_artifact(page, key="universe")
         standings.announce_failures()
-        if len(todo) == len(configs):  # else some had been done before
+        if len(todo) == len(configs):  # otherwise some were done before
             standings.refuse_if_all_failed()
     return standings
 
@@ -108,6 +105,13 @@ def _tickers_of(file: Path) -> list[str]:
     return tickers
 
 
+def _configs(config: RetrainUniverse) -> Outcomes[Retrain]:
+    configs = Outcomes[Retrain]()
+    for ticker in listed(config):
+        configs.attempt(ticker, partial(_config_of, config, ticker))
+    return configs
+
+
 def _config_of(config: RetrainUniverse, ticker: str) -> Retrain:
     """Return the configuration of one ticker.
 
@@ -121,6 +125,12 @@ def _config_of(config: RetrainUniverse, ticker: str) -> Retrain:
         raise ConfigError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
     exchange_for(one.source, one.ticker)
     return one
+
+
+def _no_session(configs: Collection[Retrain], now: datetime) -> str | None:
+    """Return the reason if no exchange of the tickers has a session today."""
+    exchanges = (exchange_for(config.source, config.ticker) for config in configs)
+    return closed_for_the_day(exchanges, now)
 
 
 def _without_done(configs: Collection[Retrain]) -> list[Retrain]:
