@@ -16,7 +16,7 @@ from flows import command_line
 from flows.steps.command_flow import command_flow
 from flows.steps.prefect_runs import announce, artifact_key, nothing_to_do, run_name
 from flows.steps.prices import prices_or_fallback, yahoo_slot
-from flows.steps.standing import standing
+from flows.steps.standing import standing_of
 from flows.steps.tickers import Outcomes, for_each
 from flows.tracking import queries, records, registry, runs
 from rnn_core import commands
@@ -71,8 +71,8 @@ def score(config: commands.Score) -> Outcomes[Standing] | State[Any]:
             _announce_alarms(standings)
     universe = pages.universe_markdown(list(standings.values()), standings.failed)
     create_markdown_artifact(universe, key="universe")
-    for ticker, found in standings.items():
-        create_markdown_artifact(pages.markdown(found), key=artifact_key(f"ticker-{ticker}"))
+    for ticker, standing in standings.items():
+        create_markdown_artifact(pages.markdown(standing), key=artifact_key(f"ticker-{ticker}"))
     return standings
 
 
@@ -87,7 +87,7 @@ def score_ticker(config: commands.Score, ledger: Ledger, ticker: str) -> Standin
     prices = _prices(config.source or trained.source, ticker, config.time)
     for forecast in forecasts[forecasts["settled_at"].isna()].itertuples():
         settle(ledger, prices, forecast, config.time)
-    settled = standing(
+    settled = standing_of(
         ledger,
         ticker,
         config.time,
@@ -177,16 +177,16 @@ def _why_no_work(exchanges: dict[str, str], tags: dict[str, str], now: datetime)
 
 
 def _announce_alarms(standings: Outcomes[Standing]) -> None:
-    for ticker, found in standings.items():
-        for alarm in found.alarms:
+    for ticker, standing in standings.items():
+        for alarm in standing.alarms:
             announce("alarm", ticker, f"{alarm.kind}: {alarm.text}")
 
 
 def _table(standings: Outcomes[Standing]) -> Table:
     table = Table(*COLUMNS)
-    for ticker, found in standings.items():
-        alarms = "; ".join(alarm.text for alarm in found.alarms) or "none"
-        table.add_row(ticker, *_cells(found.record), alarms)
+    for ticker, standing in standings.items():
+        alarms = "; ".join(alarm.text for alarm in standing.alarms) or "none"
+        table.add_row(ticker, *_cells(standing.record), alarms)
     for ticker, reason in standings.failed.items():
         table.add_row(ticker, "failed", reason)
     return table

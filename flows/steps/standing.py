@@ -13,7 +13,7 @@ from rnn_core.reporting.pages import Promise, Standing
 PROMISED = (names.ACCURACY, names.ACCURACY_LOW, names.ACCURACY_HIGH, names.LOG_LOSS)
 
 
-def standing(
+def standing_of(
     ledger: Ledger,
     ticker: str,
     now: datetime,

@@ -24,7 +24,7 @@ from flows.steps.command_flow import command_flow
 from flows.steps.learning import learn_one_of_many, tags
 from flows.steps.prefect_runs import IN_MEMORY, log_decision, nothing_to_do, progress
 from flows.steps.prices import fetch_prices, prices_or_fallback, yahoo_slot
-from flows.steps.standing import standing
+from flows.steps.standing import standing_of
 from flows.steps.summary import Summary
 from flows.steps.tickers import Outcomes
 from flows.tracking import queries, records, runs
@@ -168,8 +168,8 @@ def _retrain_all(
         for start in range(0, len(todo), config.chunk):
             chunk = todo[start : start + config.chunk]
             for prices, future in _retraining(chunk, workers, shared, standings.failed):
-                standing_of = partial(_standing, future, prices, config.time, ledger)
-                standings.attempt(prices.ticker, standing_of)
+                outcome = partial(_standing, future, prices, config.time, ledger)
+                standings.attempt(prices.ticker, outcome)
                 advance(len(standings) + len(standings.failed), "")
     return standings
 
@@ -249,7 +249,7 @@ def _standing(
 ) -> Standing:
     """Return where a ticker stands after its retraining; raise what the retraining raised."""
     future.result()
-    return standing(
+    return standing_of(
         ledger,
         prices.ticker,
         now,

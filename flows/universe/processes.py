@@ -1,7 +1,7 @@
 """The processes that do the work of a universe's tasks.
 
-They are forked from one process that has imported what they need, once. Those that Prefect's own
-process runner spawns import for themselves, and set up Prefect anew for every task.
+They are forked from one process that has imported what they need, once. Those of Prefect's own
+process runner import everything themselves, and set up Prefect anew for every task.
 """
 
 import multiprocessing
