@@ -12,6 +12,8 @@ LARGEST_KEPT = 31 * 2**20  # bytes
 @cache
 def tune_process() -> None:
     """Make this process exit faster and reuse large blocks of memory; call it once or more."""
+    # By default a process looks through its imports, which stay, for a second in all.
+    gc.set_threshold(10_000)
     # At its end Python visits all that was imported to take it apart. This is a tenth of a process
     # that trains one network, and more than a second of one that has imported Prefect and MLflow.
     atexit.register(gc.freeze)

@@ -46,7 +46,7 @@ def workplace(tmp_path: Path, runs_folder: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture(autouse=True)
 def _own_code(workplace: Path) -> Iterator[None]:
-    """A model that a test loads leaves its copy of the code before ours, where new processes would find it."""
+    """A model that a test loads leaves its copy of the code first on the path; remove it."""
     before = list(sys.path)
     yield
     sys.path[:] = before

@@ -1,4 +1,4 @@
-"""The shell: every bad input is one line that names it, an exit code, and nothing half-done behind it."""
+"""The shell: a bad input is one line that names it, an exit code, and nothing half-done."""
 
 import subprocess
 import sys
@@ -66,7 +66,7 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
 def shell(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str]]:
-    """Run the command line in this process; returns its exit code and the last thing it said on stderr."""
+    """Run the command line in this process; returns its exit code and the error on stderr."""
 
     def run(*options: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["flows.retrain", *options])
@@ -146,7 +146,10 @@ def test_no_environment_variable_is_mistaken_for_an_option(monkeypatch: pytest.M
 def test_the_options_of_the_contract_reach_the_configuration(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    line = "--ticker MSFT --source.kind file --source.path prices.csv --training.epochs 40 --now 2013-02-28T22:00:00Z"
+    line = (
+        "--ticker MSFT --source.kind file --source.path prices.csv --training.epochs 40 "
+        "--now 2013-02-28T22:00:00Z"
+    )
     monkeypatch.setattr(
         sys, "argv", ["flows.retrain", *line.split(), "--training.clip_norm", "null"]
     )
