@@ -32,7 +32,7 @@ up: .venv/installed  ## Start the Prefect server, a worker, the deployments and 
 bench: .venv/installed-dev  ## Measure speed; `python -m benchmarks peers pipeline honesty` measures other libraries, the flow and the verdict
 	$(BIN)/python -m benchmarks seed-loop torch universe growth
 
-gallery: .venv/installed-dev  ## Run every study, write docs/studies.md and the table of the README
+gallery: .venv/installed-dev  ## Run every study and write docs/studies.md and the README's table
 	$(BIN)/python -m docs.gallery
 
 lock: .venv/installed-dev  ## Pin the versions that are installed now in requirements.lock
