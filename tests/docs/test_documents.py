@@ -1,4 +1,4 @@
-"""What the documents say of the code is so: sessions run, and every name and every link leads somewhere."""
+"""The documents tell the truth: their sessions run, and every name and link leads somewhere."""
 
 import ast
 import doctest
@@ -57,7 +57,7 @@ def headings(text: str) -> set[str]:
 
 
 def exists(name: str) -> bool:
-    """Return True if `name` is a path, or a package, a module or what a module defines by its dotted name."""
+    """Return True if `name` is a path, or the dotted name of a module or of what one defines."""
     if (ROOT / name).exists():
         return True
     *parents, last = name.split(".")

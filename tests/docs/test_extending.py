@@ -1,4 +1,4 @@
-"""What docs/extending.md tells a reader to write works: each section is applied to a copy of the tree and run there."""
+"""docs/extending.md works: each section is applied to a copy of the tree and run there."""
 
 import os
 import re
@@ -16,7 +16,7 @@ SECTIONS = {
 
 
 def write_and_run(section: str, folder: Path) -> None:
-    """Do to the tree in `folder` what the section says, then run its sessions there; fail in words if that fails."""
+    """Change the tree in `folder` as the section says, then run its session there."""
     written = []
     for block in FENCED.finditer(section):
         if block["path"]:
@@ -31,27 +31,28 @@ def write_and_run(section: str, folder: Path) -> None:
 
 
 def apply_diff(diff: str, folder: Path) -> str:
-    """Change the file that the diff names; returns its path.
-
-    The lines of a hunk that begin with a space or a minus must stand in the file exactly once.
-    """
+    """Change the file that the diff names, hunk by hunk; return its path."""
     head, *hunks = diff.split("@@\n")
     path = head.removeprefix("--- ").strip()
     text = (folder / path).read_text(encoding="utf-8")
     for hunk in hunks:
-        lines = [line if line.strip() else " \n" for line in hunk.splitlines(keepends=True)]
-        before = "".join(line[1:] for line in lines if line[0] in " -")
-        after = "".join(line[1:] for line in lines if line[0] in " +")
-        line_starts = re.compile(f"^(?={re.escape(before)})", re.MULTILINE)
-        places = [match.start() for match in line_starts.finditer(text)]
-        if len(places) != 1:
-            pytest.fail(
-                "docs/extending.md: these lines stand in "
-                f"{path} {len(places)} times, not once:\n{before}"
-            )
-        text = text[: places[0]] + after + text[places[0] + len(before) :]
+        text = change(path, text, hunk)
     (folder / path).write_text(text, encoding="utf-8")
     return path
+
+
+def change(path: str, text: str, hunk: str) -> str:
+    """Return the text of `path` after a hunk; what that keeps or takes away must be there once."""
+    lines = [line if line.strip() else " \n" for line in hunk.splitlines(keepends=True)]
+    before = "".join(line[1:] for line in lines if line[0] in " -")
+    after = "".join(line[1:] for line in lines if line[0] in " +")
+    line_start = re.compile(f"^(?={re.escape(before)})", re.MULTILINE)
+    places = [match.start() for match in line_start.finditer(text)]
+    if len(places) != 1:
+        found = f"these lines are in {path} {len(places)} times, not once"
+        pytest.fail(f"docs/extending.md: {found}:\n{before}")
+    start = places[0]
+    return text[:start] + after + text[start + len(before) :]
 
 
 def run(module: str, *arguments: str, folder: Path) -> None:
@@ -80,9 +81,7 @@ def tree(tmp_path: Path) -> Path:
 
 def test_every_kind_of_part_has_a_section() -> None:
     kinds = ("feature", "source", "baseline", "loss", "cell", "study")
-    assert [title for title in SECTIONS if title.startswith(("A ", "An "))] == [
-        f"A {kind}" for kind in kinds
-    ]
+    assert list(SECTIONS) == [f"A {kind}" for kind in kinds]
 
 
 @pytest.mark.parametrize("title", SECTIONS)
@@ -93,7 +92,7 @@ def test_what_a_section_says_works(title: str, tree: Path) -> None:
 def test_a_line_that_is_gone_is_named(tmp_path: Path) -> None:
     (tmp_path / "module.py").write_text("b = 1\nb = 1\n")
     for line, times in (("a = 1", 0), ("b = 1", 2)):
-        message = rf"these lines stand in module\.py {times} times, not once:\n{line}\n"
+        message = rf"these lines are in module\.py {times} times, not once:\n{line}\n"
         with pytest.raises(pytest.fail.Exception, match=message):
             apply_diff(f"--- module.py\n@@\n {line}\n+c = 2\n", tmp_path)
 
@@ -101,6 +100,7 @@ def test_a_line_that_is_gone_is_named(tmp_path: Path) -> None:
 def test_a_session_that_goes_otherwise_is_shown(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("")
     (tmp_path / "module.py").write_text("a = 1\n")
-    section = "```diff\n--- module.py\n@@\n-a = 1\n+a = 2\n```\n\n```python\n>>> import module\n>>> module.a\n1\n```\n"
+    diff = "```diff\n--- module.py\n@@\n-a = 1\n+a = 2\n```\n"
+    shown = "```python\n>>> import module\n>>> module.a\n1\n```\n"
     with pytest.raises(pytest.fail.Exception, match=r"Expected:\n +1\nGot:\n +2\n"):
-        write_and_run(section, tmp_path)
+        write_and_run(f"{diff}\n{shown}", tmp_path)

@@ -12,6 +12,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+(PHONY,) = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
+TARGETS = PHONY.split()
 
 
 def make(*arguments: str) -> str:
@@ -22,9 +24,16 @@ def make(*arguments: str) -> str:
 
 
 def test_make_help_describes_every_target() -> None:
-    (targets,) = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
     described = dict(line.split(maxsplit=1) for line in make("help").splitlines())
-    assert sorted(described) == sorted(targets.split())
+    assert sorted(described) == sorted(TARGETS)
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_every_target_that_a_page_names_is_one(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)
+    assert named
+    assert set(named) <= set(TARGETS)
 
 
 def test_the_hooks_are_the_checks_of_make_lint() -> None:
