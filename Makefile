@@ -14,7 +14,7 @@ run: .venv/installed  ## Retrain the default ticker once
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test: lint  ## Run everything that must pass
+test: lint  ## Everything that must pass
 	$(PYTEST) --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore $(SIMULATION) --durations 25
 	$(PYTEST) --cov-append $(SIMULATION)
 	$(BIN)/coverage report
