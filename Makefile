@@ -6,13 +6,10 @@ PYTEST := $(BIN)/python -m pytest --cov --cov-report=
 SIMULATION := tests/e2e/test_simulation.py
 PROVEN := rnn_core/nn/layers.py,rnn_core/nn/losses.py,rnn_core/nn/optim.py,rnn_core/nn/engines/*
 
-.PHONY: run help test lint up bench gallery lock clean
+.PHONY: run test lint up bench gallery lock clean
 
 run: .venv/installed  ## Retrain the default ticker once
 	$(BIN)/python -m flows.retrain
-
-help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: lint  ## Everything that must pass
 	$(PYTEST) --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore $(SIMULATION) --durations 25
@@ -41,6 +38,10 @@ lock: .venv/installed-dev  ## Pin the versions that are installed now in require
 clean:  ## Delete what can be built again; prices and runs stay
 	rm -rf .venv build rnn_core/nn/engines/*.so *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .venv/installed: $(INSTALLED)
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
