@@ -3,7 +3,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable
 INSTALLED := pyproject.toml setup.py requirements.lock rnn_core/nn/engines/kernel.c
 # Many tests wait for servers, so that a core has work for more than one process
-PYTEST := $(BIN)/python -m pytest --dist loadgroup --no-loadscope-reorder --durations 25
+PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder --durations 25
 
 .PHONY: run test test-all lint up bench gallery lock clean
 
