@@ -216,11 +216,12 @@ def test_a_second_model_may_speak_but_what_was_said_first_counts(
 
 
 def test_roll_back_returns_to_the_champion_before_and_deletes_nothing(
-    store: MlflowClient, ledger: Ledger
+    store: MlflowClient, ledger: Ledger, prefect_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for evening in (WEDNESDAY, FRIDAY):
         retrain(ticker="BACK", now=evening, **SMALL)
     command = [sys.executable, "-m", "flows.rollback", "--ticker", "BACK"]
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "version 1 is the champion again" in done.stdout
     assert aliases(store, "BACK") == {"champion": 1, "challenger": 2}

@@ -49,7 +49,7 @@ from rnn_core.errors import RnnflowError, TrackingError
 from rnn_core.nn.engines import thread_count
 from rnn_core.operations.ledger import Ledger
 from tests.doomed import DOOMED, UNLUCKY, learn_or_die
-from tests.processes import CHECKOUT, end, free_port, isolated, processes, start, wait_for
+from tests.processes import CHECKOUT, end, free_port, isolated, processes, run, start, wait_for
 from tests.yahoo_server import UNKNOWN_TICKER, Answer, YahooServer, sample_frame, serving
 
 NOW = datetime(2021, 6, 2, 22, tzinfo=UTC)
@@ -382,9 +382,9 @@ def test_the_command_starts_its_processes_before_it_imports_what_takes_seconds()
     assert done.stdout == "prepared\nTrue\n"
 
 
-def test_a_real_command_says_one_line_of_what_is_wrong() -> None:
-    command = [sys.executable, "-m", "flows.universe", "--file", "absent.txt"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+def test_a_real_command_says_one_line_of_what_is_wrong(environment: dict[str, str]) -> None:
+    command = (sys.executable, "-m", "flows.universe", "--file", "absent.txt")
+    done = run(*command, environment=environment, cwd=Path.cwd())
     assert done.returncode == 1
     said = [line for line in done.stderr.splitlines() if "absent" in line]
     assert said == [

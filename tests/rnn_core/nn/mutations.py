@@ -3,6 +3,7 @@
 `test_mutations.py` puts them into a copy of the package, one at a time.
 """
 
+import gc
 import importlib
 import multiprocessing
 import os
@@ -26,6 +27,7 @@ assert Path(rnn_core.__file__).parents[1] == Path(__file__).parent, rnn_core.__f
 def import_what_is_slow() -> None:
     for name in SLOW_IMPORTS:
         importlib.import_module(name)
+    gc.freeze()  # else each fork would collect, and so copy, all of it
 
 
 def run_on_copy(folder: Path, selection: tuple[str, ...]) -> tuple[int, str]:
@@ -43,7 +45,7 @@ def _run_on_copy(folder: Path, selection: tuple[str, ...]) -> tuple[int, str]:
         for stream in (1, 2):
             os.dup2(report.fileno(), stream)
         tests = [f"tests/rnn_core/{test}" for test in selection]
-        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])
+        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-o", "addopts=", *tests])
         sys.stdout.flush()
     return int(code), Path("report.txt").read_text()
 

@@ -426,7 +426,7 @@ def test_no_sanitizer_finds_anything_in_all_that_is_covered(tmp_path: Path) -> N
     subprocess.run(
         [
             compiler,
-            "-g",
+            "-g1",  # lines, for a report; to know more takes a quarter of the time to compile
             "-O1",
             "-Wall",
             "-Wextra",
