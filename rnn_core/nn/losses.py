@@ -74,7 +74,9 @@ class Loss:
     derivative: Callable[[Array, Array, Array], Array]
 
     @SATURATING
-    def __call__(self, logits: Array, y: Array, mask: Array, class_weights: Array | None = None) -> tuple[Array, Array]:
+    def __call__(
+        self, logits: Array, y: Array, mask: Array, class_weights: Array | None = None
+    ) -> tuple[Array, Array]:
         """Return the mean loss of each model (M,) and its gradient (M, N, T, O).
 
         >>> one_step = np.zeros((1, 1, 1, 1))  # a logit of 0 is a probability of 1/2
@@ -204,13 +206,17 @@ def _squared_derivative(z: Array, weight: Array, hits: Array) -> Array:
     return derivative
 
 
-binary_cross_entropy = Loss("binary_cross_entropy", _binary_weights, _binary_value, _binary_derivative)
+binary_cross_entropy = Loss(
+    "binary_cross_entropy", _binary_weights, _binary_value, _binary_derivative
+)
 """−y·log σ(z) − (1 − y)·log(1 − σ(z)) in nats, of each output.
 
 y is in [0, 1]; `class_weights` are those of 0 and of 1.
 """
 
-textbook_cross_entropy = Loss("textbook_cross_entropy", _binary_weights, _textbook_value, _binary_derivative)
+textbook_cross_entropy = Loss(
+    "textbook_cross_entropy", _binary_weights, _textbook_value, _binary_derivative
+)
 """−y·log(p + ε) − (1 − y)·log(1 − p + ε), p = σ(z), in nats, with the gradient p − y without ε.
 
 Textbooks avoid log 0 in this way; it differs from `binary_cross_entropy` by about ε / p.

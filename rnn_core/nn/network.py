@@ -68,7 +68,9 @@ def initial_params(
     All but torch set biases to zero.
     """
     shapes = param_shapes(model, input_size, output_size)
-    models = [{name: _draw(model, name, shape, rng) for name, shape in shapes.items()} for rng in rngs]
+    models = [
+        {name: _draw(model, name, shape, rng) for name, shape in shapes.items()} for rng in rngs
+    ]
     return {name: np.stack([drawn[name] for drawn in models]).astype(dtype) for name in shapes}
 
 
@@ -164,7 +166,9 @@ ReadBackward: TypeAlias = Callable[[Array], tuple[dict[str, Params], Array | Non
 """`backward(dlogits)` gives `(grads by part, d_output, d_state)`; None stands for zero."""
 
 
-def read(parts: dict[str, Params], output: Array, state: State, model: Model) -> tuple[Array, ReadBackward]:
+def read(
+    parts: dict[str, Params], output: Array, state: State, model: Model
+) -> tuple[Array, ReadBackward]:
     """Return the logits from what the recurrent layers gave, and their backward pass.
 
     Args:
@@ -242,12 +246,16 @@ def truncated_recurrent(
     for start in starts:
         piece = x[:, :, start : start + steps]
         left = None if lengths is None else np.clip(lengths - start, 0, piece.shape[2])
-        output, state, piece_backward = run_recurrent(params, piece, lengths=left, h0=h0, c0=c0, **options)
+        output, state, piece_backward = run_recurrent(
+            params, piece, lengths=left, h0=h0, c0=c0, **options
+        )
         h0, c0 = state if isinstance(state, tuple) else (state, None)
         outputs.append(output)
         backwards.append(piece_backward)
 
-    def backward(d_output: Array | None, d_state: State | None = None) -> tuple[Params, Array, State]:
+    def backward(
+        d_output: Array | None, d_state: State | None = None
+    ) -> tuple[Params, Array, State]:
         total = {name: np.zeros_like(value) for name, value in params.items()}
         dx = np.empty_like(x)
         for start, piece_backward in zip(starts[::-1], backwards[::-1], strict=True):

@@ -51,7 +51,9 @@ def start(rule: Rule, params: Flat) -> State:
     return {"step": np.zeros(len(params)), "first": params * 0, "second": params * 0}
 
 
-def update(rule: Rule, params: Flat, grads: Flat, state: State, moves: Array, rate: Array) -> list[int]:
+def update(
+    rule: Rule, params: Flat, grads: Flat, state: State, moves: Array, rate: Array
+) -> list[int]:
     """Update the parameters of some models in place, by one step.
 
     The caller silences what overflows on the way.

@@ -10,7 +10,9 @@ from rnn_core.nn import memory, settings, training
 
 
 def output_of(program: str) -> str:
-    return subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    ).stdout
 
 
 def test_the_front_door_has_the_names_of_their_modules() -> None:
@@ -29,7 +31,9 @@ def test_the_package_has_no_other_names() -> None:
         rnn_core.no_such_name  # noqa: B018
 
 
-@pytest.mark.parametrize("without_torch", ["", "sys.modules['torch'] = None  # as if it were not installed\n"])
+@pytest.mark.parametrize(
+    "without_torch", ["", "sys.modules['torch'] = None  # as if it were not installed\n"]
+)
 def test_importing_it_imports_numpy_alone(without_torch: str) -> None:
     heavy = {"matplotlib", "mlflow", "pandas", "prefect", "pydantic", "scipy", "torch"}
     program = (

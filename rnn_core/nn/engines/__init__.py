@@ -173,7 +173,9 @@ def start(
     """
     if training.engine == "torch":
         if find_spec("torch") is None:
-            raise ConfigError("training.engine is torch, which is not installed; pip install torch, or use numpy")
+            raise ConfigError(
+                "training.engine is torch, which is not installed; pip install torch, or use numpy"
+            )
         from rnn_core.nn.engines.torch_engine import TorchEngine
 
         return TorchEngine(model, training, inputs, targets, params, rngs)

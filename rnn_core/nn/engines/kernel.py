@@ -100,7 +100,9 @@ def available() -> bool:
     return os.environ.get(SWITCH) != "0" and library() is not None
 
 
-def uncovered(model: Model, training: Training, inputs: Inputs, targets: Targets, params: Params) -> str | None:
+def uncovered(
+    model: Model, training: Training, inputs: Inputs, targets: Targets, params: Params
+) -> str | None:
     """Return why a training is left to NumPy; None if the kernel, built or not, covers it."""
     arrays = (inputs.x, inputs.center, inputs.scale, targets.y, *params.values())
     reasons = {
@@ -157,7 +159,9 @@ class Kernel:
             **_addresses(self._arrays),
         }
 
-    def train(self, rows: Array, rate: Array, flat: Array, memory: State, frozen: Array, updates: int) -> Array:
+    def train(
+        self, rows: Array, rate: Array, flat: Array, memory: State, frozen: Array, updates: int
+    ) -> Array:
         """Train on batches of `rows` (M, E, steps, B) at `rate` (M, E); return losses (M, E).
 
         The parameters `flat` (M, P), the rule's `memory` and `frozen` (M,) are changed in place;

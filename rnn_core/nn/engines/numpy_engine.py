@@ -142,7 +142,9 @@ class NumpyEngine:
     def train(self, rows: Array, rate: Array) -> Array:
         """Update on batches of `rows` (M, E, steps, B) at `rate` (M, E); return losses (M, E)."""
         if self._kernel is not None:
-            losses = self._kernel.train(rows, rate, self._flat, self._memory, self.frozen, self._updates)
+            losses = self._kernel.train(
+                rows, rate, self._flat, self._memory, self.frozen, self._updates
+            )
         else:
             losses = self._in_chunks(rows, rate)
         self._updates += rows.shape[1] * rows.shape[2]
@@ -267,7 +269,9 @@ class NumpyEngine:
         rngs = [self._rngs[m] for m in models] if self._model.dropout else None
 
         def net(x: Array, lengths: Array | None) -> tuple[Array, Callable[[Array], Array]]:
-            logits, backward = network(params, x, self._model, lengths=lengths, rng=rngs, truncate=self._truncate)
+            logits, backward = network(
+                params, x, self._model, lengths=lengths, rng=rngs, truncate=self._truncate
+            )
 
             def flat_backward(dlogits: Array) -> Array:
                 return flatten(backward(dlogits))

@@ -126,7 +126,9 @@ class TorchEngine:
             losses, _ = self._loss(self._flat, rows, None)
         return np.where(busy, _array(losses), np.nan)
 
-    def _loss(self, flat: Tensor, rows: Array, rngs: Sequence[np.random.Generator] | None) -> tuple[Tensor, Array]:
+    def _loss(
+        self, flat: Tensor, rows: Array, rngs: Sequence[np.random.Generator] | None
+    ) -> tuple[Tensor, Array]:
         """Return the mean loss (M,) of a batch of `rows` (M, B), and what was scored (M, B, S)."""
         x, lengths = self._inputs.batch(np.arange(len(rows)), rows)
         y, mask = self._targets.batch(rows)
@@ -191,7 +193,9 @@ def _brier(logits: Tensor, y: Tensor, weights: Tensor | None) -> Weighted:
 
 def _cross_entropy(logits: Tensor, y: Tensor, weights: Tensor | None) -> Weighted:
     weighted = y if weights is None else y * weights
-    return -(weighted * logits.log_softmax(-1)).sum(-1, keepdim=True), weighted.sum(-1, keepdim=True)
+    return -(weighted * logits.log_softmax(-1)).sum(-1, keepdim=True), weighted.sum(
+        -1, keepdim=True
+    )
 
 
 def _mean_squared_error(logits: Tensor, y: Tensor, weights: Tensor | None) -> Weighted:
@@ -245,7 +249,9 @@ def _linear(params: Tensors, name: str, x: Tensor) -> Tensor:
     return torch.baddbmm(bias, x.flatten(1, 2), weight).reshape(*x.shape[:3], -1)
 
 
-def _dropout_scales(x: Tensor, model: Model, rngs: Sequence[np.random.Generator], piece: int) -> list[Tensor]:
+def _dropout_scales(
+    x: Tensor, model: Model, rngs: Sequence[np.random.Generator], piece: int
+) -> list[Tensor]:
     """Return 0 or 1 / (1 − p) for each element (M, N, T, D·H) that a layer hands to the next.
 
     They are those that the NumPy layers draw, in their order: for each `piece` of steps, layer by

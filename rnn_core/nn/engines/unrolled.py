@@ -146,7 +146,9 @@ def _sequences_first(array: Array) -> Array:
     return array.transpose(0, 3, 1, 2)
 
 
-def _make_room(model: Model, flat: Array, blocks: dict[str, tuple[int, ...]], shape: tuple[int, ...]) -> _Room:
+def _make_room(
+    model: Model, flat: Array, blocks: dict[str, tuple[int, ...]], shape: tuple[int, ...]
+) -> _Room:
     models, rows, seq_len, input_size = shape
     hidden = model.hidden_size
     width = 1 + hidden + int(model.bias) + input_size
@@ -166,7 +168,9 @@ def _turned_recurrent(model: Model, weights: Params) -> Array:
     return weights["recurrent"][..., bias : bias + model.hidden_size].swapaxes(-1, -2)
 
 
-def _arrays_of_cell(model: Model, weights: Params, grads: Params, room: _Room, seq_len: int) -> Arrays:
+def _arrays_of_cell(
+    model: Model, weights: Params, grads: Params, room: _Room, seq_len: int
+) -> Arrays:
     reads = room.reads
     dh = steps(room.d_hidden)
     handed = np.empty_like(dh[0])

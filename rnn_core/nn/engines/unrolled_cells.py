@@ -173,7 +173,9 @@ class Gru:
         self._ahead = self._forward_views(hidden_reads, before, after)
         self._returning = self._backward_views()
 
-    def _forward_views(self, hidden_reads: Array, before: Array, after: Array) -> list[tuple[Array, ...]]:
+    def _forward_views(
+        self, hidden_reads: Array, before: Array, after: Array
+    ) -> list[tuple[Array, ...]]:
         gates = self._gates
         input_sums = self._input_sums
         views = (
@@ -298,7 +300,9 @@ class Lstm:
         self._halves = _halves("oifg", "oif", hidden, after)
 
         self._hand_back = product(arrays.back)
-        self._sum_products = sum_of_products(self._da.array, arrays.reads, arrays.grads["recurrent"])
+        self._sum_products = sum_of_products(
+            self._da.array, arrays.reads, arrays.grads["recurrent"]
+        )
 
         self._ahead = self._forward_views(arrays.reads, after)
         self._returning = self._backward_views()

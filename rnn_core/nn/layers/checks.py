@@ -57,7 +57,9 @@ def check_arguments(
     check_dropout(dropout, rng, len(x))
 
 
-def check_gradients(d_output: Array | None, d_state: State | None, output: Array, state: State) -> None:
+def check_gradients(
+    d_output: Array | None, d_state: State | None, output: Array, state: State
+) -> None:
     """Refuse gradients that are not shaped as what they are gradients of."""
     if d_output is not None:
         _check_gradient("d_output", d_output, output, "M, N, T, D·H")

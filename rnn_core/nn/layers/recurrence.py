@@ -24,7 +24,9 @@ from rnn_core.nn.layers.feedforward import drop
 class RecurrentBackward(Protocol):
     """The backward pass of `recurrent`."""
 
-    def __call__(self, d_output: Array | None, d_state: State | None = None) -> tuple[Params, Array, State]:
+    def __call__(
+        self, d_output: Array | None, d_state: State | None = None
+    ) -> tuple[Params, Array, State]:
         """Return the gradients `(grads, dx, d_initial)`; see `recurrent`."""
         ...
 
@@ -102,7 +104,9 @@ def recurrent(
         rng=rng,
     )
 
-    def backward(d_output: Array | None, d_state: State | None = None) -> tuple[Params, Array, State]:
+    def backward(
+        d_output: Array | None, d_state: State | None = None
+    ) -> tuple[Params, Array, State]:
         check_gradients(d_output, d_state, output, state)
         return run_backward(d_output, d_state)
 
@@ -140,7 +144,9 @@ def run_recurrent(
         finals.append(final)
         backwards.append((layer_backward, drop_backward))
 
-    def backward(d_output: Array | None, d_state: State | None = None) -> tuple[Params, Array, State]:
+    def backward(
+        d_output: Array | None, d_state: State | None = None
+    ) -> tuple[Params, Array, State]:
         dy = np.zeros_like(y) if d_output is None else zero_padding(time_first(d_output), padding)
         d_final = _zeros_like(initial) if d_state is None else split_state(d_state)
         grads: Params = {}

@@ -14,7 +14,15 @@ from typing import NamedTuple
 
 import pytest
 
-SLOW_IMPORTS = ("torch", "pandas", "hypothesis", "pydantic", "sklearn.model_selection", "exchange_calendars", "pytest")
+SLOW_IMPORTS = (
+    "torch",
+    "pandas",
+    "hypothesis",
+    "pydantic",
+    "sklearn.model_selection",
+    "exchange_calendars",
+    "pytest",
+)
 THE_COPY_IS_TESTED = """
 from pathlib import Path
 
@@ -68,7 +76,9 @@ def equals_differences(cell: str) -> tuple[str, ...]:
 
 
 def equals_unrolled(cell: str) -> tuple[str, ...]:
-    return (f"nn/test_unrolled.py::test_logits_and_gradients_equal_those_of_torchs_modules[True-steps-{cell}]",)
+    return (
+        f"nn/test_unrolled.py::test_logits_and_gradients_equal_those_of_torchs_modules[True-steps-{cell}]",
+    )
 
 
 def follows_torch(rule: str) -> tuple[str, ...]:
@@ -163,7 +173,9 @@ FAULTS = {
         "nn/layers/axes.py",
         ">= np.atleast_2d(lengths)",
         "> np.atleast_2d(lengths)",
-        ("nn/test_layers.py::test_a_sequence_cut_to_its_length_gives_what_the_padded_one_gives[gru]",),
+        (
+            "nn/test_layers.py::test_a_sequence_cut_to_its_length_gives_what_the_padded_one_gives[gru]",
+        ),
     ),
     "padding not zeroed, whatever it holds": Fault(
         "nn/layers/recurrence.py",
@@ -181,7 +193,9 @@ FAULTS = {
         "nn/layers/recurrence.py",
         "return time_third(y), join_layers(finals), backward",
         "return drop(time_third(y), dropout, rng, axis=0)[0], join_layers(finals), backward",
-        ("nn/test_layers.py::test_dropout_stands_between_layers_only_as_a_chain_of_torch_layers_under_its_masks[gru]",),
+        (
+            "nn/test_layers.py::test_dropout_stands_between_layers_only_as_a_chain_of_torch_layers_under_its_masks[gru]",
+        ),
     ),
     "one dropout mask for all models": Fault(
         "nn/layers/feedforward.py",
@@ -200,7 +214,9 @@ FAULTS = {
         "nn/losses.py",
         "weight * share, hits * share, None if mask.all() else ~scored",
         "weight * share.max(), hits * share.max(), None",
-        ("nn/test_losses.py::test_binary_cross_entropy_and_its_gradient_equal_torch_over_the_scored_steps",),
+        (
+            "nn/test_losses.py::test_binary_cross_entropy_and_its_gradient_equal_torch_over_the_scored_steps",
+        ),
     ),
     "masked by multiplication": Fault(
         "nn/losses.py",
@@ -212,7 +228,9 @@ FAULTS = {
         "nn/losses.py",
         "total = _sum_of_models(np.where(scored, weight, 0))",
         "total = _sum_of_models(np.where(scored, np.ones_like(weight), 0))",
-        ("nn/test_losses.py::test_weighted_binary_cross_entropy_is_torchs_cross_entropy_of_two_logits",),
+        (
+            "nn/test_losses.py::test_weighted_binary_cross_entropy_is_torchs_cross_entropy_of_two_logits",
+        ),
     ),
     # --- the unrolled nets
     "what a step hands to the one before, not added to its own": Fault(
@@ -258,7 +276,9 @@ FAULTS = {
         "return np.concatenate(\n"
         "    [(own := grad.reshape(len(x), -1)) * np.minimum(1, 0.1 / np.linalg.norm(own, axis=1, keepdims=True))\n"
         "     for grad in backward(dlogits).values()], axis=1)",
-        ("nn/test_engines.py::test_the_engines_agree_on_a_deep_bidirectional_net_and_on_its_dropout",),
+        (
+            "nn/test_engines.py::test_the_engines_agree_on_a_deep_bidirectional_net_and_on_its_dropout",
+        ),
     ),
     "Adam without its bias correction": Fault(
         "nn/optim.py",
@@ -295,13 +315,17 @@ FAULTS = {
         "nn/network.py",
         "d_state = _where_over(d_initial, lengths, start)",
         "d_state = d_initial",
-        ("nn/test_network.py::test_a_truncated_gradient_is_torchs_with_the_state_detached[gru-2-False]",),
+        (
+            "nn/test_network.py::test_a_truncated_gradient_is_torchs_with_the_state_detached[gru-2-False]",
+        ),
     ),
     "a truncation that forgets the sequences that ended before": Fault(
         "nn/network.py",
         "d_state = _where_over(d_initial, lengths, start)",
         "d_state = None",
-        ("nn/test_network.py::test_a_truncated_gradient_is_torchs_with_the_state_detached[gru-2-True]",),
+        (
+            "nn/test_network.py::test_a_truncated_gradient_is_torchs_with_the_state_detached[gru-2-True]",
+        ),
     ),
     # --- the training
     "padding rows trained on": Fault(
@@ -347,12 +371,16 @@ FAULTS = {
         "data/folds.py",
         "LABEL_REACH = 1 ",
         "LABEL_REACH = 0 ",
-        ("data/test_folds.py::test_every_row_behind_the_first_fold_is_tested_once_and_only_by_what_was_known",),
+        (
+            "data/test_folds.py::test_every_row_behind_the_first_fold_is_tested_once_and_only_by_what_was_known",
+        ),
     ),
     "labels shifted by one session": Fault(
         "data/windows.py",
         "next_returns = np.append(returns[1:], np.nan)",
         "next_returns = np.append(returns[:-1], np.nan)",
-        ("data/test_windows.py::test_the_label_is_whether_the_next_session_closes_up_and_the_last_window_has_none",),
+        (
+            "data/test_windows.py::test_the_label_is_whether_the_next_session_closes_up_and_the_last_window_has_none",
+        ),
     ),
 }

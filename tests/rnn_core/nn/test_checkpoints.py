@@ -52,7 +52,9 @@ def test_loading_a_fit_imports_no_pydantic(fitted: Fit, tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from rnn_core.nn import checkpoints;"
         "checkpoints.load(Path('fit.npz')); print({'pydantic', 'pandas', 'scipy'} & sys.modules.keys())"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     assert done.stdout == "set()\n"
 
 
@@ -73,9 +75,15 @@ def test_another_format_is_refused(fitted: Fit, tmp_path: Path) -> None:
 # --- checkpoints --------------------------------------------------------------------------------------------------
 
 
-def test_a_checkpoint_comes_back_as_it_was_and_replaces_the_one_before(fitted: Fit, tmp_path: Path) -> None:
+def test_a_checkpoint_comes_back_as_it_was_and_replaces_the_one_before(
+    fitted: Fit, tmp_path: Path
+) -> None:
     streams = {"order": [np.random.default_rng(7).bit_generator.state]}
-    first = Checkpoint(1, {"engine/params": np.ones((2, 3), "float32"), "history/best": np.array([np.nan, 1])}, streams)
+    first = Checkpoint(
+        1,
+        {"engine/params": np.ones((2, 3), "float32"), "history/best": np.array([np.nan, 1])},
+        streams,
+    )
     path = tmp_path / "checkpoint.npz"
     for checkpoint in (first, replace(first, epoch=2)):
         checkpoints.save_checkpoint(checkpoint, path)

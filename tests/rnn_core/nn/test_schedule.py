@@ -14,7 +14,10 @@ from rnn_core.nn.settings import Training
 
 
 def torch_rates(
-    rate: float, make: Callable[[torch.optim.Optimizer], Any], losses: Array, step: Callable[[Any, float], None]
+    rate: float,
+    make: Callable[[torch.optim.Optimizer], Any],
+    losses: Array,
+    step: Callable[[Any, float], None],
 ) -> list[float]:
     """The learning rate in each epoch under one of torch's schedulers, told of the losses."""
     optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], rate)

@@ -24,12 +24,18 @@ IN_TORCH: dict[Cell, Callable[..., torch.nn.Module]] = {
 
 
 @pytest.mark.parametrize("cell", IN_TORCH)
-def test_torchs_modules_load_one_model_of_a_stack_unmapped_and_give_the_same_output(cell: Cell) -> None:
+def test_torchs_modules_load_one_model_of_a_stack_unmapped_and_give_the_same_output(
+    cell: Cell,
+) -> None:
     rng = np.random.default_rng(0)
     for option in every(num_layers=[1, 2], bidirectional=[False, True], bias=[True, False]):
         params = random_params(rng, cell, models=3, **option)
         module = IN_TORCH[cell](3, 4, batch_first=True, dtype=torch.float64, **option)
-        net = {"cell": cell, "num_layers": option["num_layers"], "bidirectional": option["bidirectional"]}
+        net = {
+            "cell": cell,
+            "num_layers": option["num_layers"],
+            "bidirectional": option["bidirectional"],
+        }
         x = rng.normal(size=(3, 2, 5, 3))
         output, state, _ = rnn_core.recurrent(params, x, **net)
         for m in range(3):
@@ -44,7 +50,9 @@ def test_torchs_modules_load_one_model_of_a_stack_unmapped_and_give_the_same_out
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("cell", IN_TORCH)
 def test_a_state_dict_comes_back_bit_for_bit_as_a_stack_of_one(cell: Cell, dtype: str) -> None:
-    params = random_params(np.random.default_rng(0), cell, models=3, num_layers=2, bidirectional=True, dtype=dtype)
+    params = random_params(
+        np.random.default_rng(0), cell, models=3, num_layers=2, bidirectional=True, dtype=dtype
+    )
     module = IN_TORCH[cell](3, 4, num_layers=2, bidirectional=True, dtype=getattr(torch, dtype))
     module.load_state_dict(rnn_core.to_torch_state_dict(params, model=1), strict=True)
     back = rnn_core.from_torch_state_dict(module.state_dict())
@@ -104,7 +112,9 @@ def test_the_reference_is_what_our_layers_compute(cell: Cell, bidirectional: boo
     params = initial_params(model, 3, 1, [np.random.default_rng(0)], "float64")
     x = np.random.default_rng(1).normal(size=(5, 7, 3))
     layers = {name: value for name, value in params.items() if "." not in name}
-    output, state, _ = rnn_core.recurrent(layers, x[None], cell=cell, num_layers=2, bidirectional=bidirectional)
+    output, state, _ = rnn_core.recurrent(
+        layers, x[None], cell=cell, num_layers=2, bidirectional=bidirectional
+    )
     expected = {"output": output, **dict(zip(("h_n", "c_n"), parts(state), strict=False))}
     computed = reference(model, params, x)
     assert computed.keys() == expected.keys()
@@ -112,7 +122,9 @@ def test_the_reference_is_what_our_layers_compute(cell: Cell, bidirectional: boo
         assert relative_error(value, expected[name][0]) < 1e-13, name
 
 
-def test_the_graph_goes_back_through_every_step_to_every_parameter_and_is_the_same_each_time() -> None:
+def test_the_graph_goes_back_through_every_step_to_every_parameter_and_is_the_same_each_time() -> (
+    None
+):
     model = Model(hidden_size=4)
     params = initial_params(model, 3, 1, [np.random.default_rng(0)], "float64")
     dot = graph(model, params, input_size=3, steps=5)
