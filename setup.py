@@ -1,10 +1,13 @@
 """The compiled kernel of the NumPy engine; everything else about the package is in pyproject.toml."""
 
+from pathlib import Path
+
 from setuptools import Extension, setup
 
 KERNEL = Extension(
     "rnn_core.nn.engines._kernel",  # loaded by ctypes, so without Python's headers
     ["rnn_core/nn/engines/kernel.c"],
+    depends=[str(header) for header in sorted(Path("rnn_core/nn/engines").glob("kernel_*.h"))],
     libraries=["m"],
     extra_compile_args=[
         "-O3",

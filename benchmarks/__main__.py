@@ -1,4 +1,4 @@
-"""Run the benchmarks named on the command line, all of them if none is; exit 1 if one says that a bound is broken."""
+"""Run the benchmarks named on the command line, or all; exit 1 if one of them breaks a bound."""
 
 import sys
 from collections.abc import Callable
@@ -16,6 +16,7 @@ from benchmarks import (
 )
 from benchmarks.figures import draw
 from rnn_core.nn.engines import kernel
+from rnn_core.nn.memory import tune_process
 
 BENCHMARKS: dict[str, Callable[[], list[str]]] = {
     "seed-loop": seed_loop.main,
@@ -27,24 +28,27 @@ BENCHMARKS: dict[str, Callable[[], list[str]]] = {
     "honesty": honesty.main,
     "soak": soak.main,
 }
+"""Each prints what it measures and returns the bounds that are broken, one sentence each."""
 
 
 def main(names: list[str]) -> int:
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:
-        print(
-            f"error: no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}",
-            file=sys.stderr,
-        )
+        report(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
         return 2
+    tune_process()
     print(", ".join(f"{name} {value}" for name, value in rounds.machine().items()))
     if not kernel.available():
         print("the kernel is not built, or turned off: NumPy alone is measured")
     broken = [sentence for name in names or BENCHMARKS for sentence in BENCHMARKS[name]()]
     for sentence in broken:
-        print(f"error: {sentence}", file=sys.stderr)
+        report(sentence)
     draw()
     return 1 if broken else 0
+
+
+def report(sentence: str) -> None:
+    print(f"error: {sentence}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""How the time and the memory of `fit` grow with the number of windows, their length and the number of models.
+"""How the time and the memory of `fit` grow with the windows, their length and the models.
 
-Time: hidden 16, batch 32, one epoch, one core, each size over two decades; the exponent is the slope of log time on
-log size, 1 where the time is proportional. What is fixed in a call lowers it. Memory: how far the peak of a process
-that fits a stack is above what it held with its data made and one model fitted; T 50 and batch 256, so that the
-activations of all models at once would be far more than those of a chunk.
+Time: hidden 16, batch 32, one epoch, one core, each size over two decades. The exponent is the
+slope of log time on log size, 1 if the time is proportional; the fixed part of a call lowers it.
+Memory: how far the peak of a process that fits a stack is above its peak with the data made and one
+model fitted; T 50 and batch 256, so that the activations of all models at once would be far more
+than those of a chunk.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.rounds import Job, process, save, with_and_without
+from benchmarks.rounds import Job, engine_name, process, save, with_and_without
 from rnn_core.config import Model, Training
 from rnn_core.nn.sequences import Sequences, holdout
 from rnn_core.nn.training import fit
@@ -27,7 +28,7 @@ SIZES = {
 }
 LARGE = {"steps": 50, "batch": 256}
 STACKS = (1, 8, 32, 128, 512)  # models
-MOST = 1.05  # the exponent may be
+STEEPEST = 1.05  # bound of the exponent
 ROUNDS = 3
 
 
@@ -37,9 +38,9 @@ class Growth:
 
     Attributes:
         case: what grows.
-        kernel: whether the compiled kernel computed, else NumPy.
+        kernel: True if the compiled kernel computed, False if NumPy did.
         sizes: how many of it.
-        median: microseconds or MiB of each size.
+        median: microseconds or MiB at each size.
         unit: which of the two.
         exponent: of time, the slope on logarithmic scales.
     """
@@ -53,41 +54,39 @@ class Growth:
 
 
 def main() -> list[str]:
-    found = [growth(case, own) for case in SIZES for own in with_and_without()]
-    found += [memory(own) for own in with_and_without()]
-    save("growth", found)
-    steep = [one for one in found if one.exponent is not None and one.exponent > MOST]
+    times = [growth(case, with_kernel) for case in SIZES for with_kernel in with_and_without()]
+    peaks = [memory(with_kernel) for with_kernel in with_and_without()]
+    save("growth", times + peaks)
     return [
-        f"time grows with {one.case} to the power {one.exponent:.2f}, at most {MOST} is asked"
-        for one in steep
+        f"time grows with {row.case} to the power {row.exponent:.2f}, at most {STEEPEST} is asked"
+        for row in times
+        if row.exponent is not None and row.exponent > STEEPEST
     ]
 
 
 def growth(case: str, with_kernel: bool) -> Growth:
-    """The time of one epoch by size, measured from small to large in every round."""
+    """Measure the time of one epoch by size, from small to large in every round."""
+    sizes = SIZES[case]
     with process(trained, with_kernel=with_kernel) as lap:
-        laps = [[lap(case, size).seconds * 1e6 for size in SIZES[case]] for _ in range(ROUNDS + 1)]
-    times = tuple(median(own) for own in zip(*laps[1:], strict=True))  # the first makes the data
-    exponent = float(np.polyfit(np.log(SIZES[case]), np.log(times), 1)[0])
-    print(f"{case:8} {named(with_kernel):7} time grows with the power {exponent:.2f}", flush=True)
-    return Growth(case, with_kernel, SIZES[case], times, "µs", exponent)
+        laps = [[lap(case, size).seconds * 1e6 for size in sizes] for _ in range(ROUNDS + 1)]
+    counted = laps[1:]  # the first round makes the data
+    times = tuple(median(of_size) for of_size in zip(*counted, strict=True))
+    exponent = float(np.polyfit(np.log(sizes), np.log(times), 1)[0])
+    engine = engine_name(with_kernel)
+    print(f"{case:8} {engine:7} time grows with the power {exponent:.2f}", flush=True)
+    return Growth(case, with_kernel, sizes, times, "µs", exponent)
 
 
 def memory(with_kernel: bool) -> Growth:
-    """The peak by the number of models, each in a process of its own."""
+    """Measure the peak by the number of models, each in a process of its own."""
     peaks = []
     for models in STACKS:
         with process(beyond_data, models, with_kernel=with_kernel) as lap:
             peaks.append(lap().result / 2**20)
-    shown = ", ".join(
-        f"{models} models {peak:.0f} MiB" for models, peak in zip(STACKS, peaks, strict=True)
-    )
-    print(f"memory   {named(with_kernel):7} {shown}", flush=True)
+    pairs = zip(STACKS, peaks, strict=True)
+    shown = ", ".join(f"{models} models {peak:.0f} MiB" for models, peak in pairs)
+    print(f"memory   {engine_name(with_kernel):7} {shown}", flush=True)
     return Growth("memory", with_kernel, STACKS, tuple(peaks), "MiB")
-
-
-def named(with_kernel: bool) -> str:
-    return "kernel" if with_kernel else "NumPy"
 
 
 def trained() -> Job:
@@ -95,7 +94,7 @@ def trained() -> Job:
 
 
 def beyond_data(models: int) -> Job:
-    """Bytes that the fit of so many models holds at most, beyond what one model held."""
+    """Return the bytes that a fit of so many models adds to the peak of a fit of one."""
     fit(*prepared(**DEFAULTS | LARGE))
     stack = prepared(**DEFAULTS | LARGE | {"models": models})
 
@@ -109,22 +108,19 @@ def beyond_data(models: int) -> Job:
 
 @cache
 def prepared(windows: int, steps: int, models: int, batch: int) -> tuple[Any, ...]:
-    """What `fit` takes for one epoch."""
+    """Return the arguments of `fit` for one epoch."""
     x = np.random.default_rng(0).normal(size=(windows, steps, 1))
-    sequences = Sequences(x, (x[:, -1:] > 0).astype(float), np.ones((windows, 1), bool), raw=True)
-    return (
-        Model(),
-        Training(epochs=1, batch_size=batch, seeds=models, patience=None),
-        sequences,
-        holdout(windows, 0, 0),
-    )
+    y = (x[:, -1:] > 0).astype(float)
+    sequences = Sequences(x, y, np.ones((windows, 1), bool), raw=True)
+    training = Training(epochs=1, batch_size=batch, seeds=models, patience=None)
+    return Model(), training, sequences, holdout(windows, 0, 0)
 
 
 def peak() -> int:
-    """Bytes that this program has held at most; getrusage would count those of the process that started it, too."""
-    (line,) = (
-        line
-        for line in Path("/proc/self/status").read_text().splitlines()
-        if line.startswith("VmHWM")
-    )
+    """Return the most bytes that this program has held.
+
+    getrusage would count those of the process that started it, too.
+    """
+    status = Path("/proc/self/status").read_text().splitlines()
+    (line,) = (line for line in status if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024

@@ -1,4 +1,4 @@
-"""A recurrent network as textbooks write it in NumPy: one sample, one step, one update at a time."""
+"""A recurrent network as textbooks write it in NumPy: one sample, one step, one update a time."""
 
 import numpy as np
 
@@ -10,10 +10,10 @@ EPSILON = 1e-8  # keeps the logarithm from 0
 def train(
     x: Array, y: Array, order: Array, start: dict[str, Array], learning_rate: float, clip: float
 ) -> Array:
-    """Mean binary cross-entropy of each epoch (E,) of stochastic gradient descent.
+    """Return the mean binary cross-entropy (E,) of each epoch of stochastic gradient descent.
 
-    x is (N, T), y (N,), `order` (E, n) the samples of each epoch and `start` the first values of Wx (H, 1), Wh (H, H),
-    Wy (1, H), bh (H, 1) and by (1, 1). Every element of a gradient is clipped to ±`clip`.
+    x is (N, T), y (N,), `order` (E, n) the samples of each epoch and `start` the initial Wx (H, 1),
+    Wh (H, H), Wy (1, H), bh (H, 1) and by (1, 1). Each element of a gradient is clipped to ±`clip`.
     """
     params = {name: value.copy() for name, value in start.items()}
     Wx, Wh, Wy, bh, by = (params[name] for name in ("Wx", "Wh", "Wy", "bh", "by"))  # noqa: N806
@@ -21,7 +21,8 @@ def train(
     for samples in order:
         total = 0.0
         for sample in samples:
-            inputs, target = x[sample], y[sample]
+            inputs = x[sample]
+            target = y[sample]
             h = {-1: np.zeros_like(bh)}
             for t in range(len(inputs)):
                 h[t] = np.tanh(np.dot(Wx, inputs[t].reshape(1, 1)) + np.dot(Wh, h[t - 1]) + bh)

@@ -1,14 +1,10 @@
 """Orchestration: Prefect runs the steps of `rnn_core`, MLflow records them."""
 
-import gc
 import logging
 import os
 from time import perf_counter
 
 STARTED = perf_counter()
-gc.set_threshold(
-    10_000
-)  # by default a process looks through what it has imported, which stays, for a second in all
 
 from rnn_core.errors import RnnflowError  # noqa: E402 - imports take seconds, and are counted
 
@@ -21,7 +17,7 @@ os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 
 
 class WithoutTraceback(logging.Filter):
-    """Takes the traceback from the records of errors that are raised on purpose: their message says it all."""
+    """Removes the traceback of errors that are raised on purpose: their message is enough."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Keep every record."""

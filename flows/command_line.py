@@ -20,15 +20,18 @@ from rich.table import Table
 from flows import RUN_LOGGERS, WITHOUT_TRACEBACK
 from rnn_core import errors
 from rnn_core.errors import RnnflowError
+from rnn_core.nn.memory import tune_process
 
 Config = TypeVar("Config", bound=BaseModel)
 OUR_ERROR = re.compile(
     "|".join(rf"\b{name}\b" for name in dir(errors) if name.endswith(("Error", "Unavailable")))
 )
+FAILED = 1
+BAD_OPTIONS = 2
 
 
 class _CommandLine(BaseSettings):
-    """Options by the dotted names of the tree, from the command line alone: no environment variable is read."""
+    """Options by the dotted names of the tree; environment variables are not read."""
 
     model_config = SettingsConfigDict(
         nested_model_default_partial_update=True,
@@ -58,34 +61,26 @@ def run(
     main: Callable[[Config], None],
     first: Callable[[Config], None] = lambda config: None,
 ) -> None:
-    """Parse the command line into `config_class` and call `main`; exit 1 for an error of ours, 2 for bad options.
+    """Parse the command line into `config_class` and call `main`.
 
-    `first` is called before it, to import Prefect where the module of `main` does not: what Prefect's console is to
-    leave out can be told only when it is there.
+    Exits with 1 after an error of this project, with 2 after bad options. `first` is called before
+    `main`, to import Prefect if the module of `main` does not: the handlers of Prefect's console,
+    which leave out what is printed here, must exist by then.
     """
-    options_class: Any = create_model(config_class.__name__, __base__=(_CommandLine, config_class))
-    options_class.__doc__ = config_class.__doc__
-    try:
-        options: Any = CliApp.run(options_class, sys.argv[1:], cli_exit_on_error=False)
-    except SettingsError as error:
-        _exit(2, str(error).removeprefix("error parsing CLI: "))
-    except ValidationError as error:
-        _exit(2, "; ".join(_said(problem) for problem in error.errors()))
-    config = config_class.model_validate(
-        {name: getattr(options, name) for name in config_class.model_fields}
-    )
+    tune_process()
+    config, verbose = _parsed(config_class)
     first(config)
-    for name in RUN_LOGGERS:
-        if options.verbose:
+    if verbose:
+        for name in RUN_LOGGERS:
             logging.getLogger(name).removeFilter(WITHOUT_TRACEBACK)
-    for handler in () if options.verbose else logging.getLogger().handlers:  # Prefect's console
-        handler.addFilter(_is_no_error_of_ours)
+        main(config)
+        return
+    for handler in logging.getLogger().handlers:  # Prefect's console
+        handler.addFilter(_is_not_our_error)
     try:
         main(config)
     except RnnflowError as error:
-        if options.verbose:
-            raise
-        _exit(1, str(error))
+        _exit(FAILED, str(error))
 
 
 def show(table: Table) -> None:
@@ -98,18 +93,32 @@ def say(line: str) -> None:
     Console(soft_wrap=True).print(line, highlight=False, markup=False)
 
 
-def _is_no_error_of_ours(record: logging.LogRecord) -> bool:
-    """False where Prefect reports an error that `run` says itself, in one line, at the end."""
+def _parsed(config_class: type[Config]) -> tuple[Config, bool]:
+    """Return the configuration on the command line, and whether tracebacks are asked for."""
+    options_class: Any = create_model(config_class.__name__, __base__=(_CommandLine, config_class))
+    options_class.__doc__ = config_class.__doc__
+    try:
+        options: Any = CliApp.run(options_class, sys.argv[1:], cli_exit_on_error=False)
+    except SettingsError as error:
+        _exit(BAD_OPTIONS, str(error).removeprefix("error parsing CLI: "))
+    except ValidationError as error:
+        _exit(BAD_OPTIONS, "; ".join(_in_words(problem) for problem in error.errors()))
+    values = {name: getattr(options, name) for name in config_class.model_fields}
+    return config_class.model_validate(values), options.verbose
+
+
+def _is_not_our_error(record: logging.LogRecord) -> bool:
+    """Return False for Prefect's report of an error that `run` prints in one line at the end."""
     message = record.getMessage()
     return "Retry" in message or not OUR_ERROR.search(message)
 
 
-def _said(problem: Any) -> str:
+def _in_words(problem: Any) -> str:
     name = ".".join(str(part) for part in problem["loc"])
     message = problem["msg"].removeprefix("Value error, ")
-    return f"{name}: {message}" + (
-        "" if problem["type"] == "missing" else f" (received {problem['input']!r})"
-    )
+    if problem["type"] == "missing":
+        return f"{name}: {message}"
+    return f"{name}: {message} (received {problem['input']!r})"
 
 
 def _exit(code: int, message: str) -> NoReturn:

@@ -1,92 +1,104 @@
-"""Flow `prune`: delete the files of old runs. Run it with `python -m flows.prune --days 90 --keep 10`."""
+"""Flow `prune`: delete files of old runs. Run it with `python -m flows.prune --days 90 --keep 10`.
 
-from collections import defaultdict
-from datetime import UTC, datetime, timedelta
+Runs that are RUNNING although nobody works on them any more, such as those of a machine that was
+lost, are closed first. A run keeps its files while it is running, and if its model has an alias, is
+named in the ledger or is registered by another name. After an interruption, prune again to go on.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from functools import cache
 from uuid import UUID
 
-from prefect import flow, get_run_logger
+from prefect import get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectNotFound
 
-from flows import command_line, tracking
-from flows.tracking import registry
+from flows import command_line
+from flows.steps.command_flow import command_flow
+from flows.tracking import queries, registry, runs
+from flows.tracking.runs import TrackedRun
 from rnn_core.commands import Prune
 from rnn_core.operations.ledger import Ledger
 
 FLOWS = ("retrain", "retrain-universe", "forecast", "score", "study")
+PRUNED = "pruned"
+OF_USE = "of use"
+KEPT = "kept"
 
 
-@flow(persist_result=False)
-def prune(days: int = 90, keep: int = 10, now: datetime | None = None) -> dict[str, int]:
-    """Delete files of old runs; parameters, metrics and tags stay, and so does every model that is still of use.
-
-    Runs are closed first that are RUNNING though nobody works on them any more, such as those of a machine that was
-    lost. A run is left alone if its model has an alias, is named in the ledger or registered by another name, and while
-    it is running. Pruning again goes on where it was interrupted.
-
-    Args:
-        days: Keep the files of runs that are younger than this
-        keep: Keep those of this many latest runs of each flow and ticker, however old
-        now: Time to run as of, such as 2013-02-28T22:00:00Z; empty: the clock
-
-    Returns:
-        How many runs were `pruned`, are `of use` although they are old, and were `kept`.
-    """
-    config = Prune(days=days, keep=keep, now=now or datetime.now(UTC))
+@command_flow(Prune)
+def prune(config: Prune) -> dict[str, int]:
+    """Return how many runs were `pruned`, are old but `of use`, and were `kept`."""
     before = int((config.time - timedelta(days=config.days)).timestamp() * 1000)
-    seen, counts = defaultdict[tuple[str, str], int](int), {"pruned": 0, "of use": 0, "kept": 0}
-    of_use = dict[str, set[int]]()
-    with get_client(sync_client=True) as prefect:
-        for run in tracking.search("attributes.status = 'RUNNING'", FLOWS):
-            if run.info.start_time < before or _has_ended(
-                prefect, run.data.tags.get("prefect.flow_run_id")
-            ):
-                tracking.client().set_terminated(run.info.run_id, "FAILED")
+    _close_lost_runs(before)
+    counts = {PRUNED: 0, OF_USE: 0, KEPT: 0}
+    looked_at = Counter[tuple[str, str]]()  # runs by experiment and ticker, the latest first
     with Ledger.open() as ledger:
-        for run in tracking.search("", FLOWS):
+
+        @cache
+        def versions_of_use(ticker: str) -> set[int]:
+            return ledger.versions(ticker) | registry.versions_with_alias(ticker)
+
+        for run in queries.search("", FLOWS):
             if "pruned" in run.data.tags:
                 continue
-            ticker = run.data.tags.get("ticker", "")
-            kind = run.info.experiment_id, ticker
-            seen[kind] += 1
-            if (
-                seen[kind] <= config.keep
-                or run.info.start_time >= before
-                or run.info.status == "RUNNING"
-            ):
-                counts["kept"] += 1
-                continue
-            own, registered = registry.model_name(ticker), registry.registered(run.info.run_id)
-            if ticker not in of_use:
-                of_use[ticker] = ledger.versions(ticker) | registry.versions_with_alias(ticker)
-            if any(name != own or version in of_use[ticker] for name, version in registered):
-                counts["of use"] += 1
-                continue
-            for _, version in registered:
-                registry.delete(ticker, version)
-            tracking.delete_files(run)
-            counts["pruned"] += 1
-    get_run_logger().info(
-        "runs: %s", ", ".join(f"{count} {what}" for what, count in counts.items())
-    )
+            kind = (run.info.experiment_id, _ticker(run))
+            looked_at[kind] += 1
+            is_young = run.info.start_time >= before
+            if looked_at[kind] <= config.keep or is_young or run.info.status == "RUNNING":
+                counts[KEPT] += 1
+            else:
+                counts[_prune(run, versions_of_use)] += 1
+    get_run_logger().info("runs: %s", _in_words(counts))
     return counts
 
 
+def _prune(run: TrackedRun, versions_of_use: Callable[[str], set[int]]) -> str:
+    """Delete the files of a run unless its model is of use; return which it was."""
+    ticker = _ticker(run)
+    versions = registry.registered(run.info.run_id)
+    for name, version in versions:
+        if name != registry.model_name(ticker) or version in versions_of_use(ticker):
+            return OF_USE
+    for _, version in versions:
+        registry.delete(ticker, version)
+    runs.delete_files(run)
+    return PRUNED
+
+
+def _close_lost_runs(before: int) -> None:
+    """Close RUNNING runs that started `before` (in milliseconds) or whose flow run has ended."""
+    with get_client(sync_client=True) as prefect:
+        for run in queries.search("attributes.status = 'RUNNING'", FLOWS):
+            flow_run_id = run.data.tags.get("prefect.flow_run_id")
+            if run.info.start_time < before or _has_ended(prefect, flow_run_id):
+                runs.close(run.info.run_id, "FAILED")
+
+
 def _has_ended(prefect: SyncPrefectClient, flow_run_id: str | None) -> bool:
-    """Whether a flow run has ended; one that this server does not know may be another's, and be at work."""
     if flow_run_id is None:
         return False
     try:
         state = prefect.read_flow_run(UUID(flow_run_id)).state
     except ObjectNotFound:
-        return False
+        return False  # it may be at work for another server
     return state is not None and state.is_final()
 
 
+def _ticker(run: TrackedRun) -> str:
+    return run.data.tags.get("ticker", "")
+
+
+def _in_words(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+
+
 def main(config: Prune) -> None:
-    """Run the flow in this process and say how many runs it pruned."""
-    counts = prune(**{name: getattr(config, name) for name in Prune.model_fields})
-    command_line.say("runs: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
+    """Run the flow in this process and print how many runs it pruned."""
+    counts = prune(**dict(config))
+    command_line.say(f"runs: {_in_words(counts)}")
 
 
 if __name__ == "__main__":

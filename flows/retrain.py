@@ -1,158 +1,72 @@
 """Flow `retrain`: one ticker, every day. Run it with `python -m flows.retrain --ticker MSFT`."""
 
-import re
-from collections.abc import Callable
-from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
 
-from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
-from prefect.client.schemas.objects import FlowRun, State
-from prefect.flows import Flow
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as this_run
-from prefect.states import Completed
 
-from flows import STARTED, command_line, tracking
+from flows import STARTED, command_line
+from flows.steps.command_flow import command_flow
 from flows.steps.learning import learn, tags
+from flows.steps.prefect_runs import artifact_key, log_decision, nothing_to_do
+from flows.steps.prices import prices_or_fallback, yahoo_slot
 from flows.steps.summary import Laps, Summary, time_table
-from flows.steps.tasks import build_windows, evaluate_and_plot, fetch_prices, polite, train
-from flows.steps.tickers import announce
-from flows.tracking.registry import model_name
-from rnn_core.commands import DEFAULT_TICKER, Retrain, config_hash
-from rnn_core.config import Evaluation, Model, Problem, Promotion, Source, Training, Yahoo
-from rnn_core.data import loading
+from flows.steps.tasks import build_windows, evaluate_and_plot, train
+from flows.tracking import queries, records, runs
+from rnn_core.commands import Retrain, config_hash
 from rnn_core.data.exchanges import closed_for_the_day, last_closed_session
 from rnn_core.data.loading import exchange_for
-from rnn_core.data.prices import Prices
-from rnn_core.errors import PricesUnavailable
 
 
-def close_tracked_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """A flow run that was cancelled or has crashed leaves no MLflow run behind it RUNNING."""
-    tracking.close_runs_of(
-        str(flow_run.id), "KILLED" if state.is_cancelled() or state.is_cancelling() else "FAILED"
-    )
-
-
-@flow(
-    flow_run_name="retrain-{ticker}",
-    on_cancellation=[close_tracked_run],
-    on_crashed=[close_tracked_run],
-    persist_result=False,
-)
-def retrain(
-    ticker: str = DEFAULT_TICKER,
-    source: Source = Yahoo(),
-    problem: Problem = Problem(),
-    model: Model = Model(),
-    training: Training = Training(),
-    evaluation: Evaluation = Evaluation(),
-    promotion: Promotion = Promotion(),
-    scheduled: bool = False,
-    now: datetime | None = None,
-) -> Summary | State[Any]:
-    """Retrain the network of one ticker, evaluate it walk-forward and decide whether it becomes champion.
-
-    Args:
-        ticker: Ticker as Yahoo spells it
-        source: Where prices come from
-        problem: Inputs and label
-        model: Network
-        training: How the network is fitted
-        evaluation: Walk-forward folds and the backtest
-        promotion: When it takes the champion's place
-        scheduled: As the schedule runs it: no work on a day without a session, nor twice for one session
-        now: Time to run as of, such as 2013-02-28T22:00:00Z; empty: the clock
-    """
-    config = Retrain(
-        ticker=ticker,
-        source=source,
-        problem=problem,
-        model=model,
-        training=training,
-        evaluation=evaluation,
-        promotion=promotion,
-        scheduled=scheduled,
-        now=now or datetime.now(UTC),
-    )
-    if config.scheduled and (reason := no_work(config)):
-        return idle(reason)
+@command_flow(Retrain, first=["ticker"], flow_run_name="retrain-{ticker}")
+def retrain(config: Retrain) -> Summary | State[Any]:
+    """Return what the retrain found, or a state that says why there was nothing to do."""
+    if config.scheduled and (reason := why_no_work(config)):
+        return nothing_to_do(reason)
     laps = Laps()
-    with tracking.run("retrain", config.ticker, config, tags(config), str(this_run.id)) as run_id:
+    with runs.start("retrain", config.ticker, config, tags(config), str(this_run.id)) as run_id:
         laps.end("start")
-        with polite(config.source):
+        with yahoo_slot(config.source):
             prices = prices_or_fallback(config.source, config.ticker, config.time)
-        tracking.log(run_id, tags=tracking.data_tags(prices))
+        runs.log(run_id, tags=records.data_tags(prices))
         laps.end("fetch")
         summary = learn(config, prices, run_id, laps, (build_windows, train, evaluate_and_plot))
-    proclaim(config.ticker, summary)
+    log_decision(config.ticker, summary)
     create_markdown_artifact(summary.markdown(), key=artifact_key(f"retrain-{config.ticker}"))
     return summary
 
 
-def no_work(config: Retrain) -> str | None:
-    """Why a scheduled run has nothing to do: a day without a session, or done already; None if there is work."""
+def why_no_work(config: Retrain) -> str | None:
+    """Return why a scheduled run has nothing to do, or None if there is work.
+
+    It has nothing to do on a day without a session, or if it was done for the last session.
+    """
     exchange = exchange_for(config.source, config.ticker)
     if reason := closed_for_the_day([exchange], config.time):
         return reason
-    session = last_closed_session(exchange, config.time)
-    done = tracking.trained(config_hash(config), f"{session:%Y-%m-%d}", config.ticker)
-    return f"{config.ticker} was retrained for {session:%Y-%m-%d}" if done else None
-
-
-def idle(reason: str) -> State[Any]:
-    """The state of a flow run that has nothing to do, and says why."""
-    get_run_logger().info("nothing to do: %s", reason)
-    return Completed(message=f"nothing to do: {reason}")
-
-
-def proclaim(ticker: str, summary: Summary) -> None:
-    """Say what was decided of a retrain's model, in the log of the Prefect run; a new champion is an event too."""
-    judgement = summary.judgement
-    if judgement is None:
-        return
-    what = f"version {summary.version} is {'the' if judgement.promoted else 'no'} champion: {judgement.reason}"
-    get_run_logger().info("%s %s", model_name(ticker), what)
-    if judgement.promoted:
-        announce("promotion", ticker, what)
-
-
-def prices_or_fallback(
-    source: Source, ticker: str, now: datetime, fetch: Callable[..., Prices] = fetch_prices
-) -> Prices:
-    """Prices from the source, or what `source.fallback` allows in their place; each warning goes to the log.
-
-    Raises:
-        PricesUnavailable: Yahoo cannot be had and `source.fallback` is `none`.
-    """
-    try:
-        prices = fetch(source, ticker, now)
-    except PricesUnavailable as reason:
-        if not isinstance(source, Yahoo):
-            raise
-        prices = loading.fall_back(source, ticker, now, reason)
-    for warning in prices.warnings:
-        get_run_logger().warning(warning)
-    return prices
-
-
-def artifact_key(name: str) -> str:
-    """The name as Prefect takes it: lowercase letters, digits and dashes."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    session = f"{last_closed_session(exchange, config.time):%Y-%m-%d}"
+    if not queries.trained(config_hash(config), session, config.ticker):
+        return None
+    return f"{config.ticker} was retrained for {session}"
 
 
 def main(config: Retrain) -> None:
-    """Run the flow in this process and print what it found."""
+    """Run the flow in this process and print its summary and where the time went."""
     imported = perf_counter()
-    summary = retrain(**{name: getattr(config, name) for name in Retrain.model_fields})
+    summary = retrain(**dict(config))
     if summary is None:
         return
-    inside = sum(summary.seconds.values())
-    outside = {"import": imported - STARTED, "Prefect": perf_counter() - imported - inside}
+    all_seconds = perf_counter() - imported
+    seconds = {
+        "import": imported - STARTED,
+        "Prefect": all_seconds - sum(summary.seconds.values()),
+        **summary.seconds,
+    }
     command_line.show(summary.table())
-    command_line.show(time_table(outside | summary.seconds))
-    command_line.say(f"MLflow: {summary.address}")
+    command_line.show(time_table(seconds))
+    command_line.say(f"MLflow: {summary.how_to_open}")
 
 
 if __name__ == "__main__":

@@ -1,36 +1,38 @@
-"""Return to an earlier champion: `python -m flows.rollback --ticker MSFT`. A schedule may promote a new one later."""
+"""Return to an earlier champion: `python -m flows.rollback --ticker MSFT`.
+
+A scheduled retrain may promote another champion later.
+"""
 
 from datetime import datetime
 
 from flows import command_line
-from flows.steps.promotion import catch_up
-from flows.steps.tickers import announce
+from flows.steps.prefect_runs import announce
+from flows.steps.promotion import note_unknown_champion
 from flows.tracking import registry
 from rnn_core.commands import Rollback
 from rnn_core.operations.ledger import Ledger
 
 
 def roll_back(ticker: str, at: datetime) -> int:
-    """Return to the champion before the present one; its version.
+    """Return to the champion before the present one, and return its version.
 
     Raises:
-        LedgerError: there is none.
-        ChampionMissing: it was deleted.
+        LedgerError: there is no earlier champion.
+        ChampionMissing: the earlier champion was deleted.
     """
     with Ledger.open() as ledger, ledger.deciding(ticker) as decision:
-        catch_up(decision, registry.champion(ticker), at)
+        note_unknown_champion(decision, registry.champion(ticker), at)
         earlier = decision.roll_back(reason="asked for", at=at)
-        registry.crown(ticker, earlier)
+        registry.set_champion_alias(ticker, earlier)
     announce("rollback", ticker, f"version {earlier} is the champion again")
     return earlier
 
 
 def main(config: Rollback) -> None:
-    """Make the champion before the present one the champion again, and say so."""
+    """Return to the champion before the present one, and print which it is."""
     version = roll_back(config.ticker, config.time)
-    command_line.say(
-        f"{registry.model_name(config.ticker)} version {version} is the champion again"
-    )
+    model = registry.model_name(config.ticker)
+    command_line.say(f"{model} version {version} is the champion again")
 
 
 if __name__ == "__main__":

@@ -1,26 +1,26 @@
-"""Flow `score`: what has come true of the forecasts, and what that says. Run it with `python -m flows.score`."""
+"""Flow `score`: settle forecasts, judge the live record. Run it with `python -m flows.score`."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as this_run
 from rich.table import Table
 
-from flows import command_line, tracking
-from flows.retrain import artifact_key, close_tracked_run, idle, prices_or_fallback
-from flows.steps.standing import standing
-from flows.steps.tasks import polite
-from flows.steps.tickers import Outcomes, announce, each, run_name
-from flows.tracking import registry
+from flows import command_line
+from flows.steps.command_flow import command_flow
+from flows.steps.prefect_runs import announce, artifact_key, nothing_to_do, run_name
+from flows.steps.prices import prices_or_fallback, yahoo_slot
+from flows.steps.standing import standing_of
+from flows.steps.tickers import Outcomes, for_each
+from flows.tracking import queries, records, registry, runs
+from rnn_core import commands
 from rnn_core.commands import Retrain
-from rnn_core.commands import Score as Config
 from rnn_core.config import Source, Yahoo
 from rnn_core.data.exchanges import closed_for_the_day, last_closed_session
 from rnn_core.data.features import FEATURES
@@ -29,120 +29,92 @@ from rnn_core.data.windows import features
 from rnn_core.errors import LedgerError, PricesUnavailable
 from rnn_core.operations import live
 from rnn_core.operations.ledger import Ledger
+from rnn_core.operations.live import LiveRecord
 from rnn_core.operations.promotion import Candidate
+from rnn_core.operations.standing import Standing
 from rnn_core.reporting import pages
-from rnn_core.reporting.pages import Standing
 
-VOID_AFTER = 5  # sessions: a price that has not come by then, while later ones have, never will
-
-
-@flow(
-    flow_run_name=run_name,
-    on_cancellation=[close_tracked_run],
-    on_crashed=[close_tracked_run],
-    persist_result=False,
+VOID_AFTER = 5  # later sessions that have a price: a price still missing then never comes
+COLUMNS = (
+    "ticker",
+    "settled",
+    "right",
+    "anytime-valid",
+    "promised",
+    "log loss",
+    "promised",
+    "alarms",
 )
-def score(
-    ticker: str | None = None,
-    source: Source | None = None,
-    recent: int = 60,
-    drift_level: float = 1e-4,
-    tolerated: int = 1,
-    scheduled: bool = False,
-    now: datetime | None = None,
-) -> Outcomes[Standing] | State[Any]:
-    """Settle the forecasts that have come true, and hold the live record against what was promised.
 
-    Args:
-        ticker: Ticker as Yahoo spells it; empty: every one with forecasts
-        source: Where prices come from; empty: as the champion was trained
-        recent: Sessions whose inputs are held against those of training
-        drift_level: Adjusted p-value below which inputs have drifted
-        tolerated: Closed sessions without a price that are no alarm yet
-        scheduled: As the schedule runs it: no work on a day without a session, nor twice for one session
-        now: Time to run as of, such as 2013-02-28T22:00:00Z; empty: the clock
-    """
-    config = Config(
-        ticker=ticker,
-        source=source,
-        recent=recent,
-        drift_level=drift_level,
-        tolerated=tolerated,
-        scheduled=scheduled,
-        now=now or datetime.now(UTC),
-    )
+
+@command_flow(commands.Score, flow_run_name=run_name)
+def score(config: commands.Score) -> Outcomes[Standing] | State[Any]:
+    """Return where each ticker stands, or a state that says why there was nothing to do."""
     with Ledger.open() as ledger:
-        listed = {
-            one: exchange
-            for one, exchange in ledger.exchanges().items()
-            if config.ticker in (None, one)
-        }
-        if not listed and config.scheduled:
-            return idle("nothing was forecast yet")
-        if not listed:
-            asked = f"of {config.ticker}" if config.ticker else "yet"
+        exchanges = _exchanges(ledger, config.ticker)
+        if not exchanges and config.scheduled:
+            return nothing_to_do("nothing was forecast yet")
+        if not exchanges:
+            missing = f"of {config.ticker}" if config.ticker else "yet"
             raise LedgerError(
-                f"the ledger has no forecasts {asked}; make one: python -m flows.forecast"
+                f"the ledger has no forecasts {missing}; make one: python -m flows.forecast"
             )
-        tags = {"ticker": config.ticker or "all", "sessions": _sessions(listed, config.time)}
-        if config.scheduled and (reason := _no_work(listed, tags, config.time)):
-            return idle(reason)
-        subject = config.ticker or f"{len(listed)} tickers"
-        with tracking.run("score", subject, config, tags, str(this_run.id)) as run_id:
-            with polite(config.source):
-                scored = each(listed, partial(score_ticker, config, ledger))
-            tracking.log_standings(
-                run_id, scored, scored.failed, f"Live record, {config.time:%Y-%m-%d}"
-            )
-            for found in scored.values():
-                for alarm in found.alarms:
-                    announce("alarm", found.ticker, f"{alarm.kind}: {alarm.text}")
-    create_markdown_artifact(
-        pages.universe_markdown(list(scored.values()), scored.failed), key="universe"
-    )
-    for ticker, found in scored.items():
-        create_markdown_artifact(pages.markdown(found), key=artifact_key(f"ticker-{ticker}"))
-    return scored
+        tags = {"ticker": config.ticker or "all", "sessions": _sessions(exchanges, config.time)}
+        if config.scheduled and (reason := _why_no_work(exchanges, tags, config.time)):
+            return nothing_to_do(reason)
+        subject = config.ticker or f"{len(exchanges)} tickers"
+        with runs.start("score", subject, config, tags, str(this_run.id)) as run_id:
+            with yahoo_slot(config.source):
+                standings = for_each(exchanges, partial(score_ticker, config, ledger))
+            title = f"Live record, {config.time:%Y-%m-%d}"
+            records.log_standings(run_id, standings, standings.failed, title)
+            _announce_alarms(standings)
+    universe = pages.universe_markdown(list(standings.values()), standings.failed)
+    create_markdown_artifact(universe, key="universe")
+    for ticker, standing in standings.items():
+        create_markdown_artifact(pages.markdown(standing), key=artifact_key(f"ticker-{ticker}"))
+    return standings
 
 
-def score_ticker(config: Config, ledger: Ledger, ticker: str) -> Standing:
-    """Settle what has come true of a ticker and say where it stands.
+def score_ticker(config: commands.Score, ledger: Ledger, ticker: str) -> Standing:
+    """Settle the forecasts of a ticker whose sessions have closed, and return where it stands.
 
     Raises:
-        PricesUnavailable: there are none, not even stored ones; its forecasts stay open.
+        PricesUnavailable: there are no prices, not even stored ones; the forecasts stay open.
     """
     forecasts = ledger.forecasts(ticker)
     trained = registry.configuration(ticker, forecasts["run_id"].iloc[-1])
-    source = config.source or trained.source
-    if isinstance(source, Yahoo):
-        source = source.model_copy(
-            update={"fallback": "synthetic"}
-        )  # what is stored settles, though it may be stale
-    prices = prices_or_fallback(source, ticker, config.time)
-    if prices.source == SYNTHETIC_FALLBACK:
-        raise PricesUnavailable(
-            f"no price of {ticker} can be had to settle its forecasts with; they stay open"
-        )
+    prices = _prices(config.source or trained.source, ticker, config.time)
     for forecast in forecasts[forecasts["settled_at"].isna()].itertuples():
         settle(ledger, prices, forecast, config.time)
-    last_price = prices.frame.index[-1].date()
-    seen = {"exchange": prices.exchange, "last_price": last_price, "data_source": prices.source}
-    found = standing(ledger, ticker, config.time, **seen)
-    before, now = inputs(trained, prices, found.champion, config.recent)
+    settled = standing_of(
+        ledger,
+        ticker,
+        config.time,
+        exchange=prices.exchange,
+        last_price=prices.frame.index[-1].date(),
+        data_source=prices.source,
+    )
+    before, now = inputs(trained, prices, settled.champion, config.recent)
     drift = live.drift(before.to_numpy(), now.to_numpy(), list(before.columns))
     alarms = live.alarms(
-        found.record, drift, found.missing, level=config.drift_level, tolerated=config.tolerated
+        settled.record,
+        drift,
+        settled.missing,
+        level=config.drift_level,
+        tolerated=config.tolerated,
     )
-    return replace(found, alarms=tuple(alarms))
+    return replace(settled, alarms=tuple(alarms))
 
 
 def settle(ledger: Ledger, prices: Prices, forecast: Any, at: datetime) -> None:
-    """Write down what became of a row of the ledger, if the prices tell.
+    """Write the outcome of a row of the ledger, if the prices tell it.
 
-    It is the return from the close that the forecast was made at. A session whose price has not come while those of
-    `VOID_AFTER` later ones have never will get one: the row is void.
+    The outcome is the log return since the close that the forecast was made at. If the session has
+    no price and `VOID_AFTER` later sessions have one, the row is void.
     """
-    close, session = prices.frame["close"], pd.Timestamp(forecast.session)
+    close = prices.frame["close"]
+    session = pd.Timestamp(forecast.session)
     if session in close.index:
         before = close.loc[: pd.Timestamp(forecast.last_session)].iloc[-1]
         ledger.settle(forecast.id, float(np.log(close[session] / before)), at)
@@ -153,67 +125,92 @@ def settle(ledger: Ledger, prices: Prices, forecast: Any, at: datetime) -> None:
 def inputs(
     trained: Retrain, prices: Prices, champion: Candidate | None, recent: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Inputs (n, I) of the sessions that the champion has learned from, and (recent, I) of the last ones.
+    """Return the inputs (n, I) that the champion learned from and those (recent, I) seen last.
 
-    Those that cluster in time are left out: of them any two stretches differ, and the test of drift would tell nothing.
+    Inputs that cluster in time are left out: any two periods differ in them, so a test of drift
+    would say nothing.
     """
     known = features(trained.problem, prices.frame).dropna()
     known = known[[name for name in known.columns if not FEATURES[name].clusters]]
     before = known.iloc[:-recent]
     if champion is not None:
         before = before.loc[: pd.Timestamp(champion.data_last)]
-    return before.tail(trained.evaluation.train_days + trained.evaluation.valid_days), known.tail(
-        recent
-    )
+    learned_from = trained.evaluation.train_days + trained.evaluation.valid_days
+    return before.tail(learned_from), known.tail(recent)
+
+
+def _exchanges(ledger: Ledger, ticker: str | None) -> dict[str, str]:
+    """Return the exchange of each ticker with forecasts, or of `ticker` alone."""
+    exchanges = ledger.exchanges()
+    if ticker is None:
+        return exchanges
+    return {ticker: exchanges[ticker]} if ticker in exchanges else {}
+
+
+def _prices(source: Source, ticker: str, now: datetime) -> Prices:
+    if isinstance(source, Yahoo):  # stored prices settle forecasts even if they are old
+        source = source.model_copy(update={"fallback": "synthetic"})
+    prices = prices_or_fallback(source, ticker, now)
+    if prices.source == SYNTHETIC_FALLBACK:
+        raise PricesUnavailable(
+            f"no prices of {ticker} are available to settle its forecasts with; they stay open"
+        )
+    return prices
 
 
 def _sessions(exchanges: dict[str, str], now: datetime) -> str:
-    """The last closed session of each exchange, as a run is tagged with."""
-    last = {
-        exchange: last_closed_session(exchange, now) for exchange in sorted(set(exchanges.values()))
-    }
-    return ", ".join(f"{exchange} {session:%Y-%m-%d}" for exchange, session in last.items())
+    """Return the last closed session of each exchange, as the run's tag says it."""
+    sessions = [
+        f"{exchange} {last_closed_session(exchange, now):%Y-%m-%d}"
+        for exchange in sorted(set(exchanges.values()))
+    ]
+    return ", ".join(sessions)
 
 
-def _no_work(exchanges: dict[str, str], tags: dict[str, str], now: datetime) -> str | None:
-    """Why a scheduled run has nothing to do: a day without a session, or done already; None if there is work."""
+def _why_no_work(exchanges: dict[str, str], tags: dict[str, str], now: datetime) -> str | None:
+    """Return why a scheduled run has nothing to do, or None if there is work."""
     if reason := closed_for_the_day(exchanges.values(), now):
         return reason
-    which = " and ".join(f"tags.{name} = '{value}'" for name, value in tags.items())
-    earlier = tracking.first(f"{which} and attributes.status = 'FINISHED'", ["score"])
+    same_tags = " and ".join(f"tags.{name} = '{value}'" for name, value in tags.items())
+    earlier = queries.first(f"{same_tags} and attributes.status = 'FINISHED'", ["score"])
     return earlier and f"{tags['sessions']} was scored by run {earlier}"
 
 
-def _table(scored: Outcomes[Standing]) -> Table:
-    table = Table(
-        "ticker", "settled", "right", "anytime-valid", "promised", "log loss", "promised", "alarms"
-    )
-    for ticker, found in scored.items():
-        record, alarms = found.record, "; ".join(alarm.text for alarm in found.alarms) or "none"
-        if record is None:
-            table.add_row(ticker, "0", "", "", "", "", "", alarms)
-            continue
-        table.add_row(
-            ticker,
-            str(record.days),
-            f"{record.accuracy:.1%}",
-            f"{record.low:.1%} to {record.high:.1%}",
-            f"{record.promised_low:.1%} to {record.promised_high:.1%}",
-            f"{record.log_loss:.4f}",
-            f"{record.promised_log_loss:.4f}",
-            alarms,
-        )
-    for ticker, reason in scored.failed.items():
+def _announce_alarms(standings: Outcomes[Standing]) -> None:
+    for ticker, standing in standings.items():
+        for alarm in standing.alarms:
+            announce("alarm", ticker, f"{alarm.kind}: {alarm.text}")
+
+
+def _table(standings: Outcomes[Standing]) -> Table:
+    table = Table(*COLUMNS)
+    for ticker, standing in standings.items():
+        alarms = "; ".join(alarm.text for alarm in standing.alarms) or "none"
+        table.add_row(ticker, *_cells(standing.record), alarms)
+    for ticker, reason in standings.failed.items():
         table.add_row(ticker, "failed", reason)
     return table
 
 
-def main(config: Config) -> None:
+def _cells(record: LiveRecord | None) -> list[str]:
+    if record is None:
+        return ["0", "", "", "", "", ""]
+    return [
+        str(record.days),
+        f"{record.accuracy:.1%}",
+        f"{record.low:.1%} to {record.high:.1%}",
+        f"{record.promised_low:.1%} to {record.promised_high:.1%}",
+        f"{record.log_loss:.4f}",
+        f"{record.promised_log_loss:.4f}",
+    ]
+
+
+def main(config: commands.Score) -> None:
     """Run the flow in this process and print where the tickers stand."""
-    scored = score(**{name: getattr(config, name) for name in Config.model_fields})
-    if isinstance(scored, Outcomes):
-        command_line.show(_table(scored))
+    standings = score(**dict(config))
+    if isinstance(standings, Outcomes):
+        command_line.show(_table(standings))
 
 
 if __name__ == "__main__":
-    command_line.run(Config, main)
+    command_line.run(commands.Score, main)

@@ -13,42 +13,44 @@ from urllib.request import ProxyHandler, build_opener
 
 from rich.console import Console
 
-from flows import tracking
-from flows.steps.tasks import AT_ONCE, YAHOO
+from flows.steps.prices import YAHOO, YAHOO_SLOTS
+from flows.tracking import store
 from rnn_core.errors import TrackingError
 
 HOST = "127.0.0.1"
 CHECKOUT = Path(__file__).resolve().parents[1]
 LOGS = Path("data/logs")
-MARK, MARKED = (
-    "RNNFLOW_STACK",
-    str(os.getpid()),
-)  # in the environment of whatever the stack has started
-STOP = 20.0  # seconds that flow runs are given, and each program
+MARK = "RNNFLOW_STACK"  # environment variable of every process that this stack has started
+STACK_ID = str(os.getpid())  # its value
+STOP_SECONDS = 20.0  # for flow runs to stop, and for each program
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SAY = Console(soft_wrap=True, highlight=False).print
 
 
 class Stack(dict[str, subprocess.Popen[bytes]]):
-    """Programs by name that start one by one, run while all of them do, and stop together."""
+    """Programs by name: started one after the other, run while all of them do, stopped together."""
 
     def start(self, name: str, *command: str) -> None:
-        """Start a Python program out of reach of the terminal's Ctrl-C: `stop` decides who ends first."""
+        """Start a Python program that Ctrl-C in the terminal does not reach: `stop` ends it."""
         with (LOGS / f"{name}.log").open("wb") as log:
             self[name] = subprocess.Popen(
                 [sys.executable, "-m", *command], stdout=log, stderr=log, process_group=0
             )
 
     def run(self, name: str, *command: str, may_fail: bool = False) -> None:
-        """Run a Python program to its end; exit 1 when it fails, unless it may."""
+        """Run a Python program to its end; exit 1 if it fails, unless it may."""
         self.start(name, *command)
-        self.wait_until(
-            lambda: self[name].poll() is not None if may_fail else self[name].poll() == 0
-        )
+        process = self[name]
+
+        def has_ended_well() -> bool:
+            code = process.poll()
+            return code == 0 or (may_fail and code is not None)
+
+        self.wait_until(has_ended_well)
         del self[name]
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Wait for `condition`; exit 1 when a program ends before."""
+        """Wait for `condition`; exit 1 if a program ends before."""
         while True:
             ended = [name for name, process in self.items() if process.poll() is not None]
             if condition():
@@ -58,94 +60,97 @@ class Stack(dict[str, subprocess.Popen[bytes]]):
             time.sleep(0.2)
 
     def stop(self) -> None:
-        """End flow runs, then the programs, last started first; kill what is left after a while."""
-        programs = ([process.pid] for process in reversed(self.values()))
-        for stage in (
-            marked("PREFECT__FLOW_RUN_ID"),
-            *programs,
-        ):  # a worker would wait for its flow runs
-            send(signal.SIGTERM, stage)
-            deadline = time.monotonic() + STOP
-            while time.monotonic() < deadline and set(stage) & set(marked()):
-                time.sleep(0.1)
+        """Stop flow runs, then the programs, the last started first; kill what is left then."""
+        stop_processes(marked("PREFECT__FLOW_RUN_ID"))  # a worker would wait for its flow runs
+        for process in reversed(self.values()):
+            stop_processes([process.pid])
         send(signal.SIGKILL, marked())
         for process in self.values():
             process.wait()
 
 
 def up(stack: Stack, prefect: int, mlflow: int | None) -> None:
-    """Start everything on these ports and say where it is."""
+    """Start everything on these ports and print where it is."""
     SAY(f"Starting; logs are in {LOGS}")
     stack.start("prefect", "prefect", "server", "start", "--host", HOST, "--port", str(prefect))
     if mlflow:
-        tracking.experiment_id("retrain")  # makes the tables, alone: two that do it at once fail
-        options = ("--host", HOST, "--port", str(mlflow), "--workers", "1")
-        stack.start("mlflow", "mlflow", "server", "--backend-store-uri", tracking.uri(), *options)
+        start_mlflow(stack, mlflow)
     stack.wait_until(lambda: answer(prefect, "/api/health") != "")
-    stack.run(
-        "limit", "prefect", "gcl", "create", YAHOO, "--limit", str(AT_ONCE), may_fail=True
-    )  # it may be there
-    stack.start(
-        "worker",
-        "prefect",
-        "worker",
-        "start",
-        "--pool",
-        "rnn",
-        "--type",
-        "process",
-        "--name",
-        "stack",
-    )
-    stack.wait_until(
-        lambda: '"READY"' in answer(prefect, "/api/work_pools/rnn")
-    )  # the worker makes the pool
-    stack.run("deploy", "prefect", "--no-prompt", "deploy", "--all")
+    deploy(stack, prefect)
     stack.wait_until(lambda: mlflow is None or answer(mlflow, "/health") != "")
-    SAY(
-        f"Prefect  http://{HOST}:{prefect}\nMLflow   {f'http://{HOST}:{mlflow}' if mlflow else tracking.uri()}\n"
-    )
-    SAY(
-        f"A run when you want one, in another terminal:\n\n  export PREFECT_API_URL={os.environ['PREFECT_API_URL']}"
-    )
-    command = os.path.relpath(Path(sys.executable).with_name("prefect"))
-    SAY(
-        f"  {command} deployment run 'retrain/adhoc' -p ticker=MSFT --watch\n\nCtrl-C stops everything."
-    )
+    welcome(prefect, mlflow)
+
+
+def start_mlflow(stack: Stack, port: int) -> None:
+    """Start the MLflow UI on a store that exists."""
+    store.experiment_id("retrain")  # makes the tables: the server's processes fail if both do
+    address = ("--host", HOST, "--port", str(port))
+    backend = ("--backend-store-uri", store.uri())
+    stack.start("mlflow", "mlflow", "server", *backend, *address, "--workers", "1")
+
+
+def deploy(stack: Stack, prefect: int) -> None:
+    """Set the limit on who asks Yahoo, start a worker, and create the deployments."""
+    limit = ("gcl", "create", YAHOO, "--limit", str(YAHOO_SLOTS))
+    stack.run("limit", "prefect", *limit, may_fail=True)  # it may exist
+    worker = ("worker", "start", "--pool", "rnn", "--type", "process", "--name", "stack")
+    stack.start("worker", "prefect", *worker)
+    # The worker makes the pool
+    stack.wait_until(lambda: '"READY"' in answer(prefect, "/api/work_pools/rnn"))
+    stack.run("deploy", "prefect", "--no-prompt", "deploy", "--all")
+
+
+def welcome(prefect: int, mlflow: int | None) -> None:
+    """Print where everything is, and how to start a run."""
+    program = os.path.relpath(Path(sys.executable).with_name("prefect"))
+    SAY(f"Prefect  http://{HOST}:{prefect}")
+    SAY(f"MLflow   {f'http://{HOST}:{mlflow}' if mlflow else store.uri()}\n")
+    SAY("A run when you want one, in another terminal:\n")
+    SAY(f"  export PREFECT_API_URL={os.environ['PREFECT_API_URL']}")
+    SAY(f"  {program} deployment run 'retrain/adhoc' -p ticker=MSFT --watch\n")
+    SAY("Ctrl-C stops everything.")
 
 
 def answer(port: int, path: str) -> str:
-    """What the server on `port` says, past any proxy; nothing unless it answers with success."""
-    with (
-        suppress(OSError),
-        build_opener(ProxyHandler({})).open(f"http://{HOST}:{port}{path}", timeout=10) as response,
-    ):
+    """Return what the server on `port` answers, past any proxy; nothing unless it succeeds."""
+    opener = build_opener(ProxyHandler({}))
+    with suppress(OSError), opener.open(f"http://{HOST}:{port}{path}", timeout=10) as response:
         return str(response.read(), "utf-8")
     return ""
 
 
 def marked(variable: str = MARK) -> list[int]:
-    """Processes of this stack, whoever started them, with `variable` in their environment (where there is a /proc)."""
-    found = []
+    """Return the processes of this stack that have `variable` in their environment.
+
+    Their number does not depend on who started them. Where there is no /proc, there are none.
+    """
+    pids = []
     for file in Path("/proc").glob("[0-9]*/environ"):
         with suppress(OSError):
-            environment = dict(
-                entry.partition("=")[::2] for entry in file.read_text(errors="replace").split("\0")
-            )
-            if environment.get(MARK) == MARKED and variable in environment:
-                found.append(int(file.parent.name))
-    return found
+            entries = file.read_text(errors="replace").split("\0")
+            environment = dict(entry.partition("=")[::2] for entry in entries)
+            if environment.get(MARK) == STACK_ID and variable in environment:
+                pids.append(int(file.parent.name))
+    return pids
+
+
+def stop_processes(pids: list[int]) -> None:
+    """Ask processes to stop, and wait until they have, for a while."""
+    send(signal.SIGTERM, pids)
+    deadline = time.monotonic() + STOP_SECONDS
+    while time.monotonic() < deadline and set(pids) & set(marked()):
+        time.sleep(0.1)
 
 
 def send(number: signal.Signals, pids: list[int]) -> None:
-    """Send a signal to those that are still there."""
+    """Send a signal to the processes that still exist."""
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
 
 
 def port(variable: str, default: int) -> int:
-    """The port that `variable` names; exit 1 if something listens there."""
+    """Return the port that an environment variable names; exit 1 if something listens there."""
     number = int(os.environ.get(variable, default))
     try:
         socket.create_server((HOST, number)).close()
@@ -156,19 +161,21 @@ def port(variable: str, default: int) -> int:
     return number
 
 
+def set_environment(prefect: int) -> None:
+    """Set what the programs of the stack, and what they start, read from the environment."""
+    os.environ[MARK] = STACK_ID
+    os.environ["PWD"] = str(CHECKOUT)  # prefect.yaml deploys from it
+    os.environ["PREFECT_API_URL"] = f"http://{HOST}:{prefect}/api"
+    # Otherwise MLflow starts eight processes that nothing here uses
+    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+
+
 def main() -> None:
     """Bring the stack up in the checkout, and down again on Ctrl-C."""
     os.chdir(CHECKOUT)
     prefect = port("PREFECT_SERVER_API_PORT", 4200)  # the variables of the tools themselves
-    mlflow = None if tracking.uri().startswith("http") else port("MLFLOW_PORT", 5000)
-    os.environ |= {
-        MARK: MARKED,
-        "PWD": str(CHECKOUT),
-        "PREFECT_API_URL": f"http://{HOST}:{prefect}/api",
-    }
-    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = (
-        "false"  # eight processes that nothing here uses
-    )
+    mlflow = None if store.is_server() else port("MLFLOW_PORT", 5000)
+    set_environment(prefect)
     LOGS.mkdir(parents=True, exist_ok=True)
     for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: sys.exit(0))

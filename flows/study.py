@@ -1,22 +1,26 @@
-"""Flow `study`: the classic lessons on recurrent networks. Run one with `python -m flows.study --name sine-synced`."""
+"""Flow `study`: classic studies of recurrent networks.
+
+Run one with `python -m flows.study --name sine-synced`.
+"""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
-from prefect import flow, get_run_logger
+from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run as this_run
 from rich.table import Table
 
-from flows import command_line, tracking
-from flows.retrain import close_tracked_run, prices_or_fallback
-from flows.steps.tasks import build_sequences, find_and_plot, make_data, polite, train
+from flows import command_line
+from flows.steps.command_flow import command_flow
+from flows.steps.prices import prices_or_fallback, yahoo_slot
+from flows.steps.tasks import build_sequences, find_and_plot, make_data, train
+from flows.tracking import records, runs
 from rnn_core.commands import DEFAULT_TICKER, Study, StudyName
-from rnn_core.config import Source, StudyTraining, Yahoo
+from rnn_core.config import Yahoo
 from rnn_core.reporting import figures
-from rnn_core.studies.lesson import Finding, Trained, Variant
+from rnn_core.studies.study import Finding, Trained, Variant, Variants
 
 
 @dataclass(frozen=True)
@@ -24,110 +28,55 @@ class Outcome:
     """What a study found, and where to see it.
 
     Attributes:
-        name: the lesson.
+        name: name of the study.
         finding: what it found.
-        seconds: of training, by variant.
+        seconds: training time by variant.
         run_id: the MLflow run.
-        address: how to open it.
+        how_to_open: URL of the run, or a command that serves it.
     """
 
     name: StudyName
     finding: Finding
     seconds: dict[str, float]
     run_id: str
-    address: str
+    how_to_open: str
 
     def table(self) -> Table:
-        """For the terminal: the sentences, and the figures below them."""
-        said = "\n".join([self.name, *self.finding.sentences])
-        table = Table(title=said, title_justify="left", title_style="", show_header=False)
+        """Return the sentences with the metrics below them, for the terminal."""
+        title = "\n".join([self.name, *self.finding.sentences])
+        table = Table(title=title, title_justify="left", title_style="", show_header=False)
         for metric, value in self.finding.metrics.items():
             table.add_row(metric, f"{value:.6g}")
-        table.add_row(
-            "seconds", ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.seconds.items())
-        )
+        seconds = [f"{variant} {elapsed:.1f}" for variant, elapsed in self.seconds.items()]
+        table.add_row("seconds", ", ".join(seconds))
         return table
 
     def markdown(self) -> str:
-        """For a Prefect artifact and the head of the MLflow run."""
+        """Return the same for a Prefect artifact and the head of the MLflow run."""
         metrics = [f"| {metric} | {value:.6g} |" for metric, value in self.finding.metrics.items()]
-        lines = [
-            f"### {self.name}",
-            "",
-            *self.finding.sentences,
-            "",
-            "| | |",
-            "|---|---|",
-            *metrics,
-        ]
-        return "\n".join([*lines, "", f"`{self.address}`"])
+        sentences = [f"### {self.name}", "", *self.finding.sentences, ""]
+        table = ["| | |", "|---|---|", *metrics, ""]
+        return "\n".join([*sentences, *table, f"`{self.how_to_open}`"])
 
 
-@flow(
-    flow_run_name="study-{name}",
-    on_cancellation=[close_tracked_run],
-    on_crashed=[close_tracked_run],
-    persist_result=False,
-)
-def study(
-    name: StudyName = "direction-from-scratch",
-    language: Literal["en", "ko"] = "en",
-    size: float = 1.0,
-    ticker: str | None = None,
-    source: Source | None = None,
-    training: StudyTraining = StudyTraining(),
-    now: datetime | None = None,
-) -> Outcome:
-    """Run one classic lesson on recurrent networks through the tasks of the daily job.
-
-    Args:
-        name: Lesson to run
-        language: Language of figures and findings: English or Korean
-        size: Share of the examples; below 1 for a quick look
-        ticker: Ticker as Yahoo spells it, for direction-from-scratch alone
-        source: Where the prices of direction-from-scratch come from
-        training: What to change of the training
-        now: Time to run as of, such as 2013-02-28T22:00:00Z; empty: the clock
-    """
-    config = _legible(
-        Study(
-            name=name,
-            language=language,
-            size=size,
-            ticker=ticker,
-            source=source,
-            training=training,
-            now=now,
-        )
-    )
-    real, symbol = bool(config.ticker or config.source), config.ticker or DEFAULT_TICKER
-    engines = (
-        "numpy, torch" if config.name == "engines-agree" else config.training.engine or "numpy"
-    )
-    tags = {"study": config.name, "engine": engines} | ({"ticker": symbol} if real else {})
-    with tracking.run("study", config.name, config, tags, str(this_run.id)) as run_id:
-        if real:
-            source = config.source or Yahoo()
-            with polite(source):
-                data: Any = prices_or_fallback(source, symbol, config.now or datetime.now(UTC))
-            tracking.log(run_id, tags=tracking.data_tags(data))
-        else:
-            data = make_data(config)
-        variants = build_sequences(config, data)
-        if not real:
-            tracking.log_made_data(run_id, next(iter(variants.values())).sequences)
-        trained = {variant: _timed(parts) for variant, parts in variants.items()}
+@command_flow(Study, flow_run_name="study-{name}")
+def study(config: Study) -> Outcome:
+    """Return what the study found."""
+    config = _in_a_language_with_a_font(config)
+    with runs.start("study", config.name, config, _tags(config), str(this_run.id)) as run_id:
+        data, variants = _data_and_variants(config, run_id)
+        trained = {variant: _train(parts) for variant, parts in variants.items()}
         finding = find_and_plot(config, data, trained)
-        tracking.log_study(run_id, trained, finding)
-    seconds = {variant: one.seconds for variant, one in trained.items()}
-    outcome = Outcome(config.name, finding, seconds, run_id, tracking.address(run_id))
-    tracking.describe(run_id, outcome.markdown())
+        records.log_study(run_id, trained, finding)
+    seconds = {variant: result.seconds for variant, result in trained.items()}
+    outcome = Outcome(config.name, finding, seconds, run_id, runs.how_to_open(run_id))
+    records.describe(run_id, outcome.markdown())
     create_markdown_artifact(outcome.markdown(), key=f"study-{config.name}")
     return outcome
 
 
-def _legible(config: Study) -> Study:
-    """The configuration, in English if there is no font to write Korean with."""
+def _in_a_language_with_a_font(config: Study) -> Study:
+    """Return the configuration, changed to English if no font can write Korean."""
     if config.language == "ko" and figures.hangul_font() is None:
         get_run_logger().warning(
             "no font with Hangul is found, so this is in English; install koreanize-matplotlib"
@@ -136,7 +85,35 @@ def _legible(config: Study) -> Study:
     return config
 
 
-def _timed(parts: Variant) -> Trained:
+def _uses_real_prices(config: Study) -> bool:
+    return bool(config.ticker or config.source)
+
+
+def _tags(config: Study) -> dict[str, str]:
+    engine = config.training.engine or "numpy"
+    both_engines = config.name == "engines-agree"
+    tags = {"study": config.name, "engine": "numpy, torch" if both_engines else engine}
+    if _uses_real_prices(config):
+        tags["ticker"] = config.ticker or DEFAULT_TICKER
+    return tags
+
+
+def _data_and_variants(config: Study, run_id: str) -> tuple[Any, Variants]:
+    """Return what the study learns from, tagged in its run, and what it trains."""
+    if _uses_real_prices(config):
+        source = config.source or Yahoo()
+        with yahoo_slot(source):
+            prices = prices_or_fallback(source, config.ticker or DEFAULT_TICKER, config.time)
+        runs.log(run_id, tags=records.data_tags(prices))
+        return prices, build_sequences(config, prices)
+    data = make_data(config)
+    variants = build_sequences(config, data)
+    first_variant = next(iter(variants.values()))
+    records.log_made_data(run_id, first_variant.sequences)
+    return data, variants
+
+
+def _train(parts: Variant) -> Trained:
     before = perf_counter()
     fit = train(
         parts.model, parts.training, parts.sequences, parts.folds, parts.params0, parts.order
@@ -146,9 +123,9 @@ def _timed(parts: Variant) -> Trained:
 
 def main(config: Study) -> None:
     """Run the flow in this process and print what it found."""
-    outcome = study(**{name: getattr(config, name) for name in Study.model_fields})
+    outcome = study(**dict(config))
     command_line.show(outcome.table())
-    command_line.say(f"MLflow: {outcome.address}")
+    command_line.say(f"MLflow: {outcome.how_to_open}")
 
 
 if __name__ == "__main__":

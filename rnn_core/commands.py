@@ -143,7 +143,10 @@ class RetrainUniverse(Recipe):
     @model_validator(mode="after")
     def _names_each_ticker_once(self) -> Self:
         if self.tickers and self.file:
-            raise ValueError("only one of tickers and file is allowed (got both)")
+            raise ValueError(
+                "tickers and file both name tickers; only one is allowed "
+                f"(got {', '.join(self.tickers)} and {self.file})"
+            )
         twice = sorted({ticker for ticker in self.tickers if self.tickers.count(ticker) > 1})
         if twice:
             raise ValueError(f"tickers name {', '.join(twice)} more than once")

@@ -24,7 +24,7 @@ import yaml
 from prefect import get_client
 from prefect.flow_engine import FlowRunEngine
 
-from flows.steps.tasks import AT_ONCE, YAHOO
+from flows.steps.prices import YAHOO, YAHOO_SLOTS
 from rnn_core.config import Evaluation, Model, Training
 from rnn_core.data.exchanges import closed_sessions, sessions
 from tests.processes import CHECKOUT
@@ -144,7 +144,7 @@ def main(folder: Path) -> None:
     }
     market = Market(truth("SPLIT"))
     with get_client(sync_client=True) as client:
-        client.upsert_global_concurrency_limit_by_name(YAHOO, AT_ONCE)
+        client.upsert_global_concurrency_limit_by_name(YAHOO, YAHOO_SLOTS)
     with pytest.MonkeyPatch.context() as patch, serving(patch, market):
         patch.setattr(FlowRunEngine, "heartbeat_seconds", None)  # a flow takes a second to end them
         for day, calls in moments():

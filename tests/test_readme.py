@@ -5,7 +5,7 @@ import json
 import re
 from pathlib import Path
 
-from rnn_core.studies import LESSONS
+from rnn_core.studies import STUDIES
 
 CHECKOUT = Path(__file__).parents[1]
 
@@ -51,11 +51,11 @@ def test_every_pair_of_ratios_was_measured() -> None:
     assert set(shown) <= set(measured)
 
 
-def test_every_lesson_is_in_the_gallery_with_each_of_its_figures() -> None:
+def test_every_study_is_in_the_gallery_with_each_of_its_figures() -> None:
     readme, page = (
         (CHECKOUT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/studies.md")
     )
-    for name in LESSONS:
+    for name in STUDIES:
         assert f"| `{name}`<br>" in readme
         assert f"\n## {name}\n" in page
         figures = list((CHECKOUT / "docs/images/studies" / name).iterdir())

@@ -4,10 +4,12 @@ import sys
 
 import numpy as np
 
+from rnn_core.nn.memory import tune_process
 from rnn_core.nn.sequences import Sequences, holdout
 from rnn_core.nn.settings import Model, Training
 from rnn_core.nn.training import fit
 
+tune_process()
 HIDDEN, STEPS, BATCH, EPOCHS, RATE = 16, 10, 32, 20, 3e-3
 
 close = np.loadtxt(sys.argv[1], delimiter=",", skiprows=1, usecols=1)

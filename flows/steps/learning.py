@@ -1,6 +1,7 @@
-"""What is learned of one ticker, recorded in its MLflow run.
+"""What is learned from the prices of one ticker, recorded in its MLflow run.
 
-Nothing here knows Prefect: the processes of a universe have no use for it, and are forked from one that imports this.
+Nothing here imports Prefect: the processes of a universe do not need it, and they are forked from
+one that has imported this.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,10 +9,9 @@ from functools import partial
 from threading import Lock
 from typing import TypeAlias
 
-from flows import tracking
 from flows.steps.promotion import promote
 from flows.steps.summary import Laps, Summary, summarise
-from flows.tracking import registry
+from flows.tracking import queries, records, registry, runs
 from rnn_core.commands import Retrain, config_hash
 from rnn_core.config import Evaluation as EvaluationConfig
 from rnn_core.config import Problem
@@ -22,8 +22,9 @@ from rnn_core.data.prices import Prices
 from rnn_core.data.windows import Windows, windows
 from rnn_core.evaluation.evaluation import Evaluation, evaluate
 from rnn_core.evaluation.explain import explain
+from rnn_core.nn.ensemble import call, out_of_sample
 from rnn_core.nn.sequences import Folds
-from rnn_core.nn.training import Fit, call, fit, out_of_sample
+from rnn_core.nn.training import Fit, fit
 from rnn_core.reporting import figures
 from rnn_core.reporting.report import report
 
@@ -33,11 +34,11 @@ Judged: TypeAlias = tuple[Evaluation, dict[str, bytes]]
 Steps: TypeAlias = tuple[
     Callable[..., tuple[Windows, Folds]], Callable[..., Fit], Callable[..., Judged]
 ]
-"""What is called as `build_windows`, `fit` and `evaluate_and_plot` are."""
+"""Functions called as `build_windows`, `fit` and `evaluate_and_plot` are."""
 
 
 def tags(config: Retrain) -> dict[str, str]:
-    """What the run of a ticker is tagged with before it starts: enough to know later what was done already."""
+    """Return the tags of a ticker's run at its start: enough to know later what was done."""
     session = last_closed_session(exchange_for(config.source, config.ticker), config.time)
     return {
         "ticker": config.ticker,
@@ -65,16 +66,17 @@ def evaluate_and_plot(
     laps: Laps,
     only: Sequence[str] | None = None,
 ) -> Judged:
-    """Score and judge the out-of-sample calls of every fold, and draw the figures, or `only` those named, as PNG.
+    """Return the evaluation of the out-of-sample calls, and the figures as PNG by file name.
 
-    A lap of `laps` ends in between.
+    `only` names the figures to draw, None for all. A lap of `laps` ends in between.
     """
     logits = out_of_sample(fit, windows, folds)
     evaluation = evaluate(
         windows, folds, logits, settings, shrinkage=fit.training.shrinkage, trials=trials
     )
     laps.end("evaluate")
-    explained = partial(explain, fit, windows, folds.test.repeat(fit.training.seeds, axis=0))
+    test_rows = folds.test.repeat(fit.training.seeds, axis=0)  # (M, s)
+    explained = partial(explain, fit, windows, test_rows)
     with DRAWING:
         drawn = figures.figures(fit, evaluation, explained, windows.features, title, only)
         return evaluation, figures.rendered(drawn)
@@ -88,39 +90,37 @@ def learn(
     steps: Steps | None = None,
     only: Sequence[str] | None = None,
 ) -> Summary:
-    """Windows, training, evaluation, registration and promotion of one ticker, all recorded in the run.
+    """Train on one ticker, evaluate, register and maybe promote; record everything in the run.
 
-    `steps` are the first three if Prefect is to know of them, and `only` names the figures to draw.
+    `steps` replaces the first three, by Prefect tasks of them; `only` names the figures to draw.
     """
-    build, teach, judge = steps or (build_windows, fit, evaluate_and_plot)
+    build, train, judge = steps or (build_windows, fit, evaluate_and_plot)
     windows, folds = build(config.problem, config.evaluation, prices)
     laps.end("windows")
-    fitted = teach(config.model, config.training, windows, folds)
+    fitted = train(config.model, config.training, windows, folds)
     laps.end("train")
-    trials = tracking.trials(config, prices.source, *test_period(windows, folds))
-    result, images = judge(
+    trials = queries.trials(config, prices.source, *test_period(windows, folds))
+    evaluation, images = judge(
         fitted, windows, folds, config.evaluation, trials, config.ticker, laps, only
     )
     laps.end("plot")
     forecast = call(fitted.live, windows.x[[windows.live]])
     version = registry.register(run_id, config, prices, fitted)
     laps.end("register")
-    tracking.log_training(
-        run_id, fitted, result, images, report(config, prices, result, images), version
-    )
+    page = report(config, prices, evaluation, images)
+    records.log_training(run_id, fitted, evaluation, images, page, version)
     laps.end("record")
     judgement = promote(config, prices, fitted.live, forecast, version, run_id) if version else None
     laps.end("promote")
-    links = tracking.page(run_id), tracking.address(run_id)
     summary = summarise(
-        prices, fitted, result, forecast, laps.seconds, version, judgement, run_id, *links
+        prices, fitted, evaluation, forecast, laps.seconds, version, judgement, run_id
     )
-    tracking.describe(run_id, summary.markdown(), laps.seconds, judgement)
+    records.describe(run_id, summary.markdown(), laps.seconds, judgement)
     return summary
 
 
 def learn_one_of_many(config: Retrain, prices: Prices, parent: str, flow_run_id: str) -> Summary:
-    """`learn` in a run of its own, a child of the run `parent` of a universe."""
-    child = tags(config) | tracking.data_tags(prices) | {"mlflow.parentRunId": parent}
-    with tracking.run("retrain-universe", config.ticker, config, child, flow_run_id) as run_id:
+    """Return what `learn` does, in a run of its own, a child of the run `parent` of a universe."""
+    child = tags(config) | records.data_tags(prices) | {"mlflow.parentRunId": parent}
+    with runs.start("retrain-universe", config.ticker, config, child, flow_run_id) as run_id:
         return learn(config, prices, run_id, Laps(), only=FIGURES)

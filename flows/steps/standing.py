@@ -3,18 +3,17 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from flows import tracking
-from flows.tracking import registry
+from flows.tracking import registry, runs
 from rnn_core.data.exchanges import last_closed_session, sessions
 from rnn_core.evaluation import names
 from rnn_core.operations.ledger import Ledger
 from rnn_core.operations.live import Alarm, in_live_record, live_record
-from rnn_core.reporting.pages import Promise, Standing
+from rnn_core.operations.standing import Promise, Standing
 
 PROMISED = (names.ACCURACY, names.ACCURACY_LOW, names.ACCURACY_HIGH, names.LOG_LOSS)
 
 
-def standing(
+def standing_of(
     ledger: Ledger,
     ticker: str,
     now: datetime,
@@ -24,7 +23,10 @@ def standing(
     data_source: str,
     alarms: Sequence[Alarm] = (),
 ) -> Standing:
-    """Where the ticker stands at `now`, as the ledger and the registry have it; `last_price` is its last session."""
+    """Return where the ticker stands at `now`, as the ledger and the registry have it.
+
+    `last_price` is the last session with a price.
+    """
     champion = registry.champion(ticker)
     forecasts = ledger.forecasts(ticker)
     settled = forecasts[in_live_record(forecasts)]
@@ -41,13 +43,13 @@ def standing(
         forecasts=forecasts,
         alarms=tuple(alarms),
         last_price=last_price,
-        missing=missing(exchange, last_price, now),
+        missing=missing_sessions(exchange, last_price, now),
         data_source=data_source,
-        page=tracking.page(champion.run_id) if champion else "",
+        page=runs.url(champion.run_id) if champion else "",
     )
 
 
-def missing(exchange: str, last_price: date, now: datetime) -> int:
-    """How many sessions have closed since the last one with a price."""
+def missing_sessions(exchange: str, last_price: date, now: datetime) -> int:
+    """Return how many sessions have closed since the last one with a price."""
     closed = sessions(exchange, last_price, last_closed_session(exchange, now).date())
     return int((closed.date > last_price).sum())

@@ -1,10 +1,12 @@
 """The short table that a retrain ends with, for the terminal and for the Prefect UI."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from time import perf_counter
 
 from rich.table import Table
 
+from flows.tracking import runs
 from flows.tracking.registry import model_name
 from rnn_core.data.prices import Prices
 from rnn_core.evaluation import names
@@ -21,7 +23,7 @@ BASELINES = {
 
 
 class Laps:
-    """Seconds from one step to the next, by name."""
+    """Seconds of each step, by name."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -30,7 +32,8 @@ class Laps:
     def end(self, step: str) -> None:
         """Note that `step` has ended and the next begins."""
         now = perf_counter()
-        self.seconds[step], self._last = now - self._last, now
+        self.seconds[step] = now - self._last
+        self._last = now
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,10 @@ class Summary:
         title: ticker and test period.
         rows: pairs of a name and a value, ready to be shown.
         forecast: the probability that the next session closes up, and its spread over the seeds.
-        seconds: by step, what the run took.
+        seconds: time by step.
         run_id: the MLflow run.
-        page: its URL.
-        address: how to open it.
+        url: its page.
+        how_to_open: that URL, or a command that serves it.
         version: of the registered model, None on fallback data, which is not registered.
         judgement: on that version.
     """
@@ -54,35 +57,24 @@ class Summary:
     forecast: tuple[float, float]
     seconds: dict[str, float]
     run_id: str
-    page: str
-    address: str
+    url: str
+    how_to_open: str
     version: int | None
     judgement: Judgement | None
 
     def table(self) -> Table:
-        """For the terminal."""
+        """Return the rows for the terminal."""
         table = Table(title=self.title, title_justify="left", show_header=False)
         for name, value in self.rows:
             table.add_row(name, value)
         return table
 
     def markdown(self) -> str:
-        """For a Prefect artifact."""
-        lines = [f"| {name} | {value} |" for name, value in self.rows]
-        links = f"[Report]({self.page}/artifacts/report.html), [run]({self.page})"
-        return "\n".join(
-            [
-                f"### {self.title}",
-                "",
-                "| | |",
-                "|---|---|",
-                *lines,
-                "",
-                links,
-                "",
-                f"`{self.address}`",
-            ]
-        )
+        """Return the rows and links for a Prefect artifact."""
+        rows = [f"| {name} | {value} |" for name, value in self.rows]
+        links = f"[Report]({self.url}/artifacts/report.html), [run]({self.url})"
+        table = [f"### {self.title}", "", "| | |", "|---|---|", *rows]
+        return "\n".join([*table, "", links, "", f"`{self.how_to_open}`"])
 
 
 def summarise(
@@ -94,71 +86,89 @@ def summarise(
     version: int | None,
     judgement: Judgement | None,
     run_id: str,
-    page: str,
-    address: str,
 ) -> Summary:
-    """The table of one retrain."""
-    verdict, scores, calls, sessions = (
-        evaluation.verdict,
-        evaluation.scores,
-        evaluation.calls,
-        prices.frame.index,
+    """Return the table of one retrain."""
+    days = evaluation.calls.index
+    steps = ", ".join(f"{step} {elapsed:.1f}" for step, elapsed in seconds.items())
+    return Summary(
+        title=f"{prices.ticker}, test days {days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}",
+        rows=(
+            *_verdict(evaluation),
+            *_scores(evaluation, prices.attainable_accuracy),
+            *_forecast(prices, fit, forecast),
+            *_model(prices.ticker, version, judgement),
+            ("seconds", steps),
+        ),
+        forecast=forecast,
+        seconds=seconds,
+        run_id=run_id,
+        url=runs.url(run_id),
+        how_to_open=runs.how_to_open(run_id),
+        version=version,
+        judgement=judgement,
     )
-    known = prices.attainable_accuracy
-    attainable = [] if known is None else [("  the best that is attainable", f"{known:.1%}")]
-    auc = f"{scores[names.AUC]:.3f}" if names.AUC in scores else "undefined: one class only"
-    rows = (
-        ("verdict", verdict.tag),
-        ("  because", verdict.reason),
-        ("  lowest log loss", verdict.lowest),
-        (
-            "accuracy",
-            f"{scores[names.ACCURACY]:.1%} of {len(calls)} test days{_interval(scores, names.ACCURACY, '.1%')}",
-        ),
-        *(
-            (f"  {name}", f"{scores[names.baseline_accuracy(key)]:.1%}")
-            for key, name in BASELINES.items()
-        ),
-        *attainable,
-        ("log loss", f"{scores[names.LOG_LOSS]:.4f} (a coin toss: 0.6931)"),
-        ("Brier score, AUC", f"{scores[names.BRIER]:.4f}, {auc}"),
-        ("Sharpe ratio after costs", _sharpe(scores, names.SHARPE, "long or flat, by the year")),
-        ("  buy and hold", _sharpe(scores, names.HOLD_SHARPE, "")),
-        ("next session closes up", f"{forecast[0]:.1%}; seeds spread by {forecast[1]:.1%}"),
-        (
-            "prices",
-            f"{prices.source}, column {prices.column!r}, {len(sessions)} sessions to {sessions[-1]:%Y-%m-%d}",
-        ),
-        ("networks", f"{len(fit)}, {fit.engine}"),
-        (
-            "registered model",
-            f"{model_name(prices.ticker)} version {version}" if version else "none: fallback data",
-        ),
-        *(
-            [("  champion", f"{'yes' if judgement.promoted else 'no'}: {judgement.reason}")]
-            if judgement is not None
-            else []
-        ),
-        ("seconds", ", ".join(f"{step} {elapsed:.1f}" for step, elapsed in seconds.items())),
-    )
-    title = f"{prices.ticker}, test days {calls.index[0]:%Y-%m-%d} to {calls.index[-1]:%Y-%m-%d}"
-    return Summary(title, rows, forecast, seconds, run_id, page, address, version, judgement)
 
 
 def time_table(seconds: dict[str, float]) -> Table:
-    """Where the time went, for the terminal."""
+    """Return where the time went, for the terminal."""
     table = Table("step", "seconds", title="where the time went", title_justify="left")
     table.columns[1].justify = "right"
-    for step, elapsed in (seconds | {"all": sum(seconds.values())}).items():
+    for step, elapsed in seconds.items():
         table.add_row(step, f"{elapsed:.2f}")
+    table.add_row("all", f"{sum(seconds.values()):.2f}")
     return table
+
+
+Rows = Iterator[tuple[str, str]]
+
+
+def _verdict(evaluation: Evaluation) -> Rows:
+    yield "verdict", evaluation.verdict.tag
+    yield "  because", evaluation.verdict.reason
+    yield "  lowest log loss", evaluation.verdict.lowest
+
+
+def _scores(evaluation: Evaluation, attainable: float | None) -> Rows:
+    scores = evaluation.scores
+    interval = _interval(scores, names.ACCURACY, ".1%")
+    days = len(evaluation.calls)
+    yield "accuracy", f"{scores[names.ACCURACY]:.1%} of {days} test days{interval}"
+    for key, name in BASELINES.items():
+        yield f"  {name}", f"{scores[names.baseline_accuracy(key)]:.1%}"
+    if attainable is not None:
+        yield "  the best that is attainable", f"{attainable:.1%}"
+    yield "log loss", f"{scores[names.LOG_LOSS]:.4f} (a coin toss: 0.6931)"
+    auc = f"{scores[names.AUC]:.3f}" if names.AUC in scores else "undefined: one class only"
+    yield "Brier score, AUC", f"{scores[names.BRIER]:.4f}, {auc}"
+    sharpe = _sharpe(scores, names.SHARPE, " long or flat, by the year")
+    yield "Sharpe ratio after costs", sharpe
+    yield "  buy and hold", _sharpe(scores, names.HOLD_SHARPE)
+
+
+def _forecast(prices: Prices, fit: Fit, forecast: tuple[float, float]) -> Rows:
+    probability, spread = forecast
+    yield "next session closes up", f"{probability:.1%}; seeds spread by {spread:.1%}"
+    sessions = prices.frame.index
+    yield (
+        "prices",
+        f"{prices.source}, column {prices.column!r}, {len(sessions)} sessions "
+        f"to {sessions[-1]:%Y-%m-%d}",
+    )
+    yield "networks", f"{len(fit)}, {fit.engine}"
+
+
+def _model(ticker: str, version: int | None, judgement: Judgement | None) -> Rows:
+    registered = f"{model_name(ticker)} version {version}" if version else "none: fallback data"
+    yield "registered model", registered
+    if judgement is not None:
+        yield "  champion", f"{'yes' if judgement.promoted else 'no'}: {judgement.reason}"
 
 
 def _interval(scores: dict[str, float], name: str, form: str) -> str:
     return f" ({scores[f'{name}_low']:{form}} to {scores[f'{name}_high']:{form}})"
 
 
-def _sharpe(scores: dict[str, float], name: str, note: str) -> str:
+def _sharpe(scores: dict[str, float], name: str, note: str = "") -> str:
     if f"{name}_net" not in scores:
         return "undefined: the returns do not vary"
-    return f"{scores[f'{name}_net']:.2f}{_interval(scores, name, '.2f')} {note}".rstrip()
+    return f"{scores[f'{name}_net']:.2f}{_interval(scores, name, '.2f')}{note}"

@@ -1,49 +1,42 @@
-"""Work on many tickers, of which one that fails does not stop the others."""
+"""Work on many tickers, where one that fails does not stop the others."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TypeVar
 
 from prefect import get_run_logger
-from prefect.events import emit_event
 from prefect.runtime import flow_run
 
+from flows.steps.prefect_runs import announce
 from rnn_core.errors import RnnflowError
+
+LONGEST_REASON = 500  # characters
+LONGEST_TEXT = 5000  # characters of an event
 
 T = TypeVar("T")
 
 
-def run_name() -> str:
-    """The name of a flow run: that of the flow, and its ticker if it has one."""
-    return f"{flow_run.flow_name}-{flow_run.parameters['ticker'] or 'all'}"
-
-
-def announce(what: str, ticker: str, text: str) -> None:
-    """Emit the event `rnnflow.<what>`, which automations can wait for."""
-    resource = {"prefect.resource.id": f"rnnflow.ticker.{ticker}", "prefect.resource.name": ticker}
-    emit_event(f"rnnflow.{what}", resource, payload={"ticker": ticker, "text": text})
-
-
 class Outcomes(dict[str, T]):
-    """What came of each ticker that succeeded; `failed` says of the others why, in one line each."""
+    """The result of each ticker that succeeded; `failed` has the reason of each that did not."""
 
     def __init__(self) -> None:
         super().__init__()
         self.failed: dict[str, str] = {}
 
     def attempt(self, ticker: str, work: Callable[[], T]) -> None:
-        """Keep what `work` makes of a ticker; if it raises, note why, and say it in the log."""
+        """Keep what `work` returns for a ticker; if it raises, keep and log the reason."""
         try:
             self[ticker] = work()
         except Exception as error:  # noqa: BLE001 - the others must go on, whatever it was
-            self.failed[ticker] = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            self.failed[ticker] = reason[:LONGEST_REASON]
             get_run_logger().error("%s failed: %s", ticker, self.failed[ticker])
 
     def announce_failures(self) -> None:
         """Emit `rnnflow.failure` with every reason, if there is one."""
         if self.failed:
             text = "; ".join(f"{ticker}: {reason}" for ticker, reason in self.failed.items())
-            announce("failure", str(flow_run.flow_name), text[:5000])
+            announce("failure", str(flow_run.flow_name), text[:LONGEST_TEXT])
 
     def refuse_if_all_failed(self) -> None:
         """Raise an error that names the first reason if no ticker succeeded."""
@@ -54,9 +47,10 @@ class Outcomes(dict[str, T]):
             )
 
 
-def each(tickers: Iterable[str], work: Callable[[str], T]) -> Outcomes[T]:
-    """What `work` makes of each ticker; if there is only one, its error is raised as it is."""
-    names, outcomes = list(tickers), Outcomes[T]()
+def for_each(tickers: Iterable[str], work: Callable[[str], T]) -> Outcomes[T]:
+    """Return what `work` returns for each ticker; raise the error of a single ticker as it is."""
+    outcomes = Outcomes[T]()
+    names = list(tickers)
     if len(names) == 1:
         outcomes[names[0]] = work(names[0])
         return outcomes

@@ -1,6 +1,5 @@
-"""Registered models: `direction-<TICKER>`, whose aliases `challenger` and `champion` say which version is which."""
+"""Registered models: `direction-<TICKER>`, with the aliases `challenger` and `champion`."""
 
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -18,9 +17,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
 
-import rnn_core
-from flows.tracking import client, experiment_of, get_run, served_model, unusable
+from flows.tracking import served_model
+from flows.tracking.served_code import copy_served_code, make_older_names_importable
+from flows.tracking.store import client, experiment_of, get_run, unusable
 from rnn_core.commands import Retrain
+from rnn_core.config import Problem
 from rnn_core.data.prices import SYNTHETIC_FALLBACK, Prices
 from rnn_core.data.windows import prices_needed
 from rnn_core.errors import ChampionMissing
@@ -30,27 +31,12 @@ from rnn_core.nn.training import Fit
 from rnn_core.operations.promotion import Candidate
 
 PREFIX = "direction-"
-CHAMPION, CHALLENGER = "champion", "challenger"
-ABSENT = (
-    "RESOURCE_DOES_NOT_EXIST",
-    "INVALID_PARAMETER_VALUE",
-)  # MLflow, of a thing, and of an alias, that it has not
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+# MLflow's codes for a model that does not exist, and for an alias that does not
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 LOADING = Lock()
 SERVED_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "threadpoolctl")
-SERVED = (  # the files of the package that the served model imports: it computes in NumPy
-    {
-        "__init__.py",
-        "arrays.py",
-        "config.py",
-        "errors.py",
-        "sequences.py",
-        "checkpoints.py",
-        "layers.py",
-        "losses.py",
-    }
-    | {"network.py", "optim.py", "windows.py", "features.py", "settings.py", "training.py"}
-    | {"nn", "data", "engines", "kernel.py", "numpy_engine.py", "unrolled.py"}
-)
 
 
 def model_name(ticker: str) -> str:
@@ -59,83 +45,54 @@ def model_name(ticker: str) -> str:
 
 
 def register(run_id: str, config: Retrain, prices: Prices, fit: Fit) -> int | None:
-    """Log the live model as code and arrays, and register it as `challenger`; its version, None on fallback data.
+    """Log the live model as code and arrays, and register it as `challenger`.
 
-    The model takes a frame of closing prices, and of volumes where a feature needs them, oldest first, and returns
-    the probability that the session after the last one closes up.
+    The model takes a frame of closing prices, and of volumes if a feature needs them, oldest first,
+    and returns the probability that the session after the last one closes up.
+
+    Returns:
+        The version; None for fallback data, whose model is logged but not registered.
     """
-    columns = served_model.columns(config.problem)
     logged = client().create_logged_model(
         experiment_of(run_id), "model", source_run_id=run_id, tags={"ticker": config.ticker}
     )
     with tempfile.TemporaryDirectory() as folder:
-        arrays, problem, code = (
-            Path(folder, name) for name in ("arrays.npz", "problem.json", rnn_core.__name__)
-        )
-        checkpoints.save(fit.live, arrays)
-        problem.write_text(config.problem.model_dump_json(), encoding="utf-8")
-        shutil.copytree(
-            Path(rnn_core.__file__).parent, code, ignore=lambda _, names: set(names) - SERVED
-        )
-        mlflow.pyfunc.save_model(
-            path=Path(folder, "model"),
-            mlflow_model=Model(run_id=run_id, model_id=logged.model_id),
-            python_model=served_model.__file__,
-            artifacts={"arrays": str(arrays), "problem": str(problem)},
-            code_paths=[str(code)],
-            signature=ModelSignature(
-                inputs=Schema([ColSpec("double", column) for column in columns]),
-                outputs=Schema([ColSpec("double", name) for name in served_model.OUTPUTS]),
-            ),
-            input_example=prices.frame[columns]
-            .tail(prices_needed(config.problem))
-            .reset_index(drop=True),
-            pip_requirements=_requirements(),
-        )
-        client().log_model_artifacts(logged.model_id, str(Path(folder, "model")))
+        model = Model(run_id=run_id, model_id=logged.model_id)
+        saved = _save(model, Path(folder), config.problem, prices, fit)
+        client().log_model_artifacts(logged.model_id, str(saved))
     client().finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
     if prices.source == SYNTHETIC_FALLBACK:
         return None
-    name = model_name(config.ticker)
-    try:
-        client().create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    registered = client().create_model_version(
-        name, f"models:/{logged.model_id}", run_id, model_id=logged.model_id, await_creation_for=0
-    )
-    client().set_registered_model_alias(name, CHALLENGER, registered.version)
-    return int(registered.version)
+    return _register_challenger(config.ticker, run_id, logged.model_id)
 
 
-def crown(ticker: str, model_version: int) -> None:
+def set_champion_alias(ticker: str, model_version: int) -> None:
     """Make a version the champion.
 
     Raises:
-        ChampionMissing: it was deleted.
+        ChampionMissing: the version was deleted.
     """
     with _or_missing(ticker, f"version {model_version} was deleted"):
         client().set_registered_model_alias(model_name(ticker), CHAMPION, str(model_version))
 
 
 def champion(ticker: str) -> Candidate | None:
-    """The champion of the ticker, None if it has none.
+    """Return the champion of the ticker, or None if it has none.
 
     Raises:
-        ChampionMissing: its run was deleted.
+        ChampionMissing: the champion's run was deleted.
     """
     try:
         with _asking():
-            found = client().get_model_version_by_alias(model_name(ticker), CHAMPION)
+            registered = client().get_model_version_by_alias(model_name(ticker), CHAMPION)
     except _Absent:
         return None
-    with _or_missing(ticker, f"its run {found.run_id} was deleted"):
-        return candidate(int(found.version), get_run(found.run_id or ""))
+    with _or_missing(ticker, f"its run {registered.run_id} was deleted"):
+        return candidate(int(registered.version), get_run(registered.run_id or ""))
 
 
 def candidate(model_version: int, run: Run) -> Candidate:
-    """What is known of a version that the finished or finishing `run` has trained."""
+    """Return what is known of a version that the finished or finishing `run` has trained."""
     tags = run.data.tags
     return Candidate(
         version=model_version,
@@ -151,43 +108,44 @@ def candidate(model_version: int, run: Run) -> Candidate:
     )
 
 
-def with_champion() -> list[str]:
-    """The tickers that have a champion, in order."""
-    found, page = [], None
-    while page != "":
-        models = client().search_registered_models(f"name LIKE '{PREFIX}%'", page_token=page)
-        found += [model.name.removeprefix(PREFIX) for model in models if CHAMPION in model.aliases]
-        page = models.token or ""
-    return sorted(found)
+def tickers_with_champion() -> list[str]:
+    """Return the tickers that have a champion, in order."""
+    tickers = []
+    token: str | None = None
+    while token != "":
+        models = client().search_registered_models(f"name LIKE '{PREFIX}%'", page_token=token)
+        tickers += [
+            model.name.removeprefix(PREFIX) for model in models if CHAMPION in model.aliases
+        ]
+        token = models.token or ""
+    return sorted(tickers)
 
 
 def versions_with_alias(ticker: str) -> set[int]:
-    """The versions that the challenger, the champion or any other alias stands for."""
+    """Return the versions that have an alias: challenger, champion or any other."""
     try:
         with _asking():
-            return {
-                int(version)
-                for version in client().get_registered_model(model_name(ticker)).aliases.values()
-            }
+            aliases = client().get_registered_model(model_name(ticker)).aliases
     except _Absent:
         return set()
+    return {int(version) for version in aliases.values()}
 
 
 def registered(run_id: str) -> list[tuple[str, int]]:
-    """Name and number of each version of a run's model, whether the run lived to note it or not, whoever named it."""
+    """Return the name and number of each version of a run's model, by whatever name it is known."""
     with _asking():
-        found = client().search_model_versions(f"run_id = '{run_id}'")
-    return [(one.name, int(one.version)) for one in found]
+        versions = client().search_model_versions(f"run_id = '{run_id}'")
+    return [(version.name, int(version.version)) for version in versions]
 
 
 def delete(ticker: str, model_version: int) -> None:
-    """Delete a version; nothing happens if it is gone already."""
+    """Delete a version, if it exists."""
     with suppress(_Absent), _asking():
         client().delete_model_version(model_name(ticker), str(model_version))
 
 
 def configuration(ticker: str, run_id: str) -> Retrain:
-    """What the run was told.
+    """Return the configuration of a run.
 
     Raises:
         ChampionMissing: the run or its files were deleted.
@@ -198,13 +156,13 @@ def configuration(ticker: str, run_id: str) -> Retrain:
 
 
 def call(ticker: str, model_version: int, frame: pd.DataFrame) -> tuple[float, float]:
-    """The probability that a registered version gives for the session after the prices `frame`, and its spread.
+    """Return a version's probability that the session after the prices closes up, and its spread.
 
     Raises:
         ChampionMissing: the version or its files were deleted.
     """
     with _or_missing(ticker, f"version {model_version} or its files were deleted"), _loading():
-        # Its code and arrays come with it: that it was logged with other packages is no matter
+        # The model brings its code and arrays; the versions of packages may differ
         model = mlflow.pyfunc.load_model(
             f"models:/{model_name(ticker)}/{model_version}", suppress_warnings=True
         )
@@ -214,12 +172,52 @@ def call(ticker: str, model_version: int, frame: pd.DataFrame) -> tuple[float, f
 
 
 def without_champion(ticker: str, earlier: Sequence[int]) -> ChampionMissing:
-    """What is raised where a ticker has no champion, though the versions `earlier` may have been."""
+    """Return the error to raise for a ticker without a champion; `earlier` are past champions."""
     if earlier:
         return _missing(ticker, f"version {earlier[-1]} was deleted, or its alias taken away")
     return ChampionMissing(
         f"{ticker} has no champion yet; retrain it: python -m flows.retrain --ticker {ticker}"
     )
+
+
+def _save(model: Model, folder: Path, problem: Problem, prices: Prices, fit: Fit) -> Path:
+    """Save the live model of a fit in a folder of `folder`, and return it."""
+    arrays = folder / "arrays.npz"
+    problem_file = folder / "problem.json"
+    checkpoints.save(fit.live, arrays)
+    problem_file.write_text(problem.model_dump_json(), encoding="utf-8")
+    columns = served_model.columns(problem)
+    example = prices.frame[columns].tail(prices_needed(problem)).reset_index(drop=True)
+    saved = folder / "model"
+    mlflow.pyfunc.save_model(
+        path=saved,
+        mlflow_model=model,
+        python_model=served_model.__file__,
+        artifacts={"arrays": str(arrays), "problem": str(problem_file)},
+        code_paths=[str(copy_served_code(folder))],
+        signature=ModelSignature(_doubles(columns), _doubles(served_model.OUTPUTS)),
+        input_example=example,
+        pip_requirements=_requirements(),
+    )
+    return saved
+
+
+def _register_challenger(ticker: str, run_id: str, model_id: str) -> int:
+    name = model_name(ticker)
+    try:
+        client().create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    registered = client().create_model_version(
+        name, f"models:/{model_id}", run_id, model_id=model_id, await_creation_for=0
+    )
+    client().set_registered_model_alias(name, CHALLENGER, registered.version)
+    return int(registered.version)
+
+
+def _doubles(names: Sequence[str]) -> Schema:
+    return Schema([ColSpec("double", name) for name in names])
 
 
 @cache
@@ -228,28 +226,25 @@ def _requirements() -> list[str]:
 
 
 def _losses(run_id: str) -> "pd.Series[float]":
+    """Return the log loss of each call of a run, by date."""
     with tempfile.TemporaryDirectory() as folder:
-        calls = pd.read_csv(
-            client().download_artifacts(run_id, "calls.csv", folder),
-            index_col="date",
-            parse_dates=True,
-        )
-    return pd.Series(
-        log_losses(calls["up"].to_numpy(), calls["probability"].to_numpy()), calls.index
-    )
+        file = client().download_artifacts(run_id, "calls.csv", folder)
+        calls = pd.read_csv(file, index_col="date", parse_dates=True)
+    losses = log_losses(calls["up"].to_numpy(), calls["probability"].to_numpy())
+    return pd.Series(losses, calls.index)
 
 
 class _Absent(Exception):
-    """MLflow does not find what is asked for."""
+    """MLflow does not find what it was asked for."""
 
 
 @contextmanager
 def _asking() -> Iterator[None]:
-    """Tells a thing that is not there from a store that cannot be reached.
+    """Tell a thing that does not exist from a store that cannot be reached.
 
     Raises:
-        _Absent: the one.
-        TrackingError: the other.
+        _Absent: the thing does not exist.
+        TrackingError: the store cannot be reached or used.
     """
     try:
         yield
@@ -258,29 +253,30 @@ def _asking() -> Iterator[None]:
 
 
 @contextmanager
-def _or_missing(ticker: str, what: str) -> Iterator[None]:
-    """Says that the champion is missing, and why, where MLflow does not find what is asked for."""
+def _or_missing(ticker: str, reason: str) -> Iterator[None]:
+    """Raise ChampionMissing with the reason if MLflow does not find what it is asked for."""
     try:
         with _asking():
             yield
     except _Absent as error:
-        raise _missing(ticker, what) from error
+        raise _missing(ticker, reason) from error
 
 
-def _missing(ticker: str, what: str) -> ChampionMissing:
+def _missing(ticker: str, reason: str) -> ChampionMissing:
     return ChampionMissing(
-        f"the champion of {ticker} cannot be used: {what}; retrain it, or return to the one before with "
-        f"python -m flows.rollback --ticker {ticker}"
+        f"the champion of {ticker} cannot be used: {reason}; retrain it, or return to the one "
+        f"before with python -m flows.rollback --ticker {ticker}"
     )
 
 
 @contextmanager
 def _loading() -> Iterator[None]:
-    """Loads one model at a time, and takes its code from `sys.path` again, where MLflow leaves it before all else.
+    """Load one model at a time, and restore `sys.path`, where MLflow leaves the model's code first.
 
-    MLflow hands a model that it loads over in a variable of the whole process.
+    MLflow passes a model that it loads through a variable of the whole process.
     """
     with LOADING:
+        make_older_names_importable()
         before = list(sys.path)
         try:
             yield

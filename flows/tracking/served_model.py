@@ -1,4 +1,7 @@
-"""The model that MLflow serves, as code: it loads arrays, never pickles, and predicts as the evaluation did."""
+"""The model that MLflow serves, as code: it loads arrays, never pickles.
+
+It predicts as the evaluation did, bit for bit.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -13,19 +16,19 @@ from rnn_core.data.features import FEATURES
 from rnn_core.data.windows import inputs, prices_needed
 from rnn_core.errors import DataError
 from rnn_core.nn import checkpoints
-from rnn_core.nn.training import call
+from rnn_core.nn.ensemble import call
 
 OUTPUTS = ("probability_up", "spread")
 
 
 def columns(problem: Problem) -> list[str]:
-    """What a frame of prices must hold for the features of `problem`."""
+    """Return the columns of prices that the features of `problem` need."""
     needs_volume = any(FEATURES[name].needs_volume for name in problem.features)
     return ["close", "volume"] if needs_volume else ["close"]
 
 
 class DirectionModel(PythonModel):
-    """Probability that the session after the last price closes up, with the spread of the ensemble."""
+    """Probability that the session after the last price closes up, and the ensemble's spread."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the arrays and the problem that were logged with the model."""
@@ -40,10 +43,10 @@ class DirectionModel(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """One row, `probability_up` and `spread`, from a frame of prices by session, oldest first.
+        """Return one row, `probability_up` and `spread`, for prices by session, oldest first.
 
         Raises:
-            DataError: fewer prices than one window needs, or a missing, zero or negative one.
+            DataError: there are fewer prices than one window needs, or one is no number above zero.
         """
         needed = prices_needed(self.problem)
         frame = model_input[columns(self.problem)].astype(float).tail(needed)

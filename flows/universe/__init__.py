@@ -1,1 +1,1 @@
-"""Many tickers, retrained side by side. Nothing is imported here: the command starts its processes first."""
+"""Many tickers, retrained side by side. It imports nothing: the command starts processes first."""

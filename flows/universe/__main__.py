@@ -10,29 +10,31 @@ from rnn_core.commands import RetrainUniverse
 
 
 def start(config: RetrainUniverse) -> None:
-    """Have the processes import what they need, and import the flow meanwhile."""
+    """Let the processes import what they need, and import the flow meanwhile."""
     prepare(config.runner)
     import_module("flows.universe.flow")
 
 
 def main(config: RetrainUniverse) -> None:
-    """Run the flow in this process and print what came of each ticker."""
+    """Run the flow in this process and print the champion of each ticker."""
     from flows.steps.tickers import Outcomes
     from flows.universe.flow import retrain_universe
 
-    outcomes = retrain_universe(
-        **{name: getattr(config, name) for name in RetrainUniverse.model_fields}
-    )
-    if not isinstance(outcomes, Outcomes):
+    standings = retrain_universe(**dict(config))
+    if not isinstance(standings, Outcomes):
         return
     table = Table("ticker", "champion", "verdict", "accuracy", "prices to")
-    for ticker, found in outcomes.items():
-        champion, promise = found.champion, found.promise
-        said = (f"version {champion.version}", champion.verdict) if champion else ("none", "")
+    for ticker, standing in standings.items():
+        champion = standing.champion
+        promise = standing.promise
         table.add_row(
-            ticker, *said, f"{promise.accuracy:.1%}" if promise else "", str(found.last_price)
+            ticker,
+            f"version {champion.version}" if champion else "none",
+            champion.verdict if champion else "",
+            f"{promise.accuracy:.1%}" if promise else "",
+            str(standing.last_price),
         )
-    for ticker, reason in outcomes.failed.items():
+    for ticker, reason in standings.failed.items():
         table.add_row(ticker, "failed", reason)
     command_line.show(table)
 

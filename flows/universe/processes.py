@@ -1,6 +1,7 @@
-"""The processes that do the work of a universe's tasks: forked from one that has imported what they need, once.
+"""The processes that do the work of a universe's tasks.
 
-Prefect's own process runner spawns them: each imports for itself, and sets up Prefect anew for every task.
+They are forked from one process that has imported what they need, once. Those of Prefect's own
+process runner import everything themselves, and set up Prefect anew for every task.
 """
 
 import multiprocessing
@@ -21,8 +22,10 @@ from typing import Any, TypeAlias, TypeVar
 from rnn_core.config import Runner
 from rnn_core.errors import ProcessLost
 from rnn_core.nn.engines import usable_cores
+from rnn_core.nn.memory import tune_process
 
-IMPORTED = (  # what the work is made of, and what that imports as soon as it needs it
+# What does the work, and what that imports only when it is needed
+IMPORTED = (
     "flows.steps.learning",
     "mlflow.store.tracking.sqlalchemy_store",
     "arch.bootstrap",
@@ -31,11 +34,11 @@ IMPORTED = (  # what the work is made of, and what that imports as soon as it ne
 )
 T = TypeVar("T")
 Perform: TypeAlias = Callable[[Callable[[], T]], T]
-"""What does a piece of work and returns what came of it."""
+"""Does a piece of work and returns its result."""
 
 
 def prepare(settings: Runner) -> None:
-    """Have what the work needs imported, which takes seconds, by the process that the others are forked from."""
+    """Start the process that others are forked from, which imports for seconds."""
     if settings.kind == "processes":
         forkserver.set_forkserver_preload(list(IMPORTED))
         forkserver.ensure_running()
@@ -43,45 +46,47 @@ def prepare(settings: Runner) -> None:
 
 @contextmanager
 def performer(settings: Runner, pieces: int) -> Iterator[Perform[Any]]:
-    """What does the work of the tasks' threads: these themselves, or for `processes` one process for each at a time.
+    """Yield what does the work of a task: its own thread, or for `processes` one of them.
 
-    Each process is a pool of its own: if it dies, it takes only the work along that it was at, for which ProcessLost
-    is raised, and a new one takes its place. There are no more than `pieces` of work, and they share the cores: two on
-    two cores, each with threads for both, take 1.3 to 1.6 times as long.
+    Each process is a pool of its own. If it dies, only the piece of work it was doing is lost:
+    ProcessLost is raised for that, and a new process takes its place. There are no more processes
+    than `pieces` of work, and they share the cores: two processes on two cores, each with threads
+    for both, take 1.3 to 1.6 times as long.
     """
     if settings.kind != "processes":
         yield operator.call
         return
-    context = multiprocessing.get_context("forkserver")
     cores = usable_cores()
     count = max(1, min(settings.workers or cores, pieces))
     environment = {"OMP_NUM_THREADS": str(max(1, cores // count))} | dict(os.environ)
-    process = partial(ProcessPoolExecutor, 1, context, _settle, (environment, Path.cwd()))
+    context = multiprocessing.get_context("forkserver")
+    new_process = partial(ProcessPoolExecutor, 1, context, _settle, (environment, Path.cwd()))
     free: SimpleQueue[ProcessPoolExecutor] = SimpleQueue()
 
     def in_a_process(work: Callable[[], T]) -> T:
-        mine = free.get()
+        process = free.get()
         try:
-            return mine.submit(work).result()
+            return process.submit(work).result()
         except BrokenProcessPool as error:
-            mine = started.enter_context(process())
+            process = started.enter_context(new_process())
             raise ProcessLost(
                 "the process at work died: it was killed, or there was not enough memory"
             ) from error
         finally:
-            free.put(mine)
+            free.put(process)
 
     with ExitStack() as started:
         for _ in range(count):
-            free.put(started.enter_context(process()))
+            free.put(started.enter_context(new_process()))
         yield in_a_process
 
 
 def _settle(environment: dict[str, str], folder: Path) -> None:
-    """Work where the flow does, also if this was forked from what had served an earlier flow, and end when it ends."""
+    """Work where the flow does, and end with it; this process may have served an earlier flow."""
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
+    tune_process()
     Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
 
 

@@ -1,4 +1,4 @@
-"""What runs the tasks of a universe side by side: threads, which may leave the work to processes, or a Dask cluster."""
+"""The Prefect task runner of a universe: Dask, or threads, which may hand on to processes."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ CONNECT_SECONDS = 10  # to a Dask scheduler
 
 
 def task_runner(settings: Runner) -> TaskRunner[Any]:
-    """What runs the tickers' tasks side by side: the Dask cluster, or threads, which may leave the work to processes.
+    """Return what runs the tickers' tasks side by side: a Dask cluster, or threads.
 
     Raises:
         ConfigError: the Dask scheduler does not answer, or prefect-dask is not installed.

@@ -55,7 +55,11 @@ def log_returns(frame: "pd.DataFrame") -> Array:
     >>> log_returns(pd.DataFrame({"close": [100.0, 101.0]})).round(4).tolist()
     [nan, 0.01]
     """
-    return np.append(np.nan, np.diff(np.log(frame["close"].to_numpy())))
+    return _changes(np.log(frame["close"].to_numpy()))
+
+
+def _changes(series: Array) -> Array:
+    return np.append(np.nan, np.diff(series))
 
 
 def _absolute_return(frame: "pd.DataFrame", _: int) -> Array:
@@ -80,7 +84,7 @@ def _volatility(frame: "pd.DataFrame", window: int) -> Array:
 
 
 def _volume_change(frame: "pd.DataFrame", _: int) -> Array:
-    return np.append(np.nan, np.diff(np.log1p(_volume(frame))))
+    return _changes(np.log1p(_volume(frame)))
 
 
 def _volume(frame: "pd.DataFrame") -> Array:

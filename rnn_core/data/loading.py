@@ -11,7 +11,14 @@ from rnn_core.config import File, Source, Synthetic, Yahoo
 from rnn_core.data import yahoo
 from rnn_core.data.exchanges import exchange_of, last_closed_session, time_zone
 from rnn_core.data.files import read_file
-from rnn_core.data.prices import SYNTHETIC_FALLBACK, Prices, adjusted, checked, session_names
+from rnn_core.data.prices import (
+    SYNTHETIC_FALLBACK,
+    Prices,
+    SourceName,
+    adjusted,
+    checked,
+    session_names,
+)
 from rnn_core.data.store import Stored, read, update
 from rnn_core.data.synthetic import generate
 from rnn_core.errors import DataError, PricesUnavailable
@@ -120,13 +127,13 @@ def _from_yahoo(source: Yahoo, ticker: str, exchange: str, now: datetime, store:
 
 
 def _from_stored(
-    source: Yahoo, stored: Stored, now: datetime, name: str, warnings: tuple[str, ...] = ()
+    source: Yahoo, stored: Stored, now: datetime, name: SourceName, warnings: tuple[str, ...] = ()
 ) -> Prices:
     prices = Prices(
         ticker=stored.ticker,
         frame=adjusted(stored.frame.loc[pd.Timestamp(source.start) :]),
         source=name,
-        column="Adj Close",
+        column=yahoo.ADJUSTED_CLOSE,
         exchange=exchange_for(source, stored.ticker),
         warnings=warnings,
         fetched_at=stored.fetched_at,

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 from rnn_core.data.exchanges import closed_sessions, missing_sessions, no_sessions, steps
 from rnn_core.errors import DataError
 
-SYNTHETIC_FALLBACK = "synthetic-fallback"
+SourceName: TypeAlias = Literal["yahoo", "yahoo-stored", "file", "synthetic", "synthetic-fallback"]
+
+SYNTHETIC_FALLBACK: SourceName = "synthetic-fallback"
 """The `source` of a random walk that stands in for prices that could not be fetched."""
 
 FEWEST_TO_TELL = 10  # rows that show whether prices are daily, weekly or monthly
@@ -29,7 +32,8 @@ class Prices:
         frame: (L, F) float64 by session, a naive DatetimeIndex `date`, sorted and unique. `close`
             is complete and positive, and adjusted if the source says so. `open`, adjusted by the
             same factor, and `volume` are there if the source has them; NaN is unknown.
-        source: `yahoo`, `yahoo-stored`, `file`, `synthetic` or `synthetic-fallback`.
+        source: where they came from: `yahoo-stored` and `synthetic-fallback` if Yahoo was
+            unavailable.
         column: the column of the source that `close` was taken from.
         exchange: MIC of the exchange calendar.
         warnings: one line each, for the user.
@@ -40,7 +44,7 @@ class Prices:
 
     ticker: str
     frame: pd.DataFrame
-    source: str
+    source: SourceName
     column: str
     exchange: str
     warnings: tuple[str, ...] = ()

@@ -15,7 +15,13 @@ from rnn_core.data.prices import listed, session_names
 from rnn_core.data.store import COLUMNS
 from rnn_core.errors import PricesUnavailable
 
-YAHOO_COLUMNS = {"Open": "open", "Close": "close", "Adj Close": "adj_close", "Volume": "volume"}
+ADJUSTED_CLOSE = "Adj Close"
+YAHOO_COLUMNS = {
+    "Open": "open",
+    "Close": "close",
+    ADJUSTED_CLOSE: "adj_close",
+    "Volume": "volume",
+}
 PASSING = re.compile("server error|gateway|unavailable|currently down", re.IGNORECASE)
 
 

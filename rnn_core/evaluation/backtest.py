@@ -25,6 +25,7 @@ import numpy as np
 from scipy.stats import kurtosis, norm, skew
 
 from rnn_core.errors import ArrayError, ConfigError
+from rnn_core.evaluation.metrics import CALLS_UP, CONFIDENCE
 from rnn_core.evaluation.significance import sharpe_error
 from rnn_core.nn.arrays import Array, check_array
 
@@ -104,7 +105,7 @@ def positions(probability: Array, style: Style) -> Array:
     >>> positions(np.array([0.6, 0.5, 0.4]), "long_short")
     array([ 1.,  0., -1.])
     """
-    side = np.sign(probability - 0.5)
+    side = np.sign(probability - CALLS_UP)
     return np.asarray(np.maximum(side, 0) if style == "long_flat" else side)
 
 
@@ -154,7 +155,7 @@ def backtest(
     return Backtest(strategy, hold, "next open")
 
 
-def sharpe(returns: Array, confidence: float = 0.95) -> Sharpe | None:
+def sharpe(returns: Array, confidence: float = CONFIDENCE) -> Sharpe | None:
     """Return the annual Sharpe ratio of simple daily returns (n,).
 
     It is None for fewer than two returns or constant ones. Its interval is SR ± z · error, with

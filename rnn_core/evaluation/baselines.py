@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import expit
 
 from rnn_core.errors import ArrayError
-from rnn_core.evaluation.metrics import called_up
+from rnn_core.evaluation.metrics import CALLS_UP, called_up
 from rnn_core.nn.arrays import Array
 
 ByName: TypeAlias = dict[str, Array]
@@ -67,7 +67,7 @@ def direction_baselines(x: Array, y: Array, returns: Array, train: Array, test: 
             "logistic": logistic,
         },
         called={
-            "majority": (base_rate >= 0.5).astype(int),
+            "majority": (base_rate >= CALLS_UP).astype(int),
             "persistence": rose[rows].astype(int),
             "reversal": (~rose[rows]).astype(int),
             "logistic": called_up(logistic).astype(int),
@@ -117,7 +117,9 @@ def _share(of: Array, train: Array) -> Array:
     known = train >= 0
     count = known.sum(axis=1)
     share = (of[train] & known).sum(axis=1) / np.maximum(count, 1)
-    return np.asarray(np.clip(share, 1 / (count + 2), (count + 1) / (count + 2)))
+    lowest = 1 / (count + 2)
+    highest = (count + 1) / (count + 2)
+    return np.asarray(np.clip(share, lowest, highest))
 
 
 def _logistic(x: Array, y: Array, train: Array, test: Array, base_rate: Array) -> Array:

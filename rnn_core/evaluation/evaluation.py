@@ -1,6 +1,7 @@
 """Score and judge the out-of-sample calls of all folds, next to baselines on the same folds."""
 
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -22,11 +23,14 @@ from rnn_core.evaluation.metrics import (
 )
 from rnn_core.evaluation.verdict import Verdict, verdict
 from rnn_core.nn.arrays import Array
-from rnn_core.nn.sequences import Folds
-from rnn_core.nn.training import base_rates, ensemble
+from rnn_core.nn.ensemble import ensemble
+from rnn_core.nn.sequences import Folds, base_rates
 
 STYLES: tuple[backtest.Style, ...] = ("long_flat", "long_short")
 DIRECTIONS = ("down", "up")
+
+Tests: TypeAlias = dict[str, significance.Test | significance.Bootstrap | None]
+"""Tests by metric name, None where undefined."""
 
 
 @dataclass(frozen=True)
@@ -166,12 +170,12 @@ def _judge(calls: pd.DataFrame, baselines: Baselines, tests: _Scores, trials: in
     up, probability, _ = _arrays(calls)
     losses = _baseline_losses(up, baselines)
     return verdict(
-        tests.defined.get(names.PT_PVALUE),
-        trials,
-        len(calls),
-        float(log_losses(up, probability).mean()),
-        {name: float(loss.mean()) for name, loss in losses.items()},
-        _skilled(up, baselines),
+        pvalue=tests.defined.get(names.PT_PVALUE),
+        trials=trials,
+        days=len(calls),
+        log_loss=float(log_losses(up, probability).mean()),
+        baselines={name: float(loss.mean()) for name, loss in losses.items()},
+        skilled=_skilled(up, baselines),
     )
 
 
@@ -230,9 +234,6 @@ def _significance(calls: pd.DataFrame, baselines: Baselines) -> _Scores:
         return _Scores(pvalues | {names.DAYS_FOR_THIS_ACCURACY: days}, undefined)
     never = "an accuracy of a half or less is never shown to be above it"
     return _Scores(pvalues, undefined | {names.DAYS_FOR_THIS_ACCURACY: never})
-
-
-Tests = dict[str, significance.Test | significance.Bootstrap | None]
 
 
 def _direction_tests(calls: pd.DataFrame) -> Tests:
@@ -316,5 +317,6 @@ def _by_fold(calls: pd.DataFrame) -> pd.DataFrame:
 
 def _seed_accuracy(calls: pd.DataFrame, seed_logits: Array) -> Array:
     up = calls["up"].to_numpy()[:, None] == 1
-    hits = np.where(np.isnan(seed_logits), np.nan, (seed_logits > 0) == up)  # (n, seeds)
+    called = seed_logits > 0  # a probability above ½
+    hits = np.where(np.isnan(seed_logits), np.nan, called == up)  # (n, seeds)
     return np.asarray(np.nanmean(hits, axis=0))

@@ -10,7 +10,9 @@ from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, roc_auc_
 
 from rnn_core.nn.arrays import Array
 
+CALLS_UP = 0.5  # the probability of closing up above which up is called
 COIN_TOSS = log(2)  # the log loss of p = ½, in nats
+CONFIDENCE = 0.95  # of every interval
 
 
 def called_up(probability: Any) -> Any:
@@ -19,7 +21,7 @@ def called_up(probability: Any) -> Any:
     >>> called_up(np.array([0.4, 0.5, 0.6]))
     array([False, False,  True])
     """
-    return probability > 0.5
+    return probability > CALLS_UP
 
 
 def scores(up: Array, probability: Array) -> dict[str, float]:
@@ -72,7 +74,7 @@ def calibration(up: Array, probability: Array, bins: int = 10) -> dict[str, floa
     return {name: float(value) for name, value in parts.items()}
 
 
-def wilson_interval(hits: int, days: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson_interval(hits: int, days: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Return Wilson's (1927) interval of a proportion of `hits` in `days`.
 
     >>> low, high = wilson_interval(55, 100)

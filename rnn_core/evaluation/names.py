@@ -3,24 +3,6 @@
 MLflow charts each section together. Whoever writes or reads a figure takes its name from here.
 """
 
-TRAIN_LOSS = "train/loss"
-VALID_LOSS = "valid/loss"
-BEST_VALID_LOSS = "valid/best_loss"
-
-ACCURACY = "test/accuracy"
-ACCURACY_LOW = "test/accuracy_low"
-ACCURACY_HIGH = "test/accuracy_high"
-LOG_LOSS = "test/log_loss"
-BRIER = "test/brier"
-AUC = "test/auc"
-
-PT_PVALUE = "significance/pt_pvalue"
-PT_PVALUE_ADJUSTED = "significance/pt_pvalue_adjusted"
-DAYS_FOR_THIS_ACCURACY = "significance/days_for_this_accuracy"
-
-SHARPE = "backtest/sharpe"
-HOLD_SHARPE = "backtest/hold_sharpe"
-
 
 def score(name: str) -> str:
     """Return the name of a score of the network on the test days.
@@ -92,3 +74,23 @@ def hold(name: str) -> str:
     'backtest/hold_turnover'
     """
     return backtest(f"hold_{name}")
+
+
+TRAIN_LOSS = "train/loss"
+VALID_LOSS = "valid/loss"
+BEST_VALID_LOSS = "valid/best_loss"
+
+ACCURACY = score("accuracy")
+ACCURACY_LOW = score("accuracy_low")
+ACCURACY_HIGH = score("accuracy_high")
+LOG_LOSS = score("log_loss")
+BRIER = score("brier")
+AUC = score("auc")
+
+PT_PVALUE = pvalue("pt")
+PT_PVALUE_ADJUSTED = pvalue("pt") + "_adjusted"
+DAYS_FOR_THIS_ACCURACY = significance("days_for_this_accuracy")
+
+# What the names of a ratio (_net) and of its interval (_low, _high) start with
+SHARPE = backtest("sharpe")
+HOLD_SHARPE = hold("sharpe")

@@ -11,6 +11,7 @@ from scipy.stats import false_discovery_control, norm
 from statsmodels.stats.diagnostic import pesaran_timmermann as pesaran_timmermann_test
 
 from rnn_core.errors import ArrayError, ConfigError
+from rnn_core.evaluation.metrics import CONFIDENCE
 from rnn_core.nn.arrays import Array
 
 ALPHA = 0.05
@@ -124,7 +125,7 @@ def excess_hits(up: Array, called: Array) -> Array:
 
 
 def bootstrap_mean(
-    values: Array, *, seed: int = 0, reps: int = 1000, confidence: float = 0.95
+    values: Array, *, seed: int = 0, reps: int = 1000, confidence: float = CONFIDENCE
 ) -> Bootstrap | None:
     """Bootstrap the mean of a dependent series (n,): its interval and its p-value.
 
@@ -289,7 +290,9 @@ def _expected_best(trials: int) -> float:
     if trials == 1:
         return 0.0
     gamma = np.euler_gamma
-    return float((1 - gamma) * norm.ppf(1 - 1 / trials) + gamma * norm.ppf(1 - 1 / (trials * e)))
+    typical = norm.ppf(1 - 1 / trials)
+    extreme = norm.ppf(1 - 1 / (trials * e))
+    return float((1 - gamma) * typical + gamma * extreme)
 
 
 def _mean(values: Array) -> Array:

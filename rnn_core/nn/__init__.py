@@ -1,1 +1,1 @@
-"""Recurrent networks by hand-written backpropagation through time, for many models at once. Needs NumPy alone."""
+"""Recurrent networks by hand-written backpropagation through time. Needs NumPy alone."""

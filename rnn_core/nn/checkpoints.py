@@ -1,4 +1,4 @@
-"""Trained arrays on their way out and back: npz files without pickle."""
+"""Trained models and unfinished trainings as npz files without pickle."""
 
 import json
 from collections.abc import Mapping
@@ -14,74 +14,64 @@ from rnn_core.nn.settings import Model, Training
 from rnn_core.nn.training import Checkpoint, Fit
 
 FORMAT = 1
+ARRAYS = ("center", "scale", "train_loss", "valid_loss", "frozen", "base_rate")  # those of a Fit
 
 
 def save(fit: Fit, path: Path) -> None:
-    """Write parameters, standardisation, losses and configuration of `fit` to an npz file."""
+    """Write parameters, standardisation, losses and configuration of `fit`."""
     header = {"format": FORMAT, "model": asdict(fit.model), "training": asdict(fit.training)}
-    np.savez(
-        path,
-        allow_pickle=False,
-        header=np.array(json.dumps(header)),
-        center=fit.center,
-        scale=fit.scale,
-        train_loss=fit.train_loss,
-        valid_loss=fit.valid_loss,
-        frozen=fit.frozen,
-        base_rate=fit.base_rate,
-        **{f"params.{name}": value for name, value in fit.params.items()},
-    )
+    arrays = {name: getattr(fit, name) for name in ARRAYS}
+    arrays |= {f"params.{name}": value for name, value in fit.params.items()}
+    np.savez(path, allow_pickle=False, header=np.array(json.dumps(header)), **arrays)
 
 
 def load(path: Path) -> Fit:
-    """Read what `save` wrote, bit for bit.
+    """Return what `save` wrote, bit for bit.
 
     Raises:
         DataError: the file was written in another format.
     """
-    with np.load(path, allow_pickle=False) as arrays:
-        header = _header(path, arrays)
-        return Fit(
-            params={n.removeprefix("params."): arrays[n] for n in arrays.files if n.startswith("params.")},
-            center=arrays["center"],
-            scale=arrays["scale"],
-            train_loss=arrays["train_loss"],
-            valid_loss=arrays["valid_loss"],
-            frozen=arrays["frozen"],
-            base_rate=arrays["base_rate"],
-            model=Model(**header["model"]),
-            training=_training(header["training"]),
-        )
+    with np.load(path, allow_pickle=False) as file:
+        header = _header(path, file)
+        names = [name for name in file.files if name.startswith("params.")]
+        params = {name.removeprefix("params."): file[name] for name in names}
+        arrays = {name: file[name] for name in ARRAYS}
+    model = Model(**header["model"])
+    training = _training(header["training"])
+    return Fit(params=params, model=model, training=training, **arrays)
 
 
 def _training(fields: dict[str, Any]) -> Training:
-    """The settings from JSON, which knows lists and no tuples."""
+    """Return the settings from JSON, which has lists and no tuples."""
     weights = fields["class_weights"]
-    return Training(**fields | {"class_weights": None if weights is None else tuple(weights)})
+    if weights is not None:
+        fields = fields | {"class_weights": tuple(weights)}
+    return Training(**fields)
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a checkpoint to an npz file, in one go: a file that is there is whole."""
-    header = json.dumps({"format": FORMAT, "epoch": checkpoint.epoch, "streams": checkpoint.streams})
+    """Write a checkpoint; the file appears, or replaces an earlier one, only when it is whole."""
+    header = {"format": FORMAT, "epoch": checkpoint.epoch, "streams": checkpoint.streams}
+    arrays = {"header": np.array(json.dumps(header))} | checkpoint.arrays
     unfinished = path.with_suffix(".unfinished.npz")
-    np.savez(unfinished, allow_pickle=False, header=np.array(header), **checkpoint.arrays)
+    np.savez(unfinished, allow_pickle=False, **arrays)
     unfinished.replace(path)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read what `save_checkpoint` wrote.
+    """Return what `save_checkpoint` wrote.
 
     Raises:
         DataError: the file was written in another format.
     """
-    with np.load(path, allow_pickle=False) as arrays:
-        header = _header(path, arrays)
-        names = [name for name in arrays.files if name != "header"]
-        return Checkpoint(header["epoch"], {name: arrays[name] for name in names}, header["streams"])
+    with np.load(path, allow_pickle=False) as file:
+        header = _header(path, file)
+        arrays = {name: file[name] for name in file.files if name != "header"}
+    return Checkpoint(header["epoch"], arrays, header["streams"])
 
 
-def _header(path: Path, arrays: Mapping[str, Array]) -> dict[str, Any]:
-    header: dict[str, Any] = json.loads(str(arrays["header"]))
+def _header(path: Path, file: Mapping[str, Array]) -> dict[str, Any]:
+    header: dict[str, Any] = json.loads(str(file["header"]))
     if header["format"] != FORMAT:
         raise DataError(f"{path}: format {header['format']}; this version reads {FORMAT}")
     return header

@@ -1,8 +1,8 @@
 """Update rules and gradient clipping over a stack, each as torch defines it.
 
-Parameters and gradients are flat, (M, P): one row a model. Every row is worked on by itself, so a model's trajectory
-does not depend on what stands beside it. Only operators are used that NumPy arrays and torch tensors share, so that
-one text serves both engines.
+Parameters and gradients are flat, (M, P): one row for each model. Every row is updated by itself,
+so a model's trajectory does not depend on the rest of its stack. Only operators are used that NumPy
+arrays and torch tensors share, so one text serves both engines.
 """
 
 from dataclasses import dataclass
@@ -17,16 +17,22 @@ Flat = Any
 """(M, P), a NumPy array or a torch tensor."""
 
 State = dict[str, Any]
-"""What a rule remembers: moments (M, P) of the parameters' kind and, for Adam, `step` (M,) of its updates, in NumPy."""
+"""What a rule remembers: moments (M, P) and, of Adam, `step` (M,), its updates, in NumPy."""
 
 
 @dataclass(frozen=True)
 class Rule:
     """An update rule and its constants.
 
-    `clip_value` bounds each element of a gradient, then `clip_norm` the Euclidean norm of a model's whole gradient.
-    `weight_decay` is added to the gradient, but for adamw, which shrinks the parameters instead (Loshchilov and
-    Hutter, 2019).
+    Attributes:
+        name: sgd, adam (Kingma and Ba 2015) or adamw (Loshchilov and Hutter 2019).
+        momentum: of sgd, in [0, 1).
+        weight_decay: is added to the gradient as an L2 penalty; adamw shrinks the parameters
+            instead.
+        betas: decay rates of Adam's first and second moment.
+        eps: what Adam adds to the root of the second moment.
+        clip_norm: the largest Euclidean norm of a model's whole gradient; None does not clip.
+        clip_value: the largest element of a gradient, clipped before the norm; None does not clip.
     """
 
     name: Literal["sgd", "adam", "adamw"]
@@ -39,33 +45,41 @@ class Rule:
 
 
 def start(rule: Rule, params: Flat) -> State:
-    """The state before the first update."""
+    """Return the state before the first update."""
     if rule.name == "sgd":
         return {"velocity": params * 0} if rule.momentum else {}
     return {"step": np.zeros(len(params)), "first": params * 0, "second": params * 0}
 
 
-def update(rule: Rule, params: Flat, grads: Flat, state: State, moves: Array, rate: Array) -> list[int]:
-    """One step, in place, of the models that move (M,) at their learning `rate` (M,); the others keep everything.
+def update(
+    rule: Rule, params: Flat, grads: Flat, state: State, moves: Array, rate: Array
+) -> list[int]:
+    """Update the parameters of some models in place, by one step.
 
-    Returns those that should move and have no finite gradient and step; their parameters stay as they were. What
-    overflows on the way is for the caller to silence.
+    The caller silences what overflows on the way.
+
+    Args:
+        rule: how a gradient becomes a step.
+        params: (M, P), updated in place.
+        grads: (M, P)
+        state: what the rule remembers, updated in place.
+        moves: (M,) True for the models to update; the others keep everything.
+        rate: (M,) learning rates.
+
+    Returns:
+        The models that should move and have no finite gradient or step; their parameters stay as
+        they were.
     """
-    squares = _squares(grads)
+    squares = _sum_of_squares(grads)
     lost = [] if squares < inf else _not_finite(grads)
-    kept = [] if all(moves.tolist()) else [(value, value[~moves] * 1) for value in (params, *state.values())]
-    largest = squares**0.5  # no element and no model's norm exceeds it, so well below a bound nothing is clipped
-    if rule.clip_value is not None and not largest < rule.clip_value / 2:
-        grads = grads.clip(-rule.clip_value, rule.clip_value)
-    if rule.clip_norm is not None and not largest + 1e-6 < rule.clip_norm / 2:
-        norm = (grads * grads).sum(1) ** 0.5
-        grads = grads * (rule.clip_norm / (norm + 1e-6)).clip(max=1)[:, None]
+    kept = _resting((params, *state.values()), moves)
+    grads = _clipped(rule, grads, largest=squares**0.5)
     if rule.weight_decay and rule.name != "adamw":
         grads = grads + rule.weight_decay * params
     step = _sgd(rule, grads, state, rate) if rule.name == "sgd" else _adam(rule, grads, state, rate)
     if rule.name == "adamw":
         step += _column(rate * rule.weight_decay, params) * params
-    if not _squares(step) < inf:
+    if not _sum_of_squares(step) < inf:
         lost += _not_finite(step)
     if lost:
         step[lost] = 0
@@ -75,8 +89,29 @@ def update(rule: Rule, params: Flat, grads: Flat, state: State, moves: Array, ra
     return sorted({model for model in lost if moves[model]}) if lost else []
 
 
+def _resting(values: tuple[Flat, ...], moves: Array) -> list[tuple[Flat, Flat]]:
+    """Return each of the values with a copy of its rows that do not move."""
+    if all(moves.tolist()):
+        return []
+    return [(value, value[~moves] * 1) for value in values]
+
+
+def _clipped(rule: Rule, grads: Flat, largest: float) -> Flat:
+    """Return the gradients clipped by value and norm.
+
+    No element and no model's norm exceeds `largest`: well below a bound nothing is clipped.
+    """
+    if rule.clip_value is not None and not largest < rule.clip_value / 2:
+        grads = grads.clip(-rule.clip_value, rule.clip_value)
+    if rule.clip_norm is not None and not largest + 1e-6 < rule.clip_norm / 2:
+        norm = (grads * grads).sum(1) ** 0.5
+        factor = (rule.clip_norm / (norm + 1e-6)).clip(max=1)
+        grads = grads * factor[:, None]
+    return grads
+
+
 def _sgd(rule: Rule, grads: Flat, state: State, rate: Array) -> Flat:
-    """The step ηv with heavy-ball momentum, v ← μv + g; without, ηg."""
+    """Return the step ηv with heavy-ball momentum, v ← μv + g; without momentum, ηg."""
     if rule.momentum:
         velocity = state["velocity"]
         velocity *= rule.momentum
@@ -86,28 +121,39 @@ def _sgd(rule: Rule, grads: Flat, state: State, rate: Array) -> Flat:
 
 
 def _adam(rule: Rule, grads: Flat, state: State, rate: Array) -> Flat:
-    """The step of Kingma and Ba (2015), algorithm 1; ε is added after the bias correction, as in torch."""
-    (beta1, beta2), first, second = rule.betas, state["first"], state["second"]
+    """Return the step of Kingma and Ba (2015), algorithm 1.
+
+    ε is added after the bias correction, as in torch.
+    """
+    beta1, beta2 = rule.betas
+    first = state["first"]
+    second = state["second"]
     state["step"] += 1.0
     first += (1 - beta1) * (grads - first)
     second *= beta2
     second += (1 - beta2) * (grads * grads)
+    corrected_rate = rate / (1 - beta1 ** state["step"])
     scale = _column((1 - beta2 ** state["step"]) ** 0.5, grads)
-    return _column(rate / (1 - beta1 ** state["step"]), grads) * (first / (second**0.5 / scale + rule.eps))
+    direction = first / (second**0.5 / scale + rule.eps)
+    return _column(corrected_rate, grads) * direction
 
 
-def _squares(values: Flat) -> float:
-    """The sum of all squares: one product, finite only if every value is."""
+def _sum_of_squares(values: Flat) -> float:
+    """Return the sum of all squares: one product, finite only if every value is."""
     row = values.reshape(-1)
     return float(row.dot(row))
 
 
 def _not_finite(values: Flat) -> list[int]:
-    """The rows that hold a NaN or an infinity, which alone do not become zero when multiplied by it."""
-    return [row for row, total in enumerate((values * 0).sum(1).tolist()) if total != 0]
+    """Return the rows with a NaN or an infinity: times zero, these alone do not become zero."""
+    totals = (values * 0).sum(1).tolist()
+    return [row for row, total in enumerate(totals) if total != 0]
 
 
 def _column(values: Array, like: Flat) -> Flat:
-    """`values` (M,) in double precision as a column (M, 1), or alone, of the kind and type of `like`."""
-    column = values.reshape(-1, 1) if len(values) > 1 else values.reshape(())  # which begins in half of the time
-    return column.astype(like.dtype, copy=False) if isinstance(like, np.ndarray) else like.new_tensor(column)
+    """Return `values` (M,) as a column (M, 1), or a scalar of one model, of the type of `like`."""
+    # A product with a scalar begins in half of the time.
+    column = values.reshape(-1, 1) if len(values) > 1 else values.reshape(())
+    if isinstance(like, np.ndarray):
+        return column.astype(like.dtype, copy=False)
+    return like.new_tensor(column)

@@ -2,24 +2,28 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
-from zlib import crc32
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from rnn_core.errors import TrainingError
 from rnn_core.nn import engines
 from rnn_core.nn.arrays import Array, Params
-from rnn_core.nn.engines import Inputs, Targets, numpy_engine
-from rnn_core.nn.losses import sigmoid
+from rnn_core.nn.early_stopping import EarlyStopping
+from rnn_core.nn.engines import Engine, Targets
 from rnn_core.nn.network import initial_params
-from rnn_core.nn.sequences import Folds, Sequences
+from rnn_core.nn.scaling import inputs_of
+from rnn_core.nn.schedule import Schedule
+from rnn_core.nn.sequences import Folds, Sequences, base_rates
 from rnn_core.nn.settings import Model, Training
+from rnn_core.nn.streams import Streams
 
-AHEAD = 2**18  # rows of the epochs that are trained in one call, where nothing is asked for in between
+AHEAD = 2**18  # rows to train in one call of the engine, if nothing is asked for between epochs
 
-OnEpoch = Callable[[int, Array, Array], None]
-"""Told (epoch from 1, training loss (M,), validation loss (M,)) after each epoch; NaN for models that have stopped."""
+OnEpoch: TypeAlias = Callable[[int, Array, Array], None]
+"""Takes (epoch from 1, training loss (M,), validation loss (M,)), NaN for stopped models."""
+
+Rngs: TypeAlias = Sequence[np.random.Generator]
 
 
 @dataclass(frozen=True)
@@ -27,13 +31,15 @@ class Fit:
     """M = K × seeds trained models; model `k * seeds + s` is seed s of fold k.
 
     Attributes:
-        params: {name: (M, …)} of each model's best epoch by validation loss; of the last without `patience`.
+        params: {name: (M, …)} after each model's best epoch by validation loss; without
+            `training.patience` after the last epoch.
         center, scale: (M, I) the standardisation of the inputs, from the training rows alone.
-        train_loss, valid_loss: (M, epochs) in nats, NaN from where a model stopped.
+        train_loss, valid_loss: (M, epochs) NaN from where a model stopped; in nats, or of a squared
+            error in the squared unit of the targets.
         frozen: (M,) the update at which a model turned non-finite, −1 for those that did not.
         base_rate: (M,) mean label of the training rows: how often the next session closed up.
         model, training: the configuration it was fitted with.
-        kernel: whether the compiled kernel trained them.
+        kernel: True if the compiled kernel trained them.
     """
 
     params: Params
@@ -52,14 +58,16 @@ class Fit:
 
     @property
     def losses(self) -> tuple[Array, Array]:
-        """Mean training and validation loss by epoch (E,) over the usable models, each as it was when it stopped."""
-        import pandas as pd  # half a second, which training itself does without
+        """Mean training and validation loss by epoch, each (E,), over the models not frozen.
 
+        A model that stopped counts with its last loss.
+        """
         usable = self.frozen < 0
-        epochs = int(np.isfinite(self.train_loss[usable]).any(axis=0).sum())
-        both = self.train_loss[usable, :epochs], self.valid_loss[usable, :epochs]
-        train, valid = (pd.DataFrame(loss).ffill(axis=1) for loss in both)
-        return train.mean().to_numpy(), valid.mean().to_numpy()
+        trained = np.isfinite(self.train_loss[usable]).any(axis=0)
+        epochs = int(trained.sum())
+        train_loss = self.train_loss[usable, :epochs]
+        valid_loss = self.valid_loss[usable, :epochs]
+        return _mean_of_models(train_loss), _mean_of_models(valid_loss)
 
     @property
     def lost(self) -> list[int]:
@@ -89,11 +97,11 @@ class Fit:
 
 @dataclass
 class Checkpoint:
-    """A training that was interrupted after an epoch: everything it needs to go on as if it had not been.
+    """A training after some epoch: all that is needed to go on as if it had not been interrupted.
 
     Attributes:
         epoch: epochs done.
-        arrays: by name, the engine's state, the best parameters, the losses and the schedule's memory.
+        arrays: the state of the engine, the best parameters, the losses and the schedule, by name.
         streams: the states of the random streams, JSON values by purpose.
     """
 
@@ -116,231 +124,188 @@ def fit(
 ) -> Fit:
     """Train `training.seeds` models on each fold, each until its validation loss stops improving.
 
-    What a model learns depends on its fold's rows, its seed and the configuration, and on nothing else in the stack.
-    `params0`, {name: (M, …)}, replaces the values drawn at the start, and `order` (epochs, M, n) the shuffles: the rows
-    of each epoch, padded with −1. `on_epoch` is called after each epoch.
-    `on_checkpoint` is given what `resume` takes: a training that is resumed ends with the same bits as one that was
-    never stopped.
+    What a model learns depends on its fold's rows, its seed and the configuration, and on no other
+    model of the stack. A training that is resumed ends with the same bits as an uninterrupted one.
+
+    Args:
+        model: the network.
+        training: how it is trained.
+        sequences: N sequences with their targets.
+        folds: the rows of K folds that train and validate.
+        params0: {name: (M, …)} initial parameters, instead of drawn ones.
+        order: (epochs, M, n) the rows of each epoch in order, padded with −1, instead of shuffles.
+        on_epoch: called after each epoch.
+        resume: the checkpoint to go on from.
+        on_checkpoint: called after each epoch with what `resume` takes.
 
     Raises:
-        ConfigError: the engine asked for is not installed, or cannot do what the configuration asks.
+        ConfigError: the engine is not installed, or cannot do what the configuration asks.
         TrainingError: every model of a fold turned non-finite.
     """
-    train, valid = (np.repeat(rows, training.seeds, axis=0) for rows in (folds.train, folds.valid))
-    models, epochs = len(train), training.epochs
+    train = folds.train.repeat(training.seeds, axis=0)  # (M, n)
+    valid = folds.valid.repeat(training.seeds, axis=0)  # (M, v)
     drawn = {"initial": params0 is None, "order": order is None, "dropout": model.dropout > 0}
-    streams = {name: _streams(name, training, len(folds)) if asked else [] for name, asked in drawn.items()}
-    inputs = _inputs(sequences, train, training.dtype)
+    streams = Streams(training, len(folds), drawn)
+    inputs = inputs_of(sequences, train, training.dtype)
     if params0 is None:
-        sizes = sequences.x.shape[-1], sequences.y.shape[-1]
-        params0 = initial_params(model, *sizes, streams["initial"], training.dtype)
-    engine = engines.start(model, training, inputs, _targets(sequences, training), params0, streams["dropout"])
-    schedule = Schedule(training, models)
+        params0 = _initial(model, training, sequences, streams)
+    targets = _targets(sequences, training)
+    engine = engines.start(model, training, inputs, targets, params0, streams["dropout"])
 
-    best = engine.params
-    best_loss, best_epoch = np.full(models, np.inf), np.zeros(models, dtype=int)
-    train_loss, valid_loss = np.full((2, models, epochs), np.nan)
-    history = {"best_loss": best_loss, "best_epoch": best_epoch, "train_loss": train_loss, "valid_loss": valid_loss}
-    kept = {"best": best, "history": history, "schedule": schedule.memory}
-    first = 0 if resume is None else _resume(resume, engine, kept, streams)
-    watched = bool(valid.size or on_epoch or on_checkpoint) or training.patience is not None or schedule.listens
+    progress = _Progress(training, engine, streams)
+    first = 0 if resume is None else progress.restore(resume)
+    watched = bool(valid.size or on_epoch or on_checkpoint) or progress.needs_every_epoch
     ahead = 1 if watched else max(1, AHEAD // max(1, train.size))
-    for epoch in range(first, epochs, ahead):
-        learning = engine.frozen < 0
-        if training.patience is not None:
-            learning &= epoch - best_epoch <= training.patience
+    for epoch in range(first, training.epochs, ahead):
+        learning = progress.learning(epoch)
         if not learning.any():
             break
-        span = range(epoch, min(epoch + ahead, epochs))
-        rows = np.stack([_shuffled(train, streams["order"]) if order is None else order[e] for e in span], axis=1)
-        rows[~learning] = -1
-        rate = np.stack([schedule.rate(e) for e in span], axis=1)
-        train_loss[:, span] = engine.train(_batches(rows, training.batch_size), rate)
-        valid_loss[:, epoch] = engine.loss(np.where(learning[:, None], valid, -1))
-        if training.patience is not None and (better := valid_loss[:, epoch] < best_loss).any():
-            best_loss[better], best_epoch[better] = valid_loss[better, epoch], epoch
-            for name, value in engine.params.items():
-                best[name][better] = value[better]
-        schedule.hear(valid_loss[:, epoch])
+        epochs = range(epoch, min(epoch + ahead, training.epochs))
+        rows = _rows(epochs, train, order, streams["order"])
+        progress.train(epochs, _batches(_only(learning, rows), training.batch_size))
+        progress.validate(epoch, _only(learning, valid))
         if on_epoch is not None:
-            on_epoch(epoch + 1, train_loss[:, epoch], valid_loss[:, epoch])
+            on_epoch(epoch + 1, *progress.losses(epoch))
         if on_checkpoint is not None:
-            on_checkpoint(_checkpoint(epoch + 1, engine, kept, streams))
-    if training.patience is None:
-        best = engine.params
+            on_checkpoint(progress.checkpoint(epoch + 1))
+
     _refuse_lost_folds(engine.frozen, training.seeds)
-    rates = base_rates(sequences, train)
-    losses = train_loss, valid_loss
-    return Fit(best, inputs.center, inputs.scale, *losses, engine.frozen, rates, model, training, engine.kernel)
+    return Fit(
+        params=progress.stopping.chosen_params(engine),
+        center=inputs.center,
+        scale=inputs.scale,
+        train_loss=progress.train_loss,
+        valid_loss=progress.valid_loss,
+        frozen=engine.frozen,
+        base_rate=base_rates(sequences, train),
+        model=model,
+        training=training,
+        kernel=engine.kernel,
+    )
 
 
-class Schedule:
-    """The learning rate of each model by epoch.
+class _Progress:
+    """A training under way: everything that changes from epoch to epoch."""
 
-    cosine is torch's CosineAnnealingLR down to 0 over all epochs (Loshchilov and Hutter 2017); plateau is torch's
-    ReduceLROnPlateau: a lower loss is one lower by a factor of 1 − THRESHOLD, and a cut smaller than EPS is not made.
-    """
+    def __init__(self, training: Training, engine: Engine, streams: Streams) -> None:
+        models = len(engine.frozen)
+        self.engine = engine
+        self.streams = streams
+        self.schedule = Schedule(training, models)
+        self.stopping = EarlyStopping(training.patience, engine)
+        self.train_loss = np.full((models, training.epochs), np.nan)
+        self.valid_loss = np.full((models, training.epochs), np.nan)
+        self.needs_every_epoch = training.patience is not None or self.schedule.needs_losses
 
-    THRESHOLD = 1e-4
-    EPS = 1e-8
+    def learning(self, epoch: int) -> Array:
+        """Return (M,) True for the models that train in `epoch`: neither frozen nor stopped."""
+        return (self.engine.frozen < 0) & ~self.stopping.stopped(epoch)
 
-    def __init__(self, training: Training, models: int) -> None:
-        self._training = training
-        rate = np.full(models, training.learning_rate)
-        self.memory = {"rate": rate, "lowest": np.full(models, np.inf), "waited": np.zeros(models, dtype=int)}
+    def train(self, epochs: range, batches: Array) -> None:
+        """Train on the rows `batches` (M, E, steps, B)."""
+        rates = self.schedule.rates(epochs)
+        self.train_loss[:, epochs] = self.engine.train(batches, rates)
 
-    @property
-    def listens(self) -> bool:
-        """Whether the rate depends on the losses that it hears."""
-        return self._training.schedule == "plateau"
+    def validate(self, epoch: int, rows: Array) -> None:
+        """Compute the loss over `rows` (M, v), which stopping and schedule go by."""
+        self.valid_loss[:, epoch] = self.engine.loss(rows)
+        self.stopping.observe(epoch, self.valid_loss[:, epoch], self.engine)
+        self.schedule.observe(self.valid_loss[:, epoch])
 
-    def rate(self, epoch: int) -> Array:
-        """(M,) the learning rate in `epoch`, counted from 0."""
-        if self._training.schedule == "cosine":
-            return np.asarray(self.memory["rate"] * (1 + np.cos(np.pi * epoch / self._training.epochs)) / 2)
-        return self.memory["rate"].copy()
+    def losses(self, epoch: int) -> tuple[Array, Array]:
+        """Return training and validation loss (M,) of `epoch`."""
+        return self.train_loss[:, epoch], self.valid_loss[:, epoch]
 
-    def hear(self, valid_loss: Array) -> None:
-        """Take note of an epoch's validation losses (M,), NaN for models that have stopped."""
-        if not self.listens:
-            return
-        rate, lowest, waited = self.memory.values()
-        lower = valid_loss < lowest * (1 - self.THRESHOLD)
-        lowest[lower] = valid_loss[lower]
-        waited += 1
-        waited[lower] = 0
-        stalled = waited > self._training.plateau_patience
-        waited[stalled] = 0
-        lower_rate = rate * self._training.plateau_factor
-        rate[...] = np.where(stalled & (rate - lower_rate > self.EPS), lower_rate, rate)
+    def checkpoint(self, epochs_done: int) -> Checkpoint:
+        """Return a copy of everything."""
+        arrays = {}
+        for part, values in (self._parts() | {"engine": self.engine.state}).items():
+            for name, value in values.items():
+                arrays[f"{part}/{name}"] = value.copy()
+        return Checkpoint(epochs_done, arrays, self.streams.states)
 
+    def restore(self, checkpoint: Checkpoint) -> int:
+        """Put everything back as it was, and return how many epochs are done."""
+        arrays = checkpoint.arrays
+        for part, values in self._parts().items():
+            for name, value in values.items():
+                value[...] = arrays[f"{part}/{name}"]
+        self.engine.state = {name: arrays[f"engine/{name}"] for name in self.engine.state}
+        self.streams.states = checkpoint.streams
+        return checkpoint.epoch
 
-def predict(fit: Fit, x: Array, rows: Array, lengths: Array | None = None) -> Array:
-    """Logits (M, s, S, O) of `rows` (M, s) of the windows x (N, T, I); NaN at padding (−1) and for frozen models.
-
-    Always computed by the NumPy engine, whichever engine trained: what is evaluated is, bit for bit, what is served.
-    """
-    inputs = Inputs(x.astype(fit.training.dtype), fit.center, fit.scale, lengths)
-    logits = numpy_engine.predict(fit.model, fit.params, inputs, rows)
-    usable = (rows >= 0) & (fit.frozen < 0)[:, None]
-    return np.where(usable[..., None, None], logits, np.nan)
-
-
-def out_of_sample(fit: Fit, sequences: Sequences, folds: Folds) -> Array:
-    """Logits (M, s, S, O) of every fold's test rows by the models of that fold, as `predict` gives them."""
-    return predict(fit, sequences.x, folds.test.repeat(fit.training.seeds, axis=0), sequences.lengths)
-
-
-def call(live: Fit, x: Array) -> tuple[float, float]:
-    """Probability that the session after the one window x (1, T, I) closes up, and its spread over the seeds."""
-    logits = predict(live, x, np.zeros((len(live), 1), dtype=int))
-    probability, spread = ensemble(logits[:, :, 0, 0].T, live.base_rate[:1], live.training.shrinkage)
-    return float(probability[0]), float(spread[0])
+    def _parts(self) -> dict[str, dict[str, Array]]:
+        """Return the changing arrays by part and name, the names in a checkpoint's file."""
+        history = {
+            "best_loss": self.stopping.best_loss,
+            "best_epoch": self.stopping.best_epoch,
+            "train_loss": self.train_loss,
+            "valid_loss": self.valid_loss,
+        }
+        best = self.stopping.best_params
+        return {"best": best, "history": history, "schedule": self.schedule.memory}
 
 
-def ensemble(logits: Array, base_rate: Array, shrinkage: float) -> tuple[Array, Array]:
-    """The probability (n,) that is served, and its spread (n,) over the seeds, from logits (n, seeds).
-
-    It is the mean over the seeds, drawn by `shrinkage` towards the training base rate (n,): a mean of few networks is
-    over-confident. The spread is their standard deviation. Frozen models (NaN) are left out.
-    """
-    each = sigmoid(np.ascontiguousarray(logits))
-    mean = np.nanmean(each, axis=1)
-    return mean + shrinkage * (base_rate - mean), np.nanstd(each, axis=1)
-
-
-def base_rates(sequences: Sequences, train: Array) -> Array:
-    """(M,) mean target over the scored steps of each model's training rows `train` (M, n)."""
-    scored = [(rows[rows >= 0], sequences.mask[rows[rows >= 0]]) for rows in train]
-    return np.array([sequences.y[rows][mask].mean() for rows, mask in scored])
+def _mean_of_models(loss: Array) -> Array:
+    """Return the mean (E,) over models of `loss` (M, E), the last loss of each carried forward."""
+    known = np.where(np.isnan(loss), 0, np.arange(loss.shape[1]))
+    last_known = np.maximum.accumulate(known, axis=1)
+    carried = np.take_along_axis(loss, last_known, axis=1)
+    by_epoch = np.ascontiguousarray(carried.T)  # (E, M): NumPy then sums in pairs
+    count = (~np.isnan(by_epoch)).sum(axis=1)
+    mean = np.nansum(by_epoch, axis=1) / np.maximum(count, 1)
+    return np.where(count > 0, mean, np.nan)
 
 
-def standardised(x: Array, train: Array, dtype: str, lengths: Array | None = None) -> Inputs:
-    """The windows x (N, T, I) with each model's mean and standard deviation over its training rows `train` (M, n).
-
-    Only the valid steps count, `lengths` (N,). A feature that does not vary is centred and not scaled.
-    """
-    valid = np.arange(x.shape[1]) < (np.full(len(x), x.shape[1]) if lengths is None else lengths)[:, None]  # (N, T)
-    moments = []
-    for rows in train:
-        chosen = rows[rows >= 0]
-        seen = x[chosen][valid[chosen]]  # (steps, I)
-        spread = seen.std(axis=0)
-        moments.append((seen.mean(axis=0), np.where(spread > 0, spread, 1)))
-    center, scale = np.stack(moments, axis=1).astype(dtype)
-    return Inputs(x.astype(dtype), center, scale, lengths)
-
-
-def _inputs(sequences: Sequences, train: Array, dtype: str) -> Inputs:
-    if not sequences.raw:
-        return standardised(sequences.x, train, dtype, sequences.lengths)
-    nothing = np.zeros((len(train), sequences.x.shape[-1]), dtype)
-    return Inputs(sequences.x.astype(dtype), nothing, nothing + 1, sequences.lengths)
+def _initial(model: Model, training: Training, sequences: Sequences, streams: Streams) -> Params:
+    input_size = sequences.x.shape[-1]
+    output_size = sequences.y.shape[-1]
+    return initial_params(model, input_size, output_size, streams["initial"], training.dtype)
 
 
 def _targets(sequences: Sequences, training: Training) -> Targets:
     weights = None if training.class_weights is None else np.array(training.class_weights)
-    return Targets(sequences.y.astype(training.dtype), sequences.mask, sequences.loss, weights)
+    y = sequences.y.astype(training.dtype)
+    return Targets(y, sequences.mask, sequences.loss, weights)
 
 
-def _checkpoint(
-    epoch: int, engine: engines.Engine, kept: dict[str, dict[str, Array]], streams: dict[str, list[np.random.Generator]]
-) -> Checkpoint:
-    parts = kept | {"engine": engine.state}
-    arrays = {f"{part}/{name}": value.copy() for part, own in parts.items() for name, value in own.items()}
-    return Checkpoint(
-        epoch, arrays, {name: [rng.bit_generator.state for rng in rngs] for name, rngs in streams.items()}
-    )
+def _rows(epochs: range, train: Array, order: Array | None, rngs: Rngs) -> Array:
+    """Return the rows (M, E, n) of `epochs`, in the given order or else shuffled for each."""
+    if order is not None:
+        return np.stack([order[epoch] for epoch in epochs], axis=1)
+    return np.stack([_shuffled(train, rngs) for _ in epochs], axis=1)
 
 
-def _resume(
-    checkpoint: Checkpoint,
-    engine: engines.Engine,
-    kept: dict[str, dict[str, Array]],
-    streams: dict[str, list[np.random.Generator]],
-) -> int:
-    """Put everything back as it was; returns how many epochs are done."""
-    for part, own in kept.items():
-        for name, value in own.items():
-            value[...] = checkpoint.arrays[f"{part}/{name}"]
-    engine.state = {name: checkpoint.arrays[f"engine/{name}"] for name in engine.state}
-    for name, rngs in streams.items():
-        for rng, state in zip(rngs, checkpoint.streams[name], strict=True):
-            rng.bit_generator.state = state
-    return checkpoint.epoch
+def _only(learning: Array, rows: Array) -> Array:
+    """Return the rows (M, …) of the learning models (M,), nothing but padding for the others."""
+    return np.where(learning.reshape(-1, *[1] * (rows.ndim - 1)), rows, -1)
 
 
-def _streams(name: str, training: Training, folds: int) -> list[np.random.Generator]:
-    """One Generator a model for the purpose `name`, the same whatever else is in the stack."""
-    return [
-        np.random.default_rng(np.random.SeedSequence(training.seed, spawn_key=(crc32(name.encode()), fold, seed)))
-        for fold in range(folds)
-        for seed in range(training.seeds)
-    ]
-
-
-def _shuffled(train: Array, rngs: Sequence[np.random.Generator]) -> Array:
-    """The rows (M, n) in a fresh order for each model, the padding (−1) still at the end."""
-    order = np.full_like(train, -1)
-    for shuffled, rows, rng in zip(order, train, rngs, strict=True):
-        rows = rows[rows >= 0]
-        shuffled[: len(rows)] = rng.permutation(rows)
-    return order
+def _shuffled(train: Array, rngs: Rngs) -> Array:
+    """Return the rows (M, n) in a fresh order for each model, the padding (−1) still at the end."""
+    shuffled = np.full_like(train, -1)
+    for place, padded, rng in zip(shuffled, train, rngs, strict=True):
+        rows = padded[padded >= 0]
+        place[: len(rows)] = rng.permutation(rows)
+    return shuffled
 
 
 def _batches(rows: Array, batch_size: int) -> Array:
-    """The rows (…, n) as (…, steps, batch_size), padded with −1."""
+    """Return the rows (…, n) as (…, steps, batch_size), padded with −1."""
     *stack, count = rows.shape
-    whole = np.full((*stack, -(-count // batch_size), batch_size), -1)
-    whole.reshape(*stack, -1)[..., :count] = rows
-    return whole
+    steps = -(-count // batch_size)
+    batches = np.full((*stack, steps, batch_size), -1)
+    batches.reshape(*stack, -1)[..., :count] = rows
+    return batches
 
 
 def _refuse_lost_folds(frozen: Array, seeds: int) -> None:
     lost = np.flatnonzero((frozen.reshape(-1, seeds) >= 0).all(axis=1))
-    if len(lost):
-        names, first = ", ".join(map(str, lost)), frozen[frozen >= 0].min()
-        raise TrainingError(
-            f"every model of fold {names} turned non-finite, the first after {first} updates; "
-            "lower training.learning_rate or set training.clip_norm"
-        )
+    if not len(lost):
+        return
+    folds = ", ".join(map(str, lost))
+    first = frozen[frozen >= 0].min()
+    raise TrainingError(
+        f"every model of fold {folds} turned non-finite, the first after {first} updates; "
+        "lower training.learning_rate or set training.clip_norm"
+    )

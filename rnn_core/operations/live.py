@@ -1,4 +1,4 @@
-"""What settled forecasts say of the models that made them, and what a user should be told of it."""
+"""The live record of settled forecasts, and the alarms that a user should see."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,18 +19,21 @@ NARROWEST_AFTER = 250  # sessions: the confidence sequence is narrowest after ab
 
 @dataclass(frozen=True)
 class LiveRecord:
-    """Settled forecasts, and beside them what the models that made them had promised: means over the forecasts.
+    """Accuracy of the settled forecasts, and what their models had promised.
+
+    A promise is the walk-forward of the model that made the forecast; the promises here are means
+    over the forecasts.
 
     Attributes:
         days: settled forecasts.
-        hits: those that were right.
+        hits: forecasts that were right.
         accuracy: hits / days.
         low: lower end of the confidence sequence of the accuracy after the last day.
         high: its upper end.
         log_loss: mean, in nats.
-        brier: mean squared distance of the probability from what happened.
-        promised_accuracy: accuracy of the walk-forward of those models.
-        promised_low: lower end of its interval.
+        brier: mean squared distance of the probability from the outcome, 0 or 1.
+        promised_accuracy: accuracy of the walk-forward.
+        promised_low: lower end of its 95 % interval.
         promised_high: its upper end.
         promised_log_loss: log loss of the walk-forward, in nats.
     """
@@ -50,7 +53,7 @@ class LiveRecord:
 
 @dataclass(frozen=True)
 class Alarm:
-    """Something a user should look at: its kind, and one sentence with the figures."""
+    """A finding that a user should look at: its kind, and one sentence with the figures."""
 
     kind: Literal["performance", "drift", "stale"]
     text: str
@@ -59,19 +62,32 @@ class Alarm:
 def confidence_sequence(
     hits: Array, *, alpha: float = ALPHA, tightest: int = NARROWEST_AFTER
 ) -> tuple[Array, Array]:
-    """Intervals low (n,) and high (n,) of the accuracy after each day, which all hold at once.
+    """Return intervals of the accuracy after each day that hold on all days at once.
 
-    With probability 1 − `alpha` there is no day t on which the mean chance of a hit up to then lies outside, however
-    often and for however long one looks. That chance may change from day to day, also with what happened before. Of
-    hits (n,), 0 or 1, with V = t/4 the interval is
+    With probability 1 − `alpha` the mean chance of a hit so far lies in its interval on every day,
+    however often and for however long one looks. The chance may change from day to day, also in
+    response to earlier hits. With V = t/4 after day t, the interval is
 
         mean ± √((V + ρ) log((V + ρ) / (ρ α²))) / t,
 
-    cut to [0, 1]: the two-sided normal mixture bound (Robbins 1970; Howard, Ramdas, McAuliffe and Sekhon,
-    Time-uniform, Nonparametric, Nonasymptotic Confidence Sequences, AoS 49 (2021) 1055–1080, equation 14). A value
-    in [0, 1] varies about its expectation as a normal one of variance ¼ at most (Hoeffding). ρ = V / (−W₋₁(−α²/e) − 1)
-    makes it the narrowest possible after `tightest` days. Where the chance changes, an early interval need
-    not hold a later mean, so the intervals are not intersected.
+    cut to [0, 1]: the two-sided normal mixture bound (Robbins 1970; Howard, Ramdas, McAuliffe and
+    Sekhon, Time-uniform, Nonparametric, Nonasymptotic Confidence Sequences, AoS 49 (2021)
+    1055–1080, equation 14). It applies since a value in [0, 1] is sub-Gaussian with variance ¼
+    (Hoeffding 1963). ρ = V / (−W₋₁(−α²/e) − 1) makes the interval the narrowest possible after
+    `tightest` days. If the chance changes, an early interval need not contain a later mean;
+    therefore the intervals are not intersected.
+
+    Args:
+        hits: (n,) 0 or 1, by day.
+        alpha: probability that some interval misses.
+        tightest: days after which the interval is narrowest.
+
+    Returns:
+        Lower ends (n,) and upper ends (n,).
+
+    >>> low, high = confidence_sequence(np.ones(1000))
+    >>> low[[0, 59, 249, 999]].round(3).tolist()
+    [0.0, 0.789, 0.904, 0.95]
     """
     days = np.arange(1, len(hits) + 1)
     variance = days / 4
@@ -82,57 +98,71 @@ def confidence_sequence(
 
 
 def in_live_record(forecasts: pd.DataFrame) -> "pd.Series[bool]":
-    """Return a mask of the rows of the ledger that make the live record: those that count and whose outcome is known.
+    """Return a mask of the rows of the ledger that make the live record.
 
-    `forecasts` has the columns of `Ledger.forecasts`.
+    They are the forecasts that count and whose outcome is known. `forecasts` has the columns of
+    `Ledger.forecasts`.
+
+    >>> forecasts = pd.DataFrame({"counted": [True, True, False], "up": [True, None, False]})
+    >>> in_live_record(forecasts).tolist()
+    [True, False, False]
     """
     return forecasts["counted"] & forecasts["up"].notna()
 
 
 def live_record(settled: pd.DataFrame) -> LiveRecord | None:
-    """The record of forecasts with a known outcome, one a session, or None if there are none.
+    """Return the record of forecasts with a known outcome, or None if there are none.
 
-    `settled` has a row a session with the columns `probability` of closing up, `up` (bool), `promised_accuracy`,
-    `promised_low`, `promised_high` and `promised_log_loss`. A call is up where the probability is above ½.
+    `settled` has a row a session with the columns `probability` of closing up, `up` (bool),
+    `promised_accuracy`, `promised_low`, `promised_high` and `promised_log_loss`. A call is up if
+    the probability is above ½.
     """
     if settled.empty:
         return None
-    up, probability = settled["up"].to_numpy(int), settled["probability"].to_numpy(float)
+    up = settled["up"].to_numpy(int)
+    probability = settled["probability"].to_numpy(float)
     hits = called_up(probability) == up
     low, high = confidence_sequence(hits)
-    found = scores(up, probability)
+    live_scores = scores(up, probability)
+    promises = ["promised_accuracy", "promised_low", "promised_high", "promised_log_loss"]
     return LiveRecord(
         days=len(hits),
         hits=int(hits.sum()),
-        accuracy=found["accuracy"],
+        accuracy=live_scores["accuracy"],
         low=float(low[-1]),
         high=float(high[-1]),
-        log_loss=found["log_loss"],
-        brier=found["brier"],
-        promised_accuracy=float(settled["promised_accuracy"].mean()),
-        promised_low=float(settled["promised_low"].mean()),
-        promised_high=float(settled["promised_high"].mean()),
-        promised_log_loss=float(settled["promised_log_loss"].mean()),
+        log_loss=live_scores["log_loss"],
+        brier=live_scores["brier"],
+        **{name: float(settled[name].mean()) for name in promises},
     )
 
 
 def drift(reference: Array, recent: Array, names: Sequence[str]) -> dict[str, float]:
-    """By name of a feature, the p-value that its recent values are distributed as those of reference.
+    """Return, for each feature, the p-value that recent values have the reference's distribution.
 
-    Two-sided Kolmogorov–Smirnov tests of recent (m, I) against reference (n, I), adjusted over the I features (Holm).
-    They take the sessions for independent, which markets' are not: volatility clusters. Of 600 GARCH walks without
-    any change, looked at on 250 days in a row with m = 60, n = 600 and the features `return` and `direction`, the
-    lowest p-value was at least once below
+    Two-sided Kolmogorov–Smirnov tests of recent (m, I) against reference (n, I), adjusted for the
+    I features (Holm). The test assumes independent sessions, but market volatility clusters. In 600
+    simulated GARCH walks without any change, tested on 250 days in a row with m = 60, n = 600 and
+    the features `return` and `direction`, the lowest p-value was at least once below
 
-        0.05 in 79 %,  0.01 in 44 %,  0.001 in 13 %,  0.0001 in 4 %  (of all looks: 9.5, 3.5, 0.9 and 0.3 %),
+        0.05 in 79 %,  0.01 in 44 %,  0.001 in 13 %,  0.0001 in 4 % of the walks
 
-    so 0.0001 is a level to be alarmed at; of ten years each of AAPL and MSFT, to 2013, one had such a look. At that
-    level trebled volatility is found in 45 % of walks after 60 sessions, and with m = 120 in 83 % after 120. A rolling
-    `volatility` is not for this test, as its values share returns: alone it was below 0.0001 in every walk, and
-    `abs_return` in 47 %. Nor does `volume_change` show another unit of volume, which moves one session only.
+    (on 9.5, 3.5, 0.9 and 0.3 % of all days). So 0.0001 is a sensible level for alarms; in ten years
+    each of AAPL and MSFT, to 2013, one day was below it. At that level a trebled volatility is
+    detected in 45 % of walks after 60 sessions, and in 83 % after 120 with m = 120.
+
+    Not every feature suits this test. Values of a rolling `volatility` share returns: it was below
+    0.0001 in every walk, and `abs_return` in 47 %. `volume_change` does not show a new unit of
+    volume, which moves one session only.
 
     Raises:
-        ArrayError: another number of columns than of names, or a value that is not finite.
+        ArrayError: the number of columns is not the number of names, or a value is not finite.
+
+    >>> rng = np.random.default_rng(0)
+    >>> reference, recent = rng.normal(size=(600, 2)), rng.normal(scale=[5, 1], size=(60, 2))
+    >>> pvalues = drift(reference, recent, ["return", "volume_change"])
+    >>> {name: pvalue < 1e-4 for name, pvalue in pvalues.items()}
+    {'return': True, 'volume_change': False}
     """
     check_array("reference", reference, (None, len(names)), axes="sessions, features")
     check_array("recent", recent, (None, len(names)), axes="sessions, features")
@@ -150,41 +180,52 @@ def alarms(
     level: float,
     tolerated: int,
 ) -> list[Alarm]:
-    """What a user should be told of a ticker; mostly nothing.
+    """Return what a user should look at; usually nothing.
 
-    - `performance`: the confidence sequence of the accuracy and the promised range do not meet. Better than promised is
-      suspect too.
-    - `drift`: p-values by feature, as `drift` gives them, below `level`.
-    - `stale`: more than `tolerated` sessions have closed without a price; `missing` counts them.
+    - `performance`: the confidence sequence of the accuracy and the promised range do not overlap.
+      An accuracy above the promise is suspect too.
+    - `drift`: a p-value is below `level`.
+    - `stale`: more than `tolerated` sessions have closed without a price.
+
+    Args:
+        record: the live record, if there is one.
+        drift: p-values by feature, as the function `drift` returns them.
+        missing: sessions that have closed without a price.
+        level: of the p-values.
+        tolerated: missing sessions that are no alarm yet.
+
+    >>> alarms(None, {"return": 3e-7}, 0, level=1e-4, tolerated=1)[0].kind
+    'drift'
     """
-    found = []
-    if record is not None and (
-        record.high < record.promised_low or record.low > record.promised_high
-    ):
-        found.append(Alarm("performance", _performance(record)))
-    changed = [f"{name} (p {pvalue:.1e})" for name, pvalue in drift.items() if pvalue < level]
-    if changed:
-        found.append(
-            Alarm(
-                "drift",
-                f"recent inputs are not distributed as those before them: {', '.join(changed)}",
-            )
-        )
-    if missing > tolerated:
-        found.append(
-            Alarm(
-                "stale",
-                f"closed sessions without a price: {missing}, of which {tolerated} are tolerated",
-            )
-        )
-    return found
+    candidates = [_performance(record), _drift(drift, level), _stale(missing, tolerated)]
+    return [alarm for alarm in candidates if alarm]
 
 
-def _performance(record: LiveRecord) -> str:
+def _performance(record: LiveRecord | None) -> Alarm | None:
+    if record is None:
+        return None
+    apart = record.high < record.promised_low or record.low > record.promised_high
+    if not apart:  # also where nothing was promised: NaN
+        return None
     worse = record.accuracy < record.promised_accuracy
-    return (
+    text = (
         f"{record.hits} of {record.days} calls were right, {record.accuracy:.1%} "
         f"({record.low:.1%} to {record.high:.1%}), {'worse' if worse else 'suspiciously better'} "
         f"than the promised {record.promised_accuracy:.1%} "
         f"({record.promised_low:.1%} to {record.promised_high:.1%})"
     )
+    return Alarm("performance", text)
+
+
+def _drift(pvalues: Mapping[str, float], level: float) -> Alarm | None:
+    changed = [f"{name} (p {pvalue:.1e})" for name, pvalue in pvalues.items() if pvalue < level]
+    if not changed:
+        return None
+    listed = ", ".join(changed)
+    return Alarm("drift", f"recent inputs are distributed differently from earlier ones: {listed}")
+
+
+def _stale(missing: int, tolerated: int) -> Alarm | None:
+    if missing <= tolerated:
+        return None
+    return Alarm("stale", f"closed sessions without a price: {missing} ({tolerated} are tolerated)")

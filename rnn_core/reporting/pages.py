@@ -1,9 +1,8 @@
-"""What stands today, of a ticker and of all: self-contained HTML pages, and the same in short as Markdown."""
+"""The standing of one ticker and of all, as self-contained HTML pages and as short Markdown."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from math import expm1, isnan
 from typing import Any
 
@@ -13,25 +12,27 @@ import pandas as pd
 from rnn_core.evaluation.metrics import called_up
 from rnn_core.evaluation.significance import ALPHA, benjamini_hochberg, holm
 from rnn_core.nn.arrays import Array
-from rnn_core.operations.live import Alarm, LiveRecord, in_live_record
-from rnn_core.operations.promotion import Candidate
+from rnn_core.operations.live import LiveRecord, in_live_record
+from rnn_core.operations.standing import Standing
 from rnn_core.reporting.figures import live_accuracy, rendered
 from rnn_core.reporting.report import COLOURS, data_uri, render
 
 NO_CHAMPION = "no champion"
 MEANINGS = {
-    "skill": "In its walk-forward it called directions better than chance, and its probabilities beat the base rate. "
-    "Whether it still does, the live record must show.",
-    "inconclusive": "Its walk-forward was too short to tell skill from chance: take its calls for coin tosses.",
-    "no evidence of skill": "Its walk-forward was long enough to show skill and showed none: take its calls for coin "
-    "tosses.",
-    NO_CHAMPION: "No model has been promoted, so nobody makes calls.",
+    "skill": "In its walk-forward it called directions better than chance, and its probabilities "
+    "beat the base rate. The live record shows whether it still does.",
+    "inconclusive": "Its walk-forward was too short to tell skill from chance: treat its calls as "
+    "coin tosses.",
+    "no evidence of skill": "Its walk-forward was long enough to show skill and showed none: treat "
+    "its calls as coin tosses.",
+    NO_CHAMPION: "No model has been promoted, so there are no calls.",
 }
-CALLS = 20  # the last of them, on the page of a ticker
-CALLS_IN_SHORT, ROWS_IN_SHORT = 5, 30
+CALLS = 20  # the last ones, on the page of a ticker
+CALLS_IN_SHORT = 5
+ROWS_IN_SHORT = 30
 COLUMNS_IN_SHORT = (
     "ticker",
-    "look at",
+    "alarms",
     "verdict",
     "p (Holm)",
     "live",
@@ -41,58 +42,9 @@ COLUMNS_IN_SHORT = (
 )
 
 
-@dataclass(frozen=True)
-class Promise:
-    """What the walk-forward of a model lets one expect: its accuracy with its 95 % interval, its log loss in nats."""
-
-    accuracy: float
-    low: float
-    high: float
-    log_loss: float
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What is known of a ticker today.
-
-    Attributes:
-        ticker: as Yahoo spells it.
-        exchange: MIC of its exchange calendar.
-        as_of: the moment that all of this is known at, aware, UTC.
-        champion: the model that makes the calls, if there is one.
-        promoted_at: when it became champion, aware, UTC.
-        pvalue: one-sided Pesaran–Timmermann p of the champion's walk-forward, adjusted for the configurations that were
-            tried on it; None if undefined or without a champion.
-        promise: what the champion's walk-forward lets one expect; None as above.
-        record: what the settled forecasts say; None if there are none.
-        forecasts: rows of the ledger, oldest first, with the columns of `Ledger.forecasts`.
-        alarms: what a user should look at.
-        last_price: the last session with a price; None if there is no price.
-        missing: closed sessions after it, which have no price.
-        data_source: where the prices came from, such as `yahoo`.
-        page: address of the champion's run, if there is one to link to.
-    """
-
-    ticker: str
-    exchange: str
-    as_of: datetime
-    champion: Candidate | None
-    promoted_at: datetime | None
-    pvalue: float | None
-    promise: Promise | None
-    record: LiveRecord | None
-    forecasts: pd.DataFrame
-    alarms: tuple[Alarm, ...]
-    last_price: date | None
-    missing: int
-    data_source: str
-    page: str = ""
-
-
 def ticker_page(standing: Standing) -> str:
-    """The page of a ticker, as HTML: alarms, champion, live record beside what was promised, last calls."""
-    verdict, settled = _verdict(standing), standing.forecasts.iloc[_settled(standing.forecasts)]
-    images = rendered({"live.png": live_accuracy(settled, standing.ticker)} if len(settled) else {})
+    """Return the page of a ticker, as HTML: alarms, champion, live record, last calls."""
+    verdict = _verdict(standing)
     return render(
         "ticker.html",
         ticker=standing.ticker,
@@ -104,17 +56,21 @@ def ticker_page(standing: Standing) -> str:
         facts=_facts(standing),
         run=standing.page,
         record=_record(standing.record),
-        figures=[data_uri(png) for png in images.values()],
+        figures=_live_figures(standing),
         calls=_calls(standing.forecasts, CALLS),
     )
 
 
 def universe_page(standings: Sequence[Standing], failures: Mapping[str, str], title: str) -> str:
-    """The page of many tickers, as HTML, a row each; `failures` are reasons by ticker of what could not be done."""
+    """Return the page of many tickers, as HTML, with a row for each.
+
+    `failures` are the reasons of what failed, by ticker.
+    """
+    newest = max((standing.as_of for standing in standings), default=None)
     return render(
         "universe.html",
         title=title,
-        as_of=_minute(max(standing.as_of for standing in standings)) if standings else "",
+        as_of=_minute(newest) if newest else "",
         sums=_sums(standings, failures),
         skill=_skill(standings),
         rows=_rows(standings),
@@ -124,7 +80,7 @@ def universe_page(standings: Sequence[Standing], failures: Mapping[str, str], ti
 
 
 def markdown(standing: Standing) -> str:
-    """A ticker in short, as Markdown for a Prefect artifact."""
+    """Return a short account of a ticker, as Markdown for a Prefect artifact."""
     verdict = _verdict(standing)
     blocks = [
         f"### {standing.ticker}: {verdict}",
@@ -139,18 +95,25 @@ def markdown(standing: Standing) -> str:
 
 
 def universe_markdown(standings: Sequence[Standing], failures: Mapping[str, str]) -> str:
-    """Many tickers in short, as Markdown for a Prefect artifact: failures and alarms first, 30 rows at most."""
+    """Return a short account of many tickers, as Markdown for a Prefect artifact.
+
+    Failures and alarms come first. It has 30 rows at most, and no more than half of them are
+    failures, so that alarms are seen too. `failures` are reasons by ticker.
+    """
     failed = [{"failed": ticker, "because": reason} for ticker, reason in failures.items()]
     rows = [{name: row[name] for name in COLUMNS_IN_SHORT} for row in _rows(standings)]
-    most = ROWS_IN_SHORT // 2  # of failures, so that alarms are seen too
-    room = ROWS_IN_SHORT - len(failed[:most])
-    hidden = len(failed[most:]), len(rows[room:])
+    shown_failures = failed[: ROWS_IN_SHORT // 2]
+    shown_rows = rows[: ROWS_IN_SHORT - len(shown_failures)]
+    hidden_failures = len(failed) - len(shown_failures)
+    hidden_rows = len(rows) - len(shown_rows)
     blocks = [
         "; ".join(f"{name}: {value}" for name, value in _sums(standings, failures).items()) + ".",
         _skill(standings) if standings else "",
-        _table(failed[:most]),
-        _table(rows[:room]),
-        f"Not shown: {hidden[0]} failures, {hidden[1]} tickers." if any(hidden) else "",
+        _table(shown_failures),
+        _table(shown_rows),
+        f"Not shown: {hidden_failures} failures, {hidden_rows} tickers."
+        if hidden_failures or hidden_rows
+        else "",
     ]
     return "\n\n".join(filter(None, blocks))
 
@@ -159,59 +122,67 @@ def _verdict(standing: Standing) -> str:
     return standing.champion.verdict if standing.champion else NO_CHAMPION
 
 
+def _live_figures(standing: Standing) -> list[str]:
+    """Return the figure of the live record as a URI, if there is a record."""
+    settled = standing.forecasts.iloc[_settled(standing.forecasts)]
+    if settled.empty:
+        return []
+    images = rendered({"live.png": live_accuracy(settled, standing.ticker)})
+    return [data_uri(png) for png in images.values()]
+
+
 def _settled(forecasts: pd.DataFrame) -> Array:
-    """Row numbers of the forecasts that make the live record."""
+    """Return the row numbers of the forecasts that make the live record."""
     return np.flatnonzero(in_live_record(forecasts))
 
 
 def _facts(standing: Standing) -> dict[str, str]:
-    """What is known of the champion and of the prices, by name."""
-    champion, promise, since = standing.champion, standing.promise, standing.promoted_at
+    """Return what is known about the champion and the prices, by name."""
     facts = {}
+    champion = standing.champion
     if champion:
-        facts["champion"] = f"version {champion.version}" + (
-            f", since {_minute(since)}" if since else ""
-        )
+        since = f", since {_minute(standing.promoted_at)}" if standing.promoted_at else ""
+        facts["champion"] = f"version {champion.version}{since}"
         facts["trained on"] = f"{champion.data_source} prices to {champion.data_last}"
+    promise = standing.promise
     if promise:
-        found = _accuracy(promise.accuracy, promise.low, promise.high)
-        facts["walk-forward"] = f"accuracy {found}, log loss {_number(promise.log_loss, '.4f')}"
+        accuracy = _accuracy(promise.accuracy, promise.low, promise.high)
+        log_loss = _number(promise.log_loss, ".4f")
+        facts["walk-forward"] = f"accuracy {accuracy}, log loss {log_loss}"
         facts["direction p"] = _number(standing.pvalue, ".2g")
     facts["prices"] = f"{_prices(standing)}, {standing.exchange}"
     return facts
 
 
 def _record(record: LiveRecord | None) -> list[dict[str, str]]:
-    """A row a measure, live and as promised; none without a record."""
+    """Return a row for each measure, live and as promised; none without a record."""
     if record is None:
         return []
-    live = (
-        f"{record.hits} of {record.days}",
-        _accuracy(record.accuracy, record.low, record.high),
-        _number(record.log_loss, ".4f"),
-    )
-    promised = "", _promised(record), _number(record.promised_log_loss, ".4f")
-    names = "right calls", "accuracy", "log loss"
     return [
-        {"": name, "live": now, "promised": then}
-        for name, now, then in zip(names, live, promised, strict=True)
+        {"": "right calls", "live": f"{record.hits} of {record.days}", "promised": ""},
+        {"": "accuracy", "live": _live(record), "promised": _promised(record)},
+        {
+            "": "log loss",
+            "live": _number(record.log_loss, ".4f"),
+            "promised": _number(record.promised_log_loss, ".4f"),
+        },
     ]
 
 
 def _calls(forecasts: pd.DataFrame, last: int) -> list[dict[str, str]]:
-    """A row for each of the last forecasts, the newest first."""
+    """Return a row for each of the last forecasts, the newest first."""
     return [_call(forecasts.iloc[row]) for row in range(len(forecasts))[::-1][:last]]
 
 
 def _call(call: Any) -> dict[str, str]:
+    unknown = pd.isna(call.up)
+    happened = "" if unknown else f"{_direction(call.up)} {expm1(call.next_return):+.2%}"
     return {
         "session": f"{call.session}",
         "outcome": _outcome(call),
         "called": _direction(called_up(call.probability)),
         "p (up)": f"{call.probability:.1%}",
-        "happened": ""
-        if pd.isna(call.up)
-        else f"{_direction(call.up)} {expm1(call.next_return):+.2%}",
+        "happened": happened,
         "version": f"{call.model_version}",
     }
 
@@ -225,45 +196,54 @@ def _outcome(call: Any) -> str:
         outcome = "… open"
     elif pd.isna(call.up):
         outcome = "– void"
+    elif called_up(call.probability) == call.up:
+        outcome = "✓ right"
     else:
-        outcome = "✓ right" if called_up(call.probability) == call.up else "✗ wrong"
-    return outcome + (", late" if call.late else "" if call.counted else ", not counted")
+        outcome = "✗ wrong"
+    if call.late:
+        return f"{outcome}, late"
+    return outcome if call.counted else f"{outcome}, not counted"
 
 
 def _rows(standings: Sequence[Standing]) -> list[dict[str, str]]:
-    """A row a ticker, those with alarms first."""
+    """Return a row for each ticker, those with alarms first."""
     pvalues = _pvalues(standings)
     rows = zip(standings, holm(pvalues), benjamini_hochberg(pvalues), strict=True)
     return [_row(*row) for row in sorted(rows, key=lambda row: (not row[0].alarms, row[0].ticker))]
 
 
 def _row(standing: Standing, by_holm: float, by_benjamini_hochberg: float) -> dict[str, str]:
-    champion, record, forecasts = standing.champion, standing.record, standing.forecasts
+    champion = standing.champion
+    record = standing.record
+    forecasts = standing.forecasts
+    every_row = np.arange(len(forecasts))
     return {
         "ticker": standing.ticker,
-        "look at": ", ".join(f"⚠ {alarm.kind}" for alarm in standing.alarms),
+        "alarms": ", ".join(f"⚠ {alarm.kind}" for alarm in standing.alarms),
         "version": f"{champion.version}" if champion else "",
         "verdict": _verdict(standing),
         "p": _number(standing.pvalue, ".2g") if champion else "",
         "p (Holm)": _number(by_holm, ".2g"),
         "p (B–H)": _number(by_benjamini_hochberg, ".2g"),
         "days": f"{record.days}" if record else "",
-        "live": _accuracy(record.accuracy, record.low, record.high) if record else "",
+        "live": _live(record) if record else "",
         "promised": _promised(record) if record else "",
-        "last call": _last("{session} {called} {p (up)}", forecasts, np.arange(len(forecasts))),
+        "last call": _last("{session} {called} {p (up)}", forecasts, every_row),
         "last outcome": _last("{session} {outcome}", forecasts, _settled(forecasts)),
         "prices": _prices(standing),
     }
 
 
 def _last(form: str, forecasts: pd.DataFrame, rows: Array) -> str:
+    """Format the last of the forecasts with the row numbers `rows`; empty if there is none."""
     return form.format(**_call(forecasts.iloc[rows[-1]])) if len(rows) else ""
 
 
 def _sums(standings: Sequence[Standing], failures: Mapping[str, str]) -> dict[str, str]:
-    """What the tickers add up to, by name."""
+    """Return the totals over all tickers, by name."""
     records = [standing.record for standing in standings if standing.record]
-    days, hits = sum(record.days for record in records), sum(record.hits for record in records)
+    days = sum(record.days for record in records)
+    hits = sum(record.hits for record in records)
     kinds = Counter(alarm.kind for standing in standings for alarm in standing.alarms)
     return {
         "tickers": f"{len(standings)}",
@@ -275,34 +255,36 @@ def _sums(standings: Sequence[Standing], failures: Mapping[str, str]) -> dict[st
 
 
 def _skill(standings: Sequence[Standing]) -> str:
-    """How many tickers show skill before and after the adjustment, beside what chance alone would give."""
-    pvalues, verdicts = (
-        _pvalues(standings),
-        np.array([_verdict(standing) for standing in standings]),
-    )
-    before, by_holm, by_benjamini_hochberg = (
-        np.count_nonzero((adjusted <= ALPHA) & (verdicts == "skill"))
+    """Say how many tickers show skill before and after adjustment, and how many chance gives."""
+    pvalues = _pvalues(standings)
+    skilled = np.array([_verdict(standing) == "skill" for standing in standings], bool)
+    alone, by_holm, by_benjamini_hochberg = (
+        np.count_nonzero((adjusted <= ALPHA) & skilled)
         for adjusted in (pvalues, holm(pvalues), benjamini_hochberg(pvalues))
     )
     tested = sum(standing.pvalue is not None for standing in standings)
     return (
-        f"{before} of {len(standings)} tickers show skill, each looked at by itself; of the {tested} that could be "
-        f"tested, chance alone would show it in up to {ALPHA * tested:.3g}. Adjusted for all {len(standings)}: "
-        f"{by_holm} by Holm's method, {by_benjamini_hochberg} by Benjamini and Hochberg's."
+        f"{alone} of {len(standings)} tickers show skill if each is judged alone; of the {tested} "
+        f"that could be tested, up to {ALPHA * tested:.3g} would show it by chance. "
+        f"Adjusted for all {len(standings)}: {by_holm} by Holm's method, "
+        f"{by_benjamini_hochberg} by Benjamini and Hochberg's."
     )
 
 
 def _pvalues(standings: Sequence[Standing]) -> Array:
+    """Return the p-value of each ticker, 1 if it has none."""
     return np.array([1.0 if standing.pvalue is None else standing.pvalue for standing in standings])
 
 
 def _prices(standing: Standing) -> str:
+    if not standing.last_price:
+        return "none"
     missing = f", {standing.missing} missing since" if standing.missing else ""
-    return (
-        f"to {standing.last_price} ({standing.data_source}){missing}"
-        if standing.last_price
-        else "none"
-    )
+    return f"to {standing.last_price} ({standing.data_source}){missing}"
+
+
+def _live(record: LiveRecord) -> str:
+    return _accuracy(record.accuracy, record.low, record.high)
 
 
 def _promised(record: LiveRecord) -> str:
@@ -322,7 +304,7 @@ def _minute(at: datetime) -> str:
 
 
 def _table(rows: Sequence[Mapping[str, str]]) -> str:
-    """A table in Markdown; nothing without rows."""
+    """Return a Markdown table; empty without rows."""
     if not rows:
         return ""
     lines = [rows[0].keys(), ["---"] * len(rows[0]), *(row.values() for row in rows)]

@@ -1,4 +1,4 @@
-"""One self-contained HTML page of a run: no script, nothing from outside."""
+"""The self-contained HTML page of a run: no script, nothing loaded from outside."""
 
 import base64
 from collections.abc import Mapping
@@ -13,14 +13,15 @@ from rnn_core.evaluation import names
 from rnn_core.evaluation.evaluation import Evaluation
 
 COLOURS = {"skill": "#1a7f37", "inconclusive": "#9a6700", "no evidence of skill": "#57606a"}
+BASELINES = ("majority", "persistence", "reversal", "logistic")
 CAPTIONS = {
-    "folds.png": "Accuracy of each fold with its 95 % interval, beside the majority class.",
-    "equity.png": "What trading on the calls would have made of 1, after costs, beside buy and hold.",
-    "reliability.png": "How often the session closed up, by the probability that was forecast; the counts are days.",
-    "directions.png": "The last test days: the direction that was called and the one that happened.",
-    "seeds.png": "How far the seeds of the ensemble are apart.",
-    "loss.png": "Training and validation loss by epoch, the mean of all models; ln 2 is a coin toss.",
-    "gradient.png": "How strongly the loss of a call depends on the state of earlier steps, fold by fold.",
+    "folds.png": "Accuracy of each fold with its 95 % interval, and of the majority class.",
+    "equity.png": "Value of 1 traded on the calls, after costs, and of buy and hold.",
+    "reliability.png": "Frequency of up by forecast probability, with the number of days.",
+    "directions.png": "The last test days: the direction that was called and what happened.",
+    "seeds.png": "How far the seeds of the ensemble lie apart.",
+    "loss.png": "Mean training and validation loss of all models by epoch; ln 2 is a coin toss.",
+    "gradient.png": "How strongly the loss of a call depends on earlier states, by step and fold.",
     "inputs.png": "How much the probability moves with each input, by feature and step.",
 }
 
@@ -28,11 +29,13 @@ CAPTIONS = {
 def report(
     config: Retrain, prices: Prices, evaluation: Evaluation, images: Mapping[str, bytes]
 ) -> str:
-    """The page of a run, as HTML: verdict, baselines, figures, every score, where the prices came from, the config.
+    """Return the page of a run, as HTML.
 
-    `images` are the figures as PNG, by file name.
+    It shows the verdict, the baselines, the figures, every score, the origin of the prices and the
+    configuration. `images` are the figures as PNG, by file name.
     """
     days = evaluation.calls.index
+    shown = [name for name in CAPTIONS if name in images]
     return render(
         "report.html",
         title=config.ticker,
@@ -42,21 +45,23 @@ def report(
         last=f"{days[-1]:%Y-%m-%d}",
         rivals=_rivals(evaluation.scores),
         confusion=zip(("down", "up"), evaluation.confusion.tolist(), strict=True),
-        figures=[
-            (text, data_uri(images[name])) for name, text in CAPTIONS.items() if name in images
-        ],
+        figures=[(CAPTIONS[name], data_uri(images[name])) for name in shown],
         provenance=_provenance(prices),
         config=config.model_dump_json(indent=2),
     )
 
 
 def render(template: str, **values: Any) -> str:
-    """One of the pages in `templates/`, as HTML; every value is escaped."""
+    """Return a page of `templates/` as HTML, with every value escaped."""
     return _templates().get_template(template).render(values)
 
 
 def data_uri(png: bytes) -> str:
-    """A picture as an address that holds it."""
+    """Return a URI that contains the whole picture.
+
+    >>> data_uri(b"png")
+    'data:image/png;base64,cG5n'
+    """
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
@@ -72,36 +77,34 @@ def _templates() -> Environment:
 
 
 def _rivals(scores: dict[str, float]) -> list[dict[str, str]]:
-    """The network and its baselines, the lowest log loss first."""
-    accuracy = f"{scores[names.ACCURACY]:.1%} ({scores[names.ACCURACY_LOW]:.1%} to {scores[names.ACCURACY_HIGH]:.1%})"
-    rows = [(scores[names.LOG_LOSS], "network", accuracy, "")]
-    for name in ("majority", "persistence", "reversal", "logistic"):
+    """Return the rows of the network and its baselines, the lowest log loss first."""
+    network = f"{scores[names.ACCURACY]:.1%}"
+    interval = f"{scores[names.ACCURACY_LOW]:.1%} to {scores[names.ACCURACY_HIGH]:.1%}"
+    rows = [(scores[names.LOG_LOSS], "network", f"{network} ({interval})", "")]
+    for name in BASELINES:
+        log_loss = scores[names.baseline_log_loss(name)]
+        accuracy = f"{scores[names.baseline_accuracy(name)]:.1%}"
         pvalue = scores.get(names.dm_pvalue(name))
-        said = "undefined" if pvalue is None else f"{pvalue:.3f}"
-        rows.append(
-            (
-                scores[names.baseline_log_loss(name)],
-                name,
-                f"{scores[names.baseline_accuracy(name)]:.1%}",
-                said,
-            )
-        )
-    fields = ("log_loss", "name", "accuracy", "pvalue")
-    return [dict(zip(fields, (f"{row[0]:.4f}", *row[1:]), strict=True)) for row in sorted(rows)]
+        rows.append((log_loss, name, accuracy, "undefined" if pvalue is None else f"{pvalue:.3f}"))
+    return [
+        {"log_loss": f"{log_loss:.4f}", "name": name, "accuracy": accuracy, "pvalue": pvalue}
+        for log_loss, name, accuracy, pvalue in sorted(rows)
+    ]
 
 
 def _provenance(prices: Prices) -> dict[str, str]:
+    """Return what is known about the origin of the prices, by name."""
     sessions = prices.frame.index
-    known = {
+    attainable = prices.attainable_accuracy
+    fetched_at = prices.fetched_at
+    rows = {
         "source": prices.source,
         "column": prices.column,
         "exchange": prices.exchange,
         "sessions": f"{len(sessions)}, {sessions[0]:%Y-%m-%d} to {sessions[-1]:%Y-%m-%d}",
-        "fetched": prices.fetched_at.isoformat(timespec="seconds") if prices.fetched_at else "",
+        "fetched": fetched_at.isoformat(timespec="seconds") if fetched_at else "",
         "SHA-256": prices.sha256,
-        "attainable accuracy": ""
-        if prices.attainable_accuracy is None
-        else f"{prices.attainable_accuracy:.1%}",
+        "attainable accuracy": "" if attainable is None else f"{attainable:.1%}",
         "warnings": "; ".join(prices.warnings),
     }
-    return {name: value for name, value in known.items() if value}
+    return {name: value for name, value in rows.items() if value}

@@ -1,19 +1,19 @@
-"""The classic lessons on recurrent networks, each as what the tasks of a flow need of it."""
+"""The classic studies of recurrent networks, each as the steps that a flow runs."""
 
 from rnn_core.commands import StudyName
 from rnn_core.studies import agreement, direction, lengths, memory, sines, stacked, vanishing
-from rnn_core.studies.lesson import Lesson
+from rnn_core.studies.study import Steps
 
-LESSONS: dict[StudyName, Lesson] = {
-    "direction-from-scratch": direction.LESSON,
+STUDIES: dict[StudyName, Steps] = {
+    "direction-from-scratch": direction.STUDY,
     "sine-next-value": sines.NEXT_VALUE,
     "sine-synced": sines.SYNCED,
     "sine-delayed": sines.DELAYED,
     "sine-bidirectional": sines.BIDIRECTIONAL,
-    "classify-variable-length": lengths.LESSON,
-    "stacked-from-scratch": stacked.LESSON,
-    "memory-cell": memory.LESSON,
-    "vanishing-gradient": vanishing.LESSON,
-    "engines-agree": agreement.LESSON,
+    "classify-variable-length": lengths.STUDY,
+    "stacked-from-scratch": stacked.STUDY,
+    "memory-cell": memory.STUDY,
+    "vanishing-gradient": vanishing.STUDY,
+    "engines-agree": agreement.STUDY,
 }
-"""The lessons by name."""
+"""The studies by name."""

@@ -10,13 +10,13 @@ import pytest
 
 from benchmarks import rounds
 from benchmarks.rounds import Job, Row, compare, rnnflow, save, shortened
-from benchmarks.seed_loop import lesson, loop
+from benchmarks.seed_loop import first_network, loop
 from benchmarks.torch_nn import direction, sine, torch_loop
 from rnn_core.config import Model
 
 
 def test_the_textbook_loop_goes_the_way_of_fit() -> None:
-    variant = shortened(lesson(), 3)
+    variant = shortened(first_network(), 3)
     np.testing.assert_allclose(loop(variant)(), rnnflow(variant)(), rtol=0, atol=1e-12)
 
 

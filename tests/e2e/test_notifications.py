@@ -19,7 +19,9 @@ WRITTEN = yaml.safe_load(AUTOMATIONS.read_text())
 EXAMPLE = "https://hooks.slack.com/services/…"
 PRICES = str(CHECKOUT / "tests/data/MSFT.csv")
 NO_PRICES = "/absent/prices.csv"
-ALARM = "from flows.steps.tickers import announce; announce('alarm', 'MSFT', 'stale: 13 sessions')"
+ALARM = (
+    "from flows.steps.prefect_runs import announce; announce('alarm', 'MSFT', 'stale: 13 sessions')"
+)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from tests.processes import CHECKOUT, wait_for
 
 CHRISTMAS = "2025-12-25T08:00:00Z"  # five in the afternoon in Seoul
 DAILY = {
-    "ticker": "MSFT",
+    "ticker": "LATE",
     "source": {"kind": "file", "path": str(CHECKOUT / "tests/data/MSFT.csv")},
     "training": {"epochs": 1, "seeds": 1},
     "promotion": {"require_skill": True},
@@ -82,7 +82,7 @@ def test_of_late_runs_one_works_and_none_waits(site: Site) -> None:
     for state in states.values():
         assert state["message"] in (
             "Deployment concurrency limit reached.",
-            "nothing to do: MSFT was retrained for 2013-03-01",
+            "nothing to do: LATE was retrained for 2013-03-01",
         )
 
 

@@ -23,6 +23,8 @@ from tests.postgres import running_postgres
 from tests.processes import CHECKOUT, end, free_port, isolated, start, wait_for
 from tests.simulation import DELISTED_DAY, LATE, SATURDAY, TICKERS, TWICE, moments, truth
 
+pytestmark = pytest.mark.long
+
 DATABASES = ("sqlite", "postgresql")
 THANKSGIVING, HALF_DAY = "2021-11-25", pd.Timestamp("2021-11-26")
 BACK = date(2021, 11, 15)  # the first day after the downtime

@@ -4,12 +4,16 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from subprocess import CompletedProcess
 
-from rnn_core.studies import LESSONS
+import pytest
+
+from rnn_core.studies import STUDIES
 from tests.e2e.prefect_site import Site
 from tests.processes import run, wait_for
 
 QUICK = {"size": 0.05, "training": {"epochs": 2}}
 BOTH = "engines-agree"
+FEW = ["direction-from-scratch", BOTH]
+OTHERS = [name for name in STUDIES if name not in FEW]
 ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -18,18 +22,24 @@ def ended(site: Site, flow_run: str, name: str) -> str:
     return wait_for(lambda: site.state(flow_run) in ENDS and site.state(flow_run), name, 300)
 
 
-def test_every_lesson_runs_as_a_deployment(site: Site) -> None:
-    first, done = site.ad_hoc(
-        "study", name=next(iter(LESSONS)), size="0.05", training=QUICK["training"]
-    )
+some_then_the_others = pytest.mark.parametrize(
+    "names",
+    [pytest.param(FEW, id="some"), pytest.param(OTHERS, id="the others", marks=pytest.mark.long)],
+)
+
+
+@some_then_the_others
+def test_every_study_runs_as_a_deployment(site: Site, names: list[str]) -> None:
+    first, *rest = names
+    by_hand, done = site.ad_hoc("study", name=first, size="0.05", training=QUICK["training"])
     assert done.returncode == 0, done.stdout + done.stderr
     deployment = site.ask("/deployments/name/study/adhoc")["id"]
     flow_runs = {
         name: site.ask(
             f"/deployments/{deployment}/create_flow_run", {"parameters": QUICK | {"name": name}}
         )["id"]
-        for name in list(LESSONS)[1:]
-    } | {next(iter(LESSONS)): first}
+        for name in rest
+    } | {first: by_hand}
     for name, flow_run in flow_runs.items():
         assert ended(site, flow_run, name) == "COMPLETED", name
         tracked = site.tracked(flow_run)
@@ -39,7 +49,8 @@ def test_every_lesson_runs_as_a_deployment(site: Site) -> None:
         assert tracked.data.tags["engine"] == ("numpy, torch" if name == BOTH else "numpy")
 
 
-def test_every_lesson_runs_from_the_shell_by_torch(site: Site) -> None:
+@some_then_the_others
+def test_every_study_runs_from_the_shell_by_torch(site: Site, names: list[str]) -> None:
     def shell(name: str) -> "CompletedProcess[str]":
         engine = () if name == BOTH else ("--training.engine", "torch")
         options = ("--name", name, "--size", "0.05", "--training.epochs", "2", *engine)
@@ -51,7 +62,7 @@ def test_every_lesson_runs_from_the_shell_by_torch(site: Site) -> None:
         )
 
     with ThreadPoolExecutor(2) as pool:
-        for name, done in zip(LESSONS, pool.map(shell, LESSONS), strict=True):
+        for name, done in zip(names, pool.map(shell, names), strict=True):
             assert done.returncode == 0, name + done.stdout + done.stderr
             assert done.stdout.splitlines()[-1].startswith("MLflow: "), name
             assert "test/" in done.stdout, name

@@ -25,10 +25,11 @@ TINY = {
 
 
 @pytest.fixture(scope="session", autouse=True)
-def prefect_server() -> Iterator[None]:
+def prefect_server() -> Iterator[str]:
+    """The API's address of a Prefect server, which flows in this process use, and others may."""
     with pytest.MonkeyPatch.context() as patch, prefect_test_harness(server_startup_timeout=180):
         patch.setattr(FlowRunEngine, "heartbeat_seconds", None)  # a flow takes a second to end them
-        yield
+        yield str(PREFECT_API_URL.value())
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +47,7 @@ def workplace(tmp_path: Path, runs_folder: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture(autouse=True)
 def _own_code(workplace: Path) -> Iterator[None]:
-    """A model that a test loads leaves its copy of the code before ours, where new processes would find it."""
+    """A model that a test loads leaves its copy of the code first on the path; remove it."""
     before = list(sys.path)
     yield
     sys.path[:] = before

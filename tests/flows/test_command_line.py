@@ -1,5 +1,6 @@
-"""The shell: every bad input is one line that names it, an exit code, and nothing half-done behind it."""
+"""The shell: a bad input is one line that names it, an exit code, and nothing half-done."""
 
+import os
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from flows import command_line
 from flows.retrain import main
 from rnn_core.commands import Retrain
 from tests.flows.conftest import AAPL
+from tests.processes import run
 
 ROWS = pd.read_csv(AAPL).head(700)
 QUICK = ("--training.epochs", "1", "--training.seeds", "1", "--model.hidden_size", "2")
@@ -66,7 +68,7 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
 def shell(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str]]:
-    """Run the command line in this process; returns its exit code and the last thing it said on stderr."""
+    """Run the command line in this process; returns its exit code and the error on stderr."""
 
     def run(*options: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["flows.retrain", *options])
@@ -146,7 +148,10 @@ def test_no_environment_variable_is_mistaken_for_an_option(monkeypatch: pytest.M
 def test_the_options_of_the_contract_reach_the_configuration(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    line = "--ticker MSFT --source.kind file --source.path prices.csv --training.epochs 40 --now 2013-02-28T22:00:00Z"
+    line = (
+        "--ticker MSFT --source.kind file --source.path prices.csv --training.epochs 40 "
+        "--now 2013-02-28T22:00:00Z"
+    )
     monkeypatch.setattr(
         sys, "argv", ["flows.retrain", *line.split(), "--training.clip_norm", "null"]
     )
@@ -170,14 +175,15 @@ def test_fallback_can_be_set_without_naming_yahoo(monkeypatch: pytest.MonkeyPatc
     assert heard[0].source.fallback == "none"
 
 
-def real_process(*options: str) -> subprocess.CompletedProcess[str]:
+def real_process(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "flows.retrain", *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    return run(*command, environment=os.environ | environment, cwd=Path.cwd())
 
 
-def test_a_real_process_says_one_line_and_minus_v_shows_the_traceback() -> None:
+def test_a_real_process_says_one_line_and_minus_v_shows_the_traceback(prefect_server: str) -> None:
     missing = ("--source.kind", "file", "--source.path", "nowhere.csv")
-    quiet, verbose = real_process(*missing), real_process("-v", *missing)
+    quiet = real_process(*missing)  # starts a Prefect server of its own, which takes seconds
+    verbose = real_process("-v", *missing, PREFECT_API_URL=prefect_server)
     assert quiet.returncode == verbose.returncode == 1
     assert "Traceback" not in quiet.stdout + quiet.stderr
     assert [line for line in quiet.stderr.splitlines() if "nowhere" in line] == [
@@ -186,8 +192,11 @@ def test_a_real_process_says_one_line_and_minus_v_shows_the_traceback() -> None:
     assert "Traceback" in verbose.stderr
 
 
-def test_a_real_process_ends_with_the_table_and_the_line_that_opens_mlflow() -> None:
-    done = real_process("--source.kind", "synthetic", "--source.days", "700", *QUICK)
+def test_a_real_process_ends_with_the_table_and_the_line_that_opens_mlflow(
+    prefect_server: str,
+) -> None:
+    options = ("--source.kind", "synthetic", "--source.days", "700", *QUICK)
+    done = real_process(*options, PREFECT_API_URL=prefect_server)
     assert done.returncode == 0, done.stderr
     assert "always the majority class" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("MLflow: ")

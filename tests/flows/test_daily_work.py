@@ -1,6 +1,5 @@
-"""A champion's days: promoted, heard, proven right or wrong, replaced, returned to, and tidied up after."""
+"""A champion's days: promoted, forecasting, scored, replaced, returned to, and pruned."""
 
-import inspect
 import re
 import shutil
 import subprocess
@@ -18,7 +17,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from pydantic import BaseModel
 
 from flows.forecast import forecast
 from flows.prune import prune
@@ -26,8 +24,6 @@ from flows.retrain import retrain
 from flows.rollback import roll_back
 from flows.score import VOID_AFTER, score, settle
 from flows.tracking import registry
-from rnn_core import config
-from rnn_core.commands import Retrain
 from rnn_core.config import Evaluation, Model, Promotion, Synthetic, Training
 from rnn_core.data import loading
 from rnn_core.errors import ChampionMissing, ConfigError, DataError, LedgerError, TrackingError
@@ -77,7 +73,7 @@ def lived(store: MlflowClient, ledger: Ledger) -> str:
 
 @pytest.fixture(scope="module")
 def apple(store: MlflowClient, ledger: Ledger) -> str:
-    """A ticker of a file that ends on 2013-03-01, with a champion and a forecast of that evening."""
+    """A ticker of a file that ends on 2013-03-01, with a champion and a forecast."""
     source = {"kind": "file", "path": str(AAPL)}
     retrain(ticker="AAPL", **(SMALL | {"source": source}), now=datetime(2013, 3, 1, 22, tzinfo=UTC))
     [row] = forecast(ticker="AAPL", now=datetime(2013, 3, 1, 22, tzinfo=UTC)).values()
@@ -220,11 +216,12 @@ def test_a_second_model_may_speak_but_what_was_said_first_counts(
 
 
 def test_roll_back_returns_to_the_champion_before_and_deletes_nothing(
-    store: MlflowClient, ledger: Ledger
+    store: MlflowClient, ledger: Ledger, prefect_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for evening in (WEDNESDAY, FRIDAY):
         retrain(ticker="BACK", now=evening, **SMALL)
     command = [sys.executable, "-m", "flows.rollback", "--ticker", "BACK"]
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "version 1 is the champion again" in done.stdout
     assert aliases(store, "BACK") == {"champion": 1, "challenger": 2}
@@ -252,7 +249,7 @@ def test_a_promotion_that_fails_half_way_leaves_everything_as_it_was(
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(registry, "crown", fail)
+    monkeypatch.setattr(registry, "set_champion_alias", fail)
     with pytest.raises(OSError, match="disk full"):
         retrain(ticker="HALF", now=WEDNESDAY, **SMALL)
     assert ledger.champions("HALF") == []
@@ -363,7 +360,7 @@ def test_without_champions_or_forecasts_the_flows_say_what_to_do(
     monkeypatch: pytest.MonkeyPatch, workplace: Path
 ) -> None:
     monkeypatch.setenv("LEDGER_URL", f"sqlite:///{workplace}/empty.db")
-    monkeypatch.setattr(registry, "with_champion", list)
+    monkeypatch.setattr(registry, "tickers_with_champion", list)
     with pytest.raises(ChampionMissing, match="no ticker has a champion; retrain one"):
         forecast(now=WEDNESDAY)
     with pytest.raises(LedgerError, match="the ledger has no forecasts yet; make one"):
@@ -470,18 +467,3 @@ def test_pruning_keeps_what_is_of_use(store: MlflowClient, ledger: Ledger) -> No
     assert prune(days=90, keep=0, now=later)["pruned"] == 1, (
         "pruning again finds nothing but the forecast just made"
     )
-
-
-@pytest.mark.parametrize(
-    ("flow", "section"),
-    [(forecast, config.Forecast), (score, config.Score), (prune, config.Prune), (retrain, Retrain)],
-)
-def test_a_flow_says_what_its_configuration_says(flow: Any, section: type[BaseModel]) -> None:
-    properties = flow.parameters.model_dump()["properties"]
-    assert properties.keys() == section.model_fields.keys()
-    for name, field in section.model_fields.items():
-        assert properties[name]["description"] == field.description
-    defaults = {
-        name: parameter.default for name, parameter in inspect.signature(flow.fn).parameters.items()
-    }
-    assert section(**defaults) == section()

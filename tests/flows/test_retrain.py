@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import mlflow
@@ -17,14 +17,18 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
+)
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import Cancelled, Cancelling, Crashed
 
-from flows import tracking
 from flows.retrain import retrain
 from flows.steps.summary import Summary
-from rnn_core import config
+from flows.tracking import store
+from rnn_core import commands, config
 from rnn_core.commands import Retrain, config_hash
 from rnn_core.config import Evaluation, File, Problem, Training, Yahoo
 from rnn_core.data import loading
@@ -125,8 +129,8 @@ def test_the_summary_puts_the_accuracy_beside_the_majority_class(
     assert rows["prices"] == "file, column 'Adj Close', 3270 sessions to 2013-03-01"
     for step in ("fetch", "windows", "train", "evaluate", "plot", "register", "record", "promote"):
         assert step in rows["seconds"]
-    assert "mlflow ui --port 5000 --backend-store-uri sqlite:///" in summary.address
-    assert summary.run_id in summary.address
+    assert "mlflow ui --port 5000 --backend-store-uri sqlite:///" in summary.how_to_open
+    assert summary.run_id in summary.how_to_open
 
 
 def test_the_table_and_the_progress_are_kept_for_both_pages(summary: Summary, run: Run) -> None:
@@ -134,13 +138,15 @@ def test_the_table_and_the_progress_are_kept_for_both_pages(summary: Summary, ru
         found = client.read_artifacts(
             artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["retrain-aapl"]))
         )
-        progress = [a for a in client.read_artifacts() if a.type == "progress"]
+        own = ArtifactFilterFlowRunId(any_=[UUID(run.data.tags["prefect.flow_run_id"])])
+        left = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=own))
+    [progress] = (one for one in left if one.type == "progress")
     [table] = (
         one.data for one in found if f"/runs/{summary.run_id}/artifacts/report.html" in one.data
     )
     assert "always the majority class" in table
     assert run.data.tags["mlflow.note.content"] == table
-    assert progress[0].data == 100
+    assert progress.data == 100
 
 
 def test_fallback_data_are_tagged_warned_of_and_never_registered(
@@ -238,7 +244,7 @@ def test_now_hides_what_came_after_it(runs: Runs) -> None:
 def test_the_hooks_of_a_cancelled_or_crashed_flow_close_its_run_and_no_other(
     hooks: list[Any], state: State[Any], status: str
 ) -> None:
-    client, experiment = MlflowClient(), tracking.experiment_id("retrain")
+    client, experiment = MlflowClient(), store.experiment_id("retrain")
     mine, another = FlowRun(flow_id=uuid4()), FlowRun(flow_id=uuid4())
     left, other = (
         client.create_run(experiment, tags={"prefect.flow_run_id": str(run.id)}).info.run_id
@@ -265,10 +271,9 @@ def test_an_interrupted_run_is_killed_not_running(
 
 
 def test_everything_a_user_can_set_is_described() -> None:
-    sections = [one for one in vars(config).values() if hasattr(one, "__pydantic_fields__")]
-    assert {Yahoo, Problem, config.Model, Retrain, config.RetrainUniverse, config.Prune} <= set(
-        sections
-    )
+    everything = vars(config) | vars(commands)
+    sections = [one for one in everything.values() if hasattr(one, "__pydantic_fields__")]
+    assert {Yahoo, Problem, config.Model, Retrain, commands.Prune} <= set(sections)
     undescribed = [
         f"{section.__name__}.{name}"
         for section in sections
@@ -282,7 +287,7 @@ def test_everything_a_user_can_set_is_described() -> None:
 def test_it_records_everything_at_a_tracking_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Over HTTP, with files that only the server knows the place of; the second run reads the champion's calls back."""
+    """Only the server knows where files are; the second run reads the champion's calls back."""
     port, home = str(free_port()), tmp_path / "server"
     home.mkdir()
     command = ("mlflow", "server", "--host", "127.0.0.1", "--port", port, "--workers", "1")

@@ -1,8 +1,7 @@
-"""The flow `study`: what a lesson leaves in MLflow, on made data and on real prices, and what it refuses."""
+"""The flow `study`: what it leaves in MLflow, on made data and on prices, and what it refuses."""
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -12,24 +11,25 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from prefect.logging import disable_run_logger
 
-from flows import command_line, tracking
+from flows import command_line
 from flows import study as study_flow
 from flows.study import Outcome, main, study
+from flows.tracking import records
 from rnn_core.commands import Study
 from rnn_core.config import File, StudyTraining
 from rnn_core.errors import ConfigError
 from rnn_core.reporting import figures
-from rnn_core.studies import LESSONS
+from rnn_core.studies import STUDIES
 from tests.flows.conftest import AAPL
 from tests.processes import require_program
 
 QUICK = StudyTraining(epochs=2)
-NAMES = list(LESSONS)
+NAMES = list(STUDIES)
 
 
 @pytest.fixture(scope="module")
 def outcome(runs_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """A short lesson on Apple's real prices, shared by the tests that look at what it left behind."""
+    """A short study on Apple's real prices, shared by the tests that look at what it left."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("study"))
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runs_folder}/mlflow.db")
@@ -113,11 +113,11 @@ def test_every_lesson_runs_in_either_language(name: str, runs_folder: Path) -> N
 def test_a_graph_is_drawn_where_graphviz_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     require_program("dot")
     files = {"graph.dot": "digraph { a -> b }", "table.md": "| |"}
-    [(name, picture)] = tracking.drawn(files).items()
+    [(name, picture)] = records.drawn(files).items()
     assert name == "graph.svg"
     assert "<svg" in picture
     monkeypatch.setattr("shutil.which", lambda program: None)
-    assert tracking.drawn(files) == {}
+    assert records.drawn(files) == {}
 
 
 def test_without_a_font_for_korean_it_is_english_and_says_so(
@@ -130,7 +130,7 @@ def test_without_a_font_for_korean_it_is_english_and_says_so(
         study_flow, "get_run_logger", lambda: type("Logger", (), {"warning": said.append})
     )
     with disable_run_logger():
-        assert study_flow._legible(korean).language == "en"
+        assert study_flow._in_a_language_with_a_font(korean).language == "en"
     assert len(said) == 1
     assert "no font with Hangul" in said[0]
 
@@ -154,15 +154,15 @@ def test_a_lesson_that_fails_leaves_no_run_running(monkeypatch: pytest.MonkeyPat
         (["--name", "sine-wave"], "'direction-from-scratch', 'sine-next-value', 'sine-synced'"),
         (
             ["--name", "memory-cell", "--ticker", "AAPL"],
-            "ticker and source are only allowed for name=direction-from-scratch",
+            "ticker and source are for direction-from-scratch",
         ),
         (
             ["--name", "sine-synced", "--source.kind", "synthetic"],
-            "ticker and source are only allowed for name=direction-from-scratch",
+            "ticker and source are for direction-from-scratch",
         ),
         (
             ["--name", "engines-agree", "--training.engine", "torch"],
-            "name=engines-agree, which runs both engines",
+            "engines-agree runs both engines",
         ),
         (["--name", "sine-synced", "--training.engine", "jax"], "training.engine"),
         (["--size", "0"], "size"),
@@ -185,7 +185,10 @@ def test_what_does_not_fit_is_named_in_one_line(
 
 
 def test_the_options_of_a_study_reach_its_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    line = "--ticker AAPL --source.kind file --source.path prices.csv --training.engine torch --training.epochs 3"
+    line = (
+        "--ticker AAPL --source.kind file --source.path prices.csv "
+        "--training.engine torch --training.epochs 3"
+    )
     monkeypatch.setattr(sys, "argv", ["flows.study", *line.split()])
     heard: list[Study] = []
     command_line.run(Study, heard.append)
@@ -196,8 +199,3 @@ def test_the_options_of_a_study_reach_its_configuration(monkeypatch: pytest.Monk
             training=StudyTraining(engine="torch", epochs=3),
         )
     ]
-
-
-def test_the_flow_takes_what_the_configuration_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    parameters: Callable[..., object] = study.fn
-    assert set(parameters.__annotations__) - {"return"} == set(Study.model_fields)

@@ -1,4 +1,4 @@
-"""The flow `retrain-universe`: many tickers on threads, processes and a Dask cluster; some fail, workers die."""
+"""The flow `retrain-universe`, on threads, processes and a Dask cluster; some die."""
 
 import inspect
 import json
@@ -36,7 +36,7 @@ from prefect.flows import load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_URL
 
 from flows import command_line
-from flows.steps.tasks import YAHOO
+from flows.steps.prices import YAHOO
 from flows.steps.tickers import Outcomes
 from flows.universe.__main__ import main
 from flows.universe.flow import listed, retrain_one, retrain_universe
@@ -49,7 +49,7 @@ from rnn_core.errors import RnnflowError, TrackingError
 from rnn_core.nn.engines import thread_count
 from rnn_core.operations.ledger import Ledger
 from tests.doomed import DOOMED, UNLUCKY, learn_or_die
-from tests.processes import CHECKOUT, end, free_port, isolated, processes, start, wait_for
+from tests.processes import CHECKOUT, end, free_port, isolated, processes, run, start, wait_for
 from tests.yahoo_server import UNKNOWN_TICKER, Answer, YahooServer, sample_frame, serving
 
 NOW = datetime(2021, 6, 2, 22, tzinfo=UTC)
@@ -62,8 +62,9 @@ SMALL: dict[str, Any] = {
 }
 RECIPE = {"source": Synthetic(days=500), "now": NOW, **SMALL}
 OPTIONS = (
-    "--source.kind synthetic --source.days 500 --model.hidden_size 2 --training.epochs 1 --training.seeds 1 "
-    "--evaluation.train_days 250 --evaluation.valid_days 50 --evaluation.test_days 100 "
+    "--source.kind synthetic --source.days 500 --model.hidden_size 2 "
+    "--training.epochs 1 --training.seeds 1 --evaluation.train_days 250 "
+    "--evaluation.valid_days 50 --evaluation.test_days 100 "
     "--promotion.allow_synthetic --now 2021-06-02T22:00:00Z"
 )
 TICKERS = ("AAA", "BBB", "CCC", "DDD")
@@ -79,7 +80,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(folder: Path, runs_folder: Path) -> dict[str, str]:
-    """Of other processes that share MLflow's store, the ledger and Prefect's server with the tests of this module."""
+    """Of processes that share MLflow's store, the ledger and Prefect's server with these tests."""
     return isolated(
         folder,
         MLFLOW_TRACKING_URI=f"sqlite:///{runs_folder}/mlflow.db",
@@ -122,7 +123,7 @@ class Cluster:
         start(*command, environment=self.environment, cwd=self.folder, log=log)
 
     def add_worker(self, dies_at: str | None = None) -> None:
-        """Add a worker; `dies_at` names a function: where it is to be called, the worker is killed instead."""
+        """Add a worker; `dies_at` names a function: a call of it kills the worker instead."""
         preload = "import flows.universe.flow\n"
         if dies_at:
             module, _, function = dies_at.rpartition(".")
@@ -258,7 +259,9 @@ def test_processes_give_the_bits_that_threads_give_and_the_flow_says_what_was_de
     deployed = [load_flow_from_entrypoint(entrypoint) for _ in range(2)][-1]
     said: dict[str, Any] = {}
     monkeypatch.setitem(
-        deployed.fn.__globals__, "proclaim", lambda ticker, summary: said.update({ticker: summary})
+        inspect.unwrap(deployed.fn).__globals__,
+        "log_decision",
+        lambda ticker, summary: said.update({ticker: summary}),
     )
     deployed(tickers=TICKERS, runner=Runner(kind="processes", workers=2), again=True, **RECIPE)
     assert all(statuses(ticker) == ["FINISHED"] * 2 for ticker in TICKERS)
@@ -314,7 +317,7 @@ def test_the_server_is_told_of_tickers_and_not_of_the_steps_of_each(
 
 
 @pytest.mark.parametrize(
-    "dies_at", ["flows.steps.learning.fit", "flows.tracking.describe"]
+    "dies_at", ["flows.steps.learning.fit", "flows.tracking.records.describe"]
 )  # then it is champion already
 def test_the_ticker_of_a_worker_that_dies_is_done_once_by_another(
     cluster: Cluster, dies_at: str
@@ -379,9 +382,9 @@ def test_the_command_starts_its_processes_before_it_imports_what_takes_seconds()
     assert done.stdout == "prepared\nTrue\n"
 
 
-def test_a_real_command_says_one_line_of_what_is_wrong() -> None:
-    command = [sys.executable, "-m", "flows.universe", "--file", "absent.txt"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+def test_a_real_command_says_one_line_of_what_is_wrong(environment: dict[str, str]) -> None:
+    command = (sys.executable, "-m", "flows.universe", "--file", "absent.txt")
+    done = run(*command, environment=environment, cwd=Path.cwd())
     assert done.returncode == 1
     said = [line for line in done.stderr.splitlines() if "absent" in line]
     assert said == [
@@ -468,7 +471,8 @@ def test_a_ticker_that_fails_is_listed_with_its_reason_and_stops_no_other(
 
 def test_the_run_fails_in_one_line_if_every_ticker_does() -> None:
     Path("universe.txt").write_text("A/B\nODD.QQ\n")
-    said = "^all 2 tickers failed, the first of them A/B: ConfigError: not a ticker: 'A/B'; letters, .*$"
+    first = "A/B: ConfigError: not a ticker: 'A/B'; letters, .*$"
+    said = f"^all 2 tickers failed, the first of them {first}"
     with pytest.raises(RnnflowError, match=said):
         retrain_universe(file=Path("universe.txt"), source=Yahoo(), **SMALL)
 
@@ -588,14 +592,3 @@ def test_the_options_reach_the_configuration(monkeypatch: pytest.MonkeyPatch) ->
     assert heard == [
         RetrainUniverse(tickers=("A", "B"), chunk=7, runner=runner, again=True, **RECIPE)
     ]
-
-
-def test_the_flow_says_what_the_configuration_says() -> None:
-    properties = retrain_universe.parameters.model_dump()["properties"]
-    described = {name: field.description for name, field in RetrainUniverse.model_fields.items()}
-    assert {name: one["description"] for name, one in properties.items()} == described
-    signature = inspect.signature(retrain_universe.fn).parameters
-    assert (
-        RetrainUniverse(**{name: one.default for name, one in signature.items()})
-        == RetrainUniverse()
-    )

@@ -1,7 +1,8 @@
-"""What trains a stack of models: one interface, two engines.
+"""The engines that train a stack of models: one interface, in NumPy and in torch.
 
-An engine holds the parameters and the optimiser state of M models and knows rows by number. It is told which rows
-each model sees, in which order, and keeps no schedule of its own, so both engines see the same batches.
+An engine holds the parameters and the optimiser state of M models. Its caller says which rows each
+model sees, by number and in order, and at which learning rate, so both engines see the same
+batches.
 """
 
 import os
@@ -23,8 +24,8 @@ from rnn_core.nn.settings import Model, Training
 class Inputs:
     """The N windows that a stack reads, x (N, T, I), and how each model standardises them.
 
-    `center` and `scale` are (M, I); a model sees (x − center) / scale. `lengths` (N,) are the valid steps of each
-    window, all of them if None.
+    `center` and `scale` are (M, I); a model sees (x − center) / scale. `lengths` (N,) are the valid
+    steps of each window, all of them if None.
     """
 
     x: Array
@@ -33,21 +34,31 @@ class Inputs:
     lengths: Array | None = None
 
     def of(self, models: Array) -> "Inputs":
-        """The same windows as `models` (m,) of the stack see them."""
+        """Return the same windows as `models` (m,) of the stack see them."""
         return replace(self, center=self.center[models], scale=self.scale[models])
 
     def batch(self, models: Array, rows: Array) -> tuple[Array, Array | None]:
-        """`rows` (m, B) as `models` (m,) see them, (m, B, T, I), and their lengths (m, B).
+        """Return `rows` (m, B) as `models` (m,) see them, (m, B, T, I), and their lengths (m, B).
 
-        Row −1 is padding and may hold anything. More axes may stand before m.
+        Row −1 is padding and may hold anything. More axes may come before m.
         """
-        x = (self.x[rows] - self.center[models, None, None]) / self.scale[models, None, None]
-        return x, None if self.lengths is None else self.lengths[rows]
+        center = self.center[models, None, None]
+        scale = self.scale[models, None, None]
+        x = (self.x[rows] - center) / scale
+        lengths = None if self.lengths is None else self.lengths[rows]
+        return x, lengths
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What the N windows should yield at S steps, y (N, S, O); which are scored, mask (N, S); and by what loss."""
+    """What the N windows should yield at S steps, and how that is scored.
+
+    Attributes:
+        y: (N, S, O) targets.
+        mask: (N, S) which steps are scored.
+        loss: the loss that scores them.
+        class_weights: (C,) as the loss takes them; all 1 if None.
+    """
 
     y: Array
     mask: Array
@@ -55,7 +66,10 @@ class Targets:
     class_weights: Array | None = None
 
     def batch(self, rows: Array) -> tuple[Array, Array]:
-        """Targets (m, B, S, O) and mask (m, B, S) of `rows` (m, B). Row −1 is padding and is never scored."""
+        """Return targets (m, B, S, O) and mask (m, B, S) of `rows` (m, B).
+
+        Row −1 is padding and is never scored.
+        """
         return self.y[rows], self.mask[rows] & (rows >= 0)[..., None]
 
 
@@ -69,7 +83,7 @@ class Engine(Protocol):
 
     @property
     def frozen(self) -> Array:
-        """(M,) the update at which a model's gradient or step turned non-finite, −1 for those that have not.
+        """(M,) the update at which a model's gradient or step turned non-finite, else −1.
 
         A frozen model stays at its last finite parameters and takes no further update.
         """
@@ -81,15 +95,18 @@ class Engine(Protocol):
         ...
 
     def train(self, rows: Array, rate: Array) -> Array:
-        """Update for E epochs on batches of `rows` (M, E, steps, B), −1 padded, at the learning `rate` (M, E).
+        """Train for E epochs on batches of `rows` (M, E, steps, B), padded with −1.
 
-        Returns the mean training losses (M, E). A model without rows in a step takes no update there; without any row
-        in an epoch its loss is NaN.
+        `rate` (M, E) are the learning rates. Returns the mean training losses (M, E). A model
+        without rows in a step takes no update there; without any row in an epoch its loss is NaN.
         """
         ...
 
     def loss(self, rows: Array) -> Array:
-        """Mean loss of each model (M,) over `rows` (M, v) without dropout or learning; NaN without a row."""
+        """Return the mean loss of each model (M,) over `rows` (M, v), NaN without a row.
+
+        Nothing is learned or dropped out.
+        """
         ...
 
     @property
@@ -102,22 +119,26 @@ class Engine(Protocol):
 
 
 def mean_loss(losses: Array, scored: Array) -> Array:
-    """The mean (m,) of the `losses` (steps, m) of batches, each by the elements it `scored` (steps, m); NaN if none.
+    """Return the mean (m,) of the `losses` (steps, m) of batches; NaN if nothing was scored.
 
-    The sum runs step by step, so steps that score nothing change no bit of it.
+    Each batch counts by the elements that it `scored` (steps, m). The sum runs step by step, so
+    steps that score nothing change no bit of it.
     """
-    total = np.cumsum(np.where(scored > 0, losses, 0) * scored, axis=0)[-1]
+    counted = np.where(scored > 0, losses, 0) * scored
+    total = np.cumsum(counted, axis=0)[-1]
     count = scored.sum(axis=0)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def usable_cores() -> int:
-    """The cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def thread_count() -> int:
-    """How many threads an engine takes: what OMP_NUM_THREADS says, as BLAS, torch and Dask do, else one a core."""
+    """Return how many threads an engine takes: OMP_NUM_THREADS, as BLAS does, else one a core."""
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     if asked.isdecimal() and int(asked):
         return int(asked)
@@ -125,7 +146,7 @@ def thread_count() -> int:
 
 
 def rule_of(training: Training) -> Rule:
-    """The update rule that the configuration asks for."""
+    """Return the update rule that the configuration asks for."""
     return Rule(
         name=training.optimiser,
         momentum=training.momentum,
@@ -143,14 +164,18 @@ def start(
     params: Params,
     rngs: Sequence[np.random.Generator],
 ) -> Engine:
-    """The engine that `training.engine` names, holding `params`; `rngs` draw the dropout, one a model.
+    """Return the engine that `training.engine` names, holding `params` {name: (M, …)}.
+
+    `rngs`, one a model, draw the dropout.
 
     Raises:
-        ConfigError: the torch engine is asked for and torch is not installed.
+        ConfigError: `training.engine` is torch, which is not installed.
     """
     if training.engine == "torch":
         if find_spec("torch") is None:
-            raise ConfigError("training.engine is torch, which is not installed; pip install torch, or use numpy")
+            raise ConfigError(
+                "training.engine is torch, which is not installed; pip install torch, or use numpy"
+            )
         from rnn_core.nn.engines.torch_engine import TorchEngine
 
         return TorchEngine(model, training, inputs, targets, params, rngs)

@@ -1,34 +1,78 @@
-"""The NumPy engine: hand-written backpropagation through time, in chunks of models that stay in cache, on threads.
+"""The NumPy engine: hand-written backpropagation through time, in chunks of models, on threads.
 
-Where the compiled kernel covers what is asked, it trains and validates instead; without it, the same nets are trained
-by `unrolled`. Predictions are always those of `network`: what is evaluated is, bit for bit, what a machine without the
-kernel serves.
+Where the compiled kernel covers a training, it trains and validates instead; without it, the same
+nets are trained by `unrolled`. Predictions are always those of `network`: what is evaluated is, bit
+for bit, what a machine without the kernel serves.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache, reduce
-from itertools import repeat
-from typing import Any, TypeAlias
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rnn_core.nn import optim
 from rnn_core.nn.arrays import Array, Params, flatten, unflatten
 from rnn_core.nn.engines import Inputs, Targets, kernel, mean_loss, rule_of, thread_count
-from rnn_core.nn.engines.unrolled import Net, layout, unrolled
+from rnn_core.nn.engines.pieces import EXPLODING, Batch, Gradient, Map, cut
+from rnn_core.nn.engines.unrolled import Net, Unrolled, layout
 from rnn_core.nn.losses import LOSSES, Aim
 from rnn_core.nn.network import network
 from rnn_core.nn.settings import Model, Training
 
-Map: TypeAlias = Callable[..., Iterable[Any]]
-Pieces: TypeAlias = tuple[tuple[Any, ...], ...]
-"""A batch, cut along its rows: of each piece the inputs, their lengths, where its logits go, and its aim."""
-EXPLODING = np.errstate(over="ignore", invalid="ignore")  # a model that turns non-finite is frozen, not warned of
 CHUNK = 32  # models of one pass: their activations fit a core's second-level cache
 MICRO_BATCH = 256  # rows of one pass, for the same reason and to share them among threads
-AHEAD = 2**16  # values of inputs that are gathered in one go, for as many updates as that makes
-PREDICTED_ROWS = 64  # rows of one prediction batch, always: BLAS gives other bits for other batch sizes
+AHEAD = 2**16  # values of inputs that are gathered at once, for as many updates as that makes
+PREDICTED_ROWS = 64  # rows of one prediction batch: BLAS gives other bits for other batch sizes
+
+
+class Gathered(NamedTuple):
+    """All that is read of the rows of k successive updates, before the first of them.
+
+    Attributes:
+        batches: k batches.
+        logits: (k, m, B, S, O), of which those of the pieces are views.
+        aim: what these logits are scored against.
+        scored: (k, m) scored steps.
+    """
+
+    batches: Iterable[Batch]
+    logits: Array
+    aim: Aim
+    scored: Array
+
+
+class Plan(NamedTuple):
+    """The updates of a chunk of models, epoch after epoch.
+
+    Attributes:
+        rows: (E·steps, m, B), −1 padded so that every batch has pieces of one size.
+        rates: (E·steps, m) learning rates.
+        parts: pieces of a batch.
+    """
+
+    rows: Array
+    rates: Array
+    parts: int
+
+
+class Chunk(NamedTuple):
+    """Some models in training.
+
+    Attributes:
+        models: (m,) their numbers in the stack.
+        flat: (m, P) their parameters, in the order of a net.
+        memory: that of the rule, in the same order.
+        gradient: of `flat`.
+        alive: (m,) which of them are still finite.
+    """
+
+    models: Array
+    flat: Array
+    memory: optim.State
+    gradient: Gradient
+    alive: Array
 
 
 class NumpyEngine:
@@ -43,19 +87,26 @@ class NumpyEngine:
         params: Params,
         rngs: Sequence[np.random.Generator],
     ) -> None:
-        self._model, self._inputs, self._targets, self._rngs = model, inputs, targets, rngs
-        self._loss, self._truncate = LOSSES[targets.loss], training.truncate
+        self._model = model
+        self._inputs = inputs
+        self._targets = targets
+        self._rngs = rngs
+        self._loss = LOSSES[targets.loss]
+        self._truncate = training.truncate
+        self._rule = rule_of(training)
+
         self._shapes = {name: value.shape[1:] for name, value in params.items()}
         self._flat = flatten(params)
-        self._outputs = inputs.x.shape[1] if model.readout == "steps" else 1, params["head.bias"].shape[1]
-        self._rule = rule_of(training)
         self._memory = optim.start(self._rule, self._flat)
         self._updates = 0
         self.frozen = np.full(len(self._flat), -1)
-        covered = kernel.uncovered(model, training, inputs, targets, params) is None
-        self._kernel = kernel.Kernel(model, self._rule, inputs, targets) if covered and kernel.available() else None
-        self._unrolled, places = covered, unflatten(np.arange(self._flat.shape[1]), self._shapes)
-        blocks = layout(model, places) if covered else places
+
+        self._covered = kernel.uncovered(model, training, inputs, targets, params) is None
+        self._kernel: kernel.Kernel | None = None
+        if self._covered and kernel.available():
+            self._kernel = kernel.Kernel(model, self._rule, inputs, targets)
+        places = unflatten(np.arange(self._flat.shape[1]), self._shapes)
+        blocks = layout(model, places) if self._covered else places
         self._blocks = {name: block.shape for name, block in blocks.items()}
         self._order = np.concatenate([block.ravel() for block in blocks.values()])
 
@@ -72,151 +123,189 @@ class NumpyEngine:
     @property
     def state(self) -> dict[str, Array]:
         """A copy of everything that training changes."""
-        changing = {"params": self._flat, "frozen": self.frozen, "updates": np.array(self._updates)} | self._memory
+        changing = {
+            "params": self._flat,
+            "frozen": self.frozen,
+            "updates": np.array(self._updates),
+            **self._memory,
+        }
         return {name: value.copy() for name, value in changing.items()}
 
     @state.setter
     def state(self, state: dict[str, Array]) -> None:
-        own = {name: value.copy() for name, value in state.items()}
-        self._flat, self.frozen, self._updates = own["params"], own["frozen"], int(own["updates"])
-        self._memory = {name: own[name] for name in self._memory}
+        copies = {name: value.copy() for name, value in state.items()}
+        self._flat = copies["params"]
+        self.frozen = copies["frozen"]
+        self._updates = int(copies["updates"])
+        self._memory = {name: copies[name] for name in self._memory}
 
     def train(self, rows: Array, rate: Array) -> Array:
-        """Update on batches of `rows` (M, E, steps, B) at `rate` (M, E); returns the mean losses (M, E)."""
+        """Update on batches of `rows` (M, E, steps, B) at `rate` (M, E); return losses (M, E)."""
         if self._kernel is not None:
-            losses = self._kernel.train(rows, rate, self._flat, self._memory, self.frozen, self._updates)
+            losses = self._kernel.train(
+                rows, rate, self._flat, self._memory, self.frozen, self._updates
+            )
         else:
             losses = self._in_chunks(rows, rate)
         self._updates += rows.shape[1] * rows.shape[2]
         return losses
 
-    def _in_chunks(self, rows: Array, rate: Array) -> Array:
-        """The updates of `train` in NumPy, some models at a time."""
-        busy = np.flatnonzero((rows >= 0).any(axis=(1, 2, 3)) & (self.frozen < 0))
-        losses = np.full(rate.shape, np.nan)
-        with _threads() as threads:
-            over_models, over_rows = (threads, map) if len(busy) > CHUNK else (map, threads)
-            chunks = _chunks(busy)
-            trained = over_models(lambda some: self._train(some, rows[some], rate[some], over_rows), chunks)
-            for models, loss in zip(chunks, trained, strict=True):
-                losses[models] = loss
-        return losses
-
     @EXPLODING
     def loss(self, rows: Array) -> Array:
-        """Mean loss of each model (M,) over `rows` (M, v); what has no row costs nothing."""
+        """Return the mean loss of each model (M,) over `rows` (M, v); NaN without a row."""
         if self._kernel is not None:
             return self._kernel.loss(rows, self._flat)
-        busy, losses = np.flatnonzero((rows >= 0).any(axis=1)), np.full(len(rows), np.nan)
+        losses = np.full(len(rows), np.nan)
+        busy = np.flatnonzero((rows >= 0).any(axis=1))
         if not len(busy):
             return losses
         params = unflatten(self._flat[busy], self._shapes)
         logits = predict(self._model, params, self._inputs.of(busy), rows[busy])
-        aim = self._loss.aim(logits, *self._targets.batch(rows[busy]), self._targets.class_weights)
+        y, mask = self._targets.batch(rows[busy])
+        aim = self._loss.aim(logits, y, mask, self._targets.class_weights)
         losses[busy] = self._loss.mean(logits, aim)
+        return losses
+
+    def _in_chunks(self, rows: Array, rate: Array) -> Array:
+        """Train in NumPy, some models at a time; many models share the threads, else rows do."""
+        losses = np.full(rate.shape, np.nan)
+        busy = np.flatnonzero((rows >= 0).any(axis=(1, 2, 3)) & (self.frozen < 0))
+        chunks = _chunks(busy)
+        with _threads() as threads:
+            over_models = threads if len(chunks) > 1 else map
+            over_rows = map if len(chunks) > 1 else threads
+
+            def train(models: Array) -> Array:
+                return self._train(models, rows[models], rate[models], over_rows)
+
+            for models, loss in zip(chunks, over_models(train, chunks), strict=True):
+                losses[models] = loss
         return losses
 
     @EXPLODING
     def _train(self, models: Array, rows: Array, rate: Array, over_rows: Map) -> Array:
-        """Train `models` (m,) on their `rows` (m, E, steps, B) at `rate` (m, E); returns their mean losses (m, E)."""
-        epochs, steps, batch = rows.shape[1:]
-        parts = 1 if self._model.dropout else -(-batch // MICRO_BATCH)
-        place = np.ix_(models, self._order)
-        places = {name: models if value.ndim == 1 else place for name, value in self._memory.items()}
-        flat, memory = self._flat[place], {name: value[places[name]] for name, value in self._memory.items()}
-        rows = rows.reshape(len(models), -1, batch).swapaxes(0, 1)
-        rows = np.pad(rows, ((0, 0), (0, 0), (0, -batch % parts)), constant_values=-1)
-        rates = np.repeat(rate.T, steps, axis=0)
-        gradient = self._gradient(models, flat, parts, rows.shape[2] // parts, over_rows)
-        losses, scored = np.zeros((2, *rows.shape[:2]))
-        alive, ahead = np.full(len(models), True), max(1, AHEAD // (rows[0].size * self._inputs.x[0].size))
-        for start in range(0, len(rows), ahead):
+        """Train `models` (m,) on `rows` (m, E, steps, B) at `rate` (m, E); return losses (m, E)."""
+        plan = self._plan(rows, rate)
+        chunk = self._take(models, plan, over_rows)
+        losses = np.zeros(plan.rates.shape)
+        scored = np.zeros(plan.rates.shape)
+        values = plan.rows[0].size * self._inputs.x[0].size  # that one update reads
+        ahead = max(1, AHEAD // values)
+        for start in range(0, len(plan.rows), ahead):
             span = slice(start, start + ahead)
-            batches, aim, logits, scored[span] = self._gather(models, rows[span], parts)
-            moving = (scored[span] > 0) & alive
-            for k, (pieces, moves, at) in enumerate(zip(batches, moving, rates[span], strict=True)):
-                lost = optim.update(self._rule, flat, gradient(pieces), memory, moves, at)
-                if lost:
-                    self.frozen[models[lost]] = self._updates + start + k
-                    alive[lost] = moving[k + 1 :, lost] = False
-            losses[span] = self._loss.mean(logits, aim)
-            scored[span] *= moving
-        self._flat[place] = flat
-        for name, value in memory.items():
-            self._memory[name][places[name]] = value
-        by_epoch = zip(*(each.reshape(epochs, steps, -1) for each in (losses, scored)), strict=True)
-        return np.stack([mean_loss(*epoch) for epoch in by_epoch], axis=1)
+            gathered = self._gather(models, plan.rows[span], plan.parts)
+            moving = self._update(chunk, gathered, plan.rates[span], self._updates + start)
+            losses[span] = self._loss.mean(gathered.logits, gathered.aim)
+            scored[span] = gathered.scored * moving
+        self._put_back(chunk)
+        return _by_epoch(losses, scored, epochs=rate.shape[1])
 
-    def _gather(self, models: Array, rows: Array, parts: int) -> tuple[Iterable[Pieces], Aim, Array, Array]:
-        """All that is read of the `rows` (steps, m, B), before any update.
+    def _update(self, chunk: Chunk, gathered: Gathered, rates: Array, first: int) -> Array:
+        """Make k updates, numbered from `first`; return which models took part in each (k, m)."""
+        moving = (gathered.scored > 0) & chunk.alive
+        updates = zip(gathered.batches, moving, rates, strict=True)
+        for k, (batch, moves, rate) in enumerate(updates):
+            grads = chunk.gradient(batch)
+            lost = optim.update(self._rule, chunk.flat, grads, chunk.memory, moves, rate)
+            if lost:
+                self.frozen[chunk.models[lost]] = first + k
+                chunk.alive[lost] = False
+                moving[k + 1 :, lost] = False
+        return moving
 
-        Returns the batches step by step, in pieces; their aim; where the logits (steps, m, B, S, O) are to go; and how
-        many steps are scored (steps, m).
+    def _plan(self, rows: Array, rate: Array) -> Plan:
+        """Order `rows` (m, E, steps, B) and `rate` (m, E) by update.
+
+        Dropout draws for the whole batch, which is then one piece.
         """
+        models, _, steps, batch = rows.shape
+        parts = 1 if self._model.dropout else -(-batch // MICRO_BATCH)
+        by_update = rows.reshape(models, -1, batch).swapaxes(0, 1)
+        padding = ((0, 0), (0, 0), (0, -batch % parts))
+        padded = np.pad(by_update, padding, constant_values=-1)
+        return Plan(padded, np.repeat(rate.T, steps, axis=0), parts)
+
+    def _take(self, models: Array, plan: Plan, over_rows: Map) -> Chunk:
+        """Copy what the training of `models` changes."""
+        flat = self._flat[np.ix_(models, self._order)]
+        memory = {name: value[self._places(models, value)] for name, value in self._memory.items()}
+        gradient = self._gradient(models, flat, plan, over_rows)
+        return Chunk(models, flat, memory, gradient, alive=np.full(len(models), True))
+
+    def _put_back(self, chunk: Chunk) -> None:
+        """Write what the training of a chunk has changed."""
+        self._flat[np.ix_(chunk.models, self._order)] = chunk.flat
+        for name, value in chunk.memory.items():
+            whole = self._memory[name]
+            whole[self._places(chunk.models, whole)] = value
+
+    def _places(self, models: Array, value: Array) -> Any:
+        """Index a part of the rule's memory, (M,) or (M, P), for `models` in the order of a net."""
+        return models if value.ndim == 1 else np.ix_(models, self._order)
+
+    def _gather(self, models: Array, rows: Array, parts: int) -> Gathered:
+        """Read all that the updates on `rows` (k, m, B) need; a batch has so many `parts`."""
         x, lengths = self._inputs.batch(models, rows)
         y, mask = self._targets.batch(rows)
-        logits = np.empty((*rows.shape, *self._outputs), self._flat.dtype)
+        steps = self._inputs.x.shape[1] if self._model.readout == "steps" else 1
+        outputs = self._shapes["head.bias"][0]
+        logits = np.empty((*rows.shape, steps, outputs), self._flat.dtype)
         aim = self._loss.aim(logits, y, mask, self._targets.class_weights)
-        return _pieces(parts, x, lengths, logits, *aim[1:]), aim, logits, mask.sum(axis=(2, 3))
+        arrays = (x, lengths, logits, aim.weight, aim.hits, aim.unscored)
+        return Gathered(cut(parts, *arrays), logits, aim, mask.sum(axis=(2, 3)))
 
-    def _gradient(self, models: Array, flat: Array, parts: int, rows: int, over_rows: Map) -> Callable[[Pieces], Array]:
-        """The gradient of `flat` (m, P) from the pieces of a batch, each of so many `rows`, mapped by `over_rows`.
-
-        The gradients are added in the order of the rows, so the bits are the same on any number of threads. Dropout
-        draws for the whole batch, which is then one piece.
-        """
-        nets = [self._net(models, flat, rows) for _ in range(min(parts, thread_count()))]
-
-        def of(net: Net, x: Array, lengths: Array | None, place: Array, *aim: Any) -> Array:
-            logits, backward = net(x, lengths)
-            place[...] = logits
-            return backward(self._loss.gradient(logits, *aim))
-
-        @EXPLODING  # which holds in one thread
-        def on_a_free_net(piece: tuple[Any, ...]) -> Array:
-            net = nets.pop()
-            grads = of(net, *piece).copy()
-            nets.append(net)
-            return grads
-
-        if parts == 1:
-            return lambda pieces: of(nets[0], *pieces[0])
-        return lambda pieces: reduce(np.add, over_rows(on_a_free_net, pieces))
+    def _gradient(self, models: Array, flat: Array, plan: Plan, over_rows: Map) -> Gradient:
+        """Return the gradient of `flat` (m, P) for the batches of a plan."""
+        rows = plan.rows.shape[2] // plan.parts
+        nets = [self._net(models, flat, rows) for _ in range(min(plan.parts, thread_count()))]
+        return Gradient(nets, self._loss, over_rows)
 
     def _net(self, models: Array, flat: Array, rows: int) -> Net:
-        """The net of so many `rows` whose parameters are `flat` (m, P)."""
-        if self._unrolled:
-            return unrolled(self._model, flat, self._blocks, (len(flat), rows, *self._inputs.x.shape[1:]))
+        """Return the net for so many `rows` whose parameters are `flat` (m, P)."""
+        if self._covered:
+            shape = (len(flat), rows, *self._inputs.x.shape[1:])
+            return Unrolled(self._model, flat, self._blocks, shape)
         params = unflatten(flat, self._shapes)
         rngs = [self._rngs[m] for m in models] if self._model.dropout else None
 
         def net(x: Array, lengths: Array | None) -> tuple[Array, Callable[[Array], Array]]:
-            logits, backward = network(params, x, self._model, lengths=lengths, rng=rngs, truncate=self._truncate)
-            return logits, lambda dlogits: flatten(backward(dlogits))
+            logits, backward = network(
+                params, x, self._model, lengths=lengths, rng=rngs, truncate=self._truncate
+            )
+
+            def flat_backward(dlogits: Array) -> Array:
+                return flatten(backward(dlogits))
+
+            return logits, flat_backward
 
         return net
 
 
 def predict(model: Model, params: Params, inputs: Inputs, rows: Array) -> Array:
-    """Logits (M, s, S, O) of `rows` (M, s); whatever stands at padding (−1) means nothing.
+    """Return the logits (M, s, S, O) of `rows` (M, s); those of padding (−1) mean nothing.
 
     Rows go through in batches of one fixed size, so a row gives the same bits alone as among many.
     """
+
+    def logits(models: Array) -> Array:
+        return _logits(model, params, inputs, models, rows[models])
+
     with _threads() as threads:
-        chunks = _chunks(np.arange(len(rows)))
-        return np.concatenate(list(threads(lambda m: _logits(model, params, inputs, m, rows[m]), chunks)))
+        return np.concatenate(list(threads(logits, _chunks(np.arange(len(rows))))))
 
 
 @EXPLODING
 def _logits(model: Model, params: Params, inputs: Inputs, models: Array, rows: Array) -> Array:
-    """Logits (m, s, S, O) of `models` (m,) for their `rows` (m, s)."""
+    """Return the logits (m, s, S, O) of `models` (m,) for their `rows` (m, s)."""
     count = rows.shape[1]
-    padded = np.pad(rows, ((0, 0), (0, -count % PREDICTED_ROWS)), constant_values=-1)
+    padding = ((0, 0), (0, -count % PREDICTED_ROWS))
+    padded = np.pad(rows, padding, constant_values=-1)
     chosen = {name: value[models] for name, value in params.items()}
     logits = []
     for batch in np.split(padded, padded.shape[1] // PREDICTED_ROWS, axis=1):
         x, lengths = inputs.batch(models, batch)
-        logits.append(network(chosen, x, model, lengths=lengths)[0])
+        batch_logits, _ = network(chosen, x, model, lengths=lengths)
+        logits.append(batch_logits)
     return np.concatenate(logits, axis=1)[:, :count]
 
 
@@ -224,14 +313,21 @@ def _chunks(models: Array) -> list[Array]:
     return [models[start : start + CHUNK] for start in range(0, len(models), CHUNK)]
 
 
+def _by_epoch(losses: Array, scored: Array, epochs: int) -> Array:
+    """Return the mean losses (m, E), from the losses and scored steps of updates (E·steps, m)."""
+    updates, models = losses.shape
+    shape = (epochs, updates // epochs, models)
+    by_epoch = zip(losses.reshape(shape), scored.reshape(shape), strict=True)
+    return np.stack([mean_loss(*epoch) for epoch in by_epoch], axis=1)
+
+
 @contextmanager
 def _threads() -> Iterator[Map]:
-    """A `map` on as many threads as there may be, each with a BLAS of one."""
-    from concurrent.futures import (
-        ThreadPoolExecutor,  # brings all of logging, which the kernel does without
-    )
+    """Yield a `map` on as many threads as there may be, each with a BLAS of one thread."""
+    from concurrent.futures import ThreadPoolExecutor  # imports logging, which the kernel needs not
 
-    with _libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(thread_count()) as pool:
+    one_thread = _libraries().limit(limits=1, user_api="blas")
+    with one_thread, ThreadPoolExecutor(thread_count()) as pool:
         yield pool.map
 
 
@@ -239,15 +335,4 @@ def _threads() -> Iterator[Map]:
 def _libraries() -> Any:
     from threadpoolctl import ThreadpoolController
 
-    return ThreadpoolController()  # looks through all that is loaded, which takes as long as ten updates
-
-
-def _pieces(parts: int, *arrays: Array | None) -> Iterable[Pieces]:
-    """The batches of arrays (steps, m, B, …), step by step."""
-
-    def steps(array: Array | None, part: int) -> Iterable[Any]:
-        if array is None:
-            return repeat(None)
-        return array.reshape(*array.shape[:2], parts, -1, *array.shape[3:])[:, :, part]
-
-    return zip(*(zip(*(steps(array, part) for array in arrays), strict=False) for part in range(parts)), strict=True)
+    return ThreadpoolController()  # searches all loaded libraries, as long as ten updates take

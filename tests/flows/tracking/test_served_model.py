@@ -1,4 +1,4 @@
-"""The registered model, loaded by name and served over HTTP, predicts what the run predicted, bit for bit."""
+"""The registered model, loaded and served over HTTP, predicts what its run predicted."""
 
 import json
 import os
@@ -16,10 +16,13 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+import rnn_core
 from flows.retrain import retrain
 from flows.steps.summary import Summary
+from flows.tracking import registry
 from rnn_core.config import File, Problem
 from rnn_core.data import loading
+from rnn_core.nn.ensemble import call
 from tests.flows.conftest import AAPL, TINY
 
 PROBLEM = Problem(features=("return", "volume_change", "volatility"))
@@ -67,13 +70,14 @@ def test_it_has_a_signature_an_example_and_explicit_requirements(model_uri: str)
 
 
 def test_it_needs_what_was_logged_with_it_and_nothing_else(model_uri: str, tmp_path: Path) -> None:
-    """In a fresh process the package comes from the model itself, whole, and what it imports is in its requirements."""
+    """In a fresh process it imports the package from its own files, all of them."""
     folder = Path(mlflow.artifacts.download_artifacts(model_uri))
     probe = (
         "import json, sys, mlflow, pandas as pd\n"
         f"model = mlflow.pyfunc.load_model({str(folder)!r})\n"
         "model.predict(model.input_example)\n"
-        "own = [module.__file__ for name, module in sys.modules.items() if name.split('.')[0] == 'rnn_core']\n"
+        "own = [module.__file__ for name, module in sys.modules.items()"
+        " if name.split('.')[0] == 'rnn_core']\n"
         "print(json.dumps([own, sorted({name.split('.')[0] for name in sys.modules})]))"
     )
     done = subprocess.run(
@@ -89,6 +93,33 @@ def test_it_needs_what_was_logged_with_it_and_nothing_else(model_uri: str, tmp_p
         - standard
     )
     assert foreign <= required
+
+
+def test_a_model_that_was_registered_before_modules_moved_still_loads(
+    summary: Summary,
+    model_uri: str,
+    prices: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its own served_model.py imports modules of this process by their names of then."""
+    folder = Path(mlflow.artifacts.download_artifacts(model_uri, dst_path=str(tmp_path)))
+    code = (folder / "served_model.py").read_text()
+    for before, now in {
+        "from rnn_core import interchange as checkpoints": "from rnn_core.nn import checkpoints",
+        "from rnn_core.problems import inputs": "from rnn_core.data.windows import inputs",
+        "from rnn_core.training import call": f"from {call.__module__} import call",
+    }.items():
+        assert now in code
+        code = code.replace(now, before)
+    (folder / "served_model.py").write_text(code)
+    for name in ("interchange", "problems", "training"):
+        monkeypatch.delitem(sys.modules, f"rnn_core.{name}", raising=False)
+        monkeypatch.delattr(rnn_core, name, raising=False)
+    client = MlflowClient()
+    client.create_registered_model("direction-OLDER")
+    version = client.create_model_version("direction-OLDER", str(folder)).version
+    assert registry.call("OLDER", int(version), prices) == summary.forecast
 
 
 def mlflows_own() -> set[str]:
@@ -130,7 +161,8 @@ def test_it_is_served_over_http(summary: Summary, model_uri: str, prices: pd.Dat
         "--env-manager",
         "local",
     ]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # MLflow starts uvicorn by its name
+    # MLflow starts uvicorn by its name
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     server = subprocess.Popen(
         [*command, "--port", str(port)], env=os.environ | {"PATH": path}, **quiet

@@ -17,7 +17,8 @@ from rnn_core.data.prices import Prices
 from rnn_core.data.windows import windows
 from rnn_core.evaluation.evaluation import evaluate
 from rnn_core.nn.arrays import Array
-from rnn_core.nn.training import fit, out_of_sample
+from rnn_core.nn.ensemble import out_of_sample
+from rnn_core.nn.training import fit
 
 EVERY_FEATURE: tuple[Feature, ...] = get_args(Feature)
 SETTINGS = Evaluation(train_days=60, valid_days=20, test_days=15)

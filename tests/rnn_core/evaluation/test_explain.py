@@ -13,9 +13,10 @@ from rnn_core.data.folds import folds
 from rnn_core.data.loading import load
 from rnn_core.data.windows import Windows, windows
 from rnn_core.evaluation.explain import explain
+from rnn_core.nn.ensemble import predict
 from rnn_core.nn.network import split
 from rnn_core.nn.settings import Cell
-from rnn_core.nn.training import Fit, fit, predict
+from rnn_core.nn.training import Fit, fit
 
 ROWS = np.array([[3, 50, 70, -1], [10, 20, 30, 40]])
 

@@ -38,7 +38,9 @@ def random_params(
         if cell == "rnn_prelu":
             shapes["slope"] = (1,)
         for kind, shape in shapes.items():
-            params[f"{kind}_l{layer}{direction}"] = rng.uniform(-1, 1, (models, *shape)).astype(dtype)
+            params[f"{kind}_l{layer}{direction}"] = rng.uniform(-1, 1, (models, *shape)).astype(
+                dtype
+            )
     return params
 
 
@@ -46,7 +48,10 @@ def random_states(
     rng: np.random.Generator, cell: str, shape: tuple[int, ...], dtype: str = "float64"
 ) -> dict[str, Array]:
     """`h0`, and for an LSTM `c0`, as arguments by name."""
-    return {name: rng.normal(size=shape).astype(dtype) for name in (("h0", "c0") if cell == "lstm" else ("h0",))}
+    return {
+        name: rng.normal(size=shape).astype(dtype)
+        for name in (("h0", "c0") if cell == "lstm" else ("h0",))
+    }
 
 
 def parts(state: State) -> list[Array]:
@@ -71,9 +76,13 @@ class TorchResult:
     def __init__(self, runs: Sequence[dict[str, Any]]) -> None:
         self.output = np.stack([run["output"] for run in runs])
         self.state = [np.stack(part) for part in zip(*(run["state"] for run in runs), strict=True)]
-        self.grads = {name: np.stack([run["grads"][name] for run in runs]) for name in runs[0]["grads"]}
+        self.grads = {
+            name: np.stack([run["grads"][name] for run in runs]) for name in runs[0]["grads"]
+        }
         self.dx = np.stack([run["dx"] for run in runs])
-        self.d_initial = [np.stack(part) for part in zip(*(run["d_initial"] for run in runs), strict=True)]
+        self.d_initial = [
+            np.stack(part) for part in zip(*(run["d_initial"] for run in runs), strict=True)
+        ]
 
 
 def torch_recurrent(
@@ -92,14 +101,22 @@ def torch_recurrent(
     ⟨d_state, state⟩."""
     runs = []
     for m in range(len(x)):
-        leaves = {name: torch.tensor(value[m], requires_grad=True) for name, value in params.items()}
+        leaves = {
+            name: torch.tensor(value[m], requires_grad=True) for name, value in params.items()
+        }
         tx = torch.tensor(x[m], requires_grad=True)
         states = [torch.tensor(state[m], requires_grad=True) for state in initial]
-        valid = None if lengths is None else torch.as_tensor(np.atleast_2d(lengths)[m if lengths.ndim == 2 else 0])
+        valid = (
+            None
+            if lengths is None
+            else torch.as_tensor(np.atleast_2d(lengths)[m if lengths.ndim == 2 else 0])
+        )
         run = _loop if cell in ("rnn_sigmoid", "rnn_prelu") else _module
         output, final = run(cell, leaves, tx, states, num_layers, bidirectional, valid)
         score = (output * torch.tensor(d_output[m])).sum()
-        score = score + sum((part * torch.tensor(d[m])).sum() for part, d in zip(final, d_state, strict=True))
+        score = score + sum(
+            (part * torch.tensor(d[m])).sum() for part, d in zip(final, d_state, strict=True)
+        )
         score.backward()
         runs.append(
             {
@@ -136,11 +153,15 @@ def _module(
     )
     inputs = x
     if lengths is not None:
-        inputs = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        inputs = torch.nn.utils.rnn.pack_padded_sequence(
+            x, lengths, batch_first=True, enforce_sorted=False
+        )
     initial = tuple(states) if cell == "lstm" else states[0]
     output, final = torch.func.functional_call(net, leaves, (inputs, initial))
     if lengths is not None:
-        output, _ = torch.nn.utils.rnn.pad_packed_sequence(output, batch_first=True, total_length=x.shape[1])
+        output, _ = torch.nn.utils.rnn.pad_packed_sequence(
+            output, batch_first=True, total_length=x.shape[1]
+        )
     return output, list(final) if cell == "lstm" else [final]
 
 
@@ -171,7 +192,11 @@ def _loop(
                     a = leaves[f"weight_ih_{name}"] @ y[t] + leaves[f"weight_hh_{name}"] @ h
                     if f"bias_ih_{name}" in leaves:
                         a = a + leaves[f"bias_ih_{name}"] + leaves[f"bias_hh_{name}"]
-                    h = torch.sigmoid(a) if cell == "rnn_sigmoid" else _prelu(a, leaves[f"slope_{name}"])
+                    h = (
+                        torch.sigmoid(a)
+                        if cell == "rnn_sigmoid"
+                        else _prelu(a, leaves[f"slope_{name}"])
+                    )
                     hidden[t] = h
                 index = torch.zeros_like(final)
                 index[layer * len(directions) + d, n] = 1
@@ -190,7 +215,11 @@ Named = dict[str, Array]
 
 
 def directional_error(
-    score: Callable[[Named], float], at: Named, grads: Named, rng: np.random.Generator, step: float = 1e-6
+    score: Callable[[Named], float],
+    at: Named,
+    grads: Named,
+    rng: np.random.Generator,
+    step: float = 1e-6,
 ) -> float:
     """How far the gradients are from the slope of `score` along a random direction, by central differences.
 
@@ -203,12 +232,18 @@ def directional_error(
 
 
 def complex_step_error(
-    score: Callable[[Named], complex], at: Named, grads: Named, rng: np.random.Generator, step: float = 1e-30
+    score: Callable[[Named], complex],
+    at: Named,
+    grads: Named,
+    rng: np.random.Generator,
+    step: float = 1e-30,
 ) -> float:
     """The same by Im f(x + i·step·d) / step, which subtracts nothing and is exact to rounding (Squire & Trapp 1998)."""
     along = {name: rng.normal(size=value.shape) for name, value in at.items()}
     return _mismatch(
-        score({name: value + 1j * step * along[name] for name, value in at.items()}).imag / step, grads, along
+        score({name: value + 1j * step * along[name] for name, value in at.items()}).imag / step,
+        grads,
+        along,
     )
 
 

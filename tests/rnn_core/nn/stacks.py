@@ -17,8 +17,21 @@ from rnn_core.nn.engines.numpy_engine import NumpyEngine
 from rnn_core.nn.network import initial_params
 
 DEFAULTS: dict[str, Any] = {
-    **{"models": 3, "windows": 23, "seq_len": 6, "input_size": 2, "hidden_size": 5, "output_size": 2, "batch": 5},
-    **{"cell": "rnn_tanh", "loss": "binary_cross_entropy", "optimiser": "sgd", "learning_rate": 3e-3},
+    **{
+        "models": 3,
+        "windows": 23,
+        "seq_len": 6,
+        "input_size": 2,
+        "hidden_size": 5,
+        "output_size": 2,
+        "batch": 5,
+    },
+    **{
+        "cell": "rnn_tanh",
+        "loss": "binary_cross_entropy",
+        "optimiser": "sgd",
+        "learning_rate": 3e-3,
+    },
     **{"clip_norm": None, "dtype": "float64", "pick": None},
 }
 CELLS = ("rnn_tanh", "gru", "lstm")
@@ -40,11 +53,29 @@ RULES: dict[str, dict[str, Any]] = {
     "adamw": {"optimiser": "adamw", "weight_decay": 0.1},
     "clipped by value": {"clip_value": 0.02},
     "clipped by norm": {"clip_norm": 0.05},
-    "clipped by both": {"clip_norm": 0.05, "clip_value": 0.02, "optimiser": "adam", "weight_decay": 0.1},
+    "clipped by both": {
+        "clip_norm": 0.05,
+        "clip_value": 0.02,
+        "optimiser": "adam",
+        "weight_decay": 0.1,
+    },
 }
 SIZES: dict[str, dict[str, Any]] = {
-    "ones": {"seq_len": 1, "input_size": 1, "hidden_size": 1, "output_size": 1, "batch": 1, "models": 1},
-    "as the daily job": {"seq_len": 10, "hidden_size": 16, "output_size": 1, "batch": 32, "windows": 70},
+    "ones": {
+        "seq_len": 1,
+        "input_size": 1,
+        "hidden_size": 1,
+        "output_size": 1,
+        "batch": 1,
+        "models": 1,
+    },
+    "as the daily job": {
+        "seq_len": 10,
+        "hidden_size": 16,
+        "output_size": 1,
+        "batch": 32,
+        "windows": 70,
+    },
     "one lane too many": {"hidden_size": 17, "input_size": 9, "output_size": 5, "batch": 11},
     "many pieces": {"batch": 75, "windows": 90, "hidden_size": 8, "output_size": 3},
     "small pieces of long windows": {"seq_len": 100, "batch": 9, "windows": 9, "hidden_size": 80},
@@ -53,7 +84,12 @@ SIZES: dict[str, dict[str, Any]] = {
 OTHERS: dict[str, dict[str, Any]] = {
     "no biases": {"bias": False},
     "every step": {"readout": "steps"},
-    "every step of a softmax, no biases": {"readout": "steps", "bias": False, "loss": "cross_entropy", "batch": 40},
+    "every step of a softmax, no biases": {
+        "readout": "steps",
+        "bias": False,
+        "loss": "cross_entropy",
+        "batch": 40,
+    },
 }
 CASES = LOSSES | RULES | SIZES | OTHERS
 
@@ -63,7 +99,9 @@ def started(**options: Any) -> NumpyEngine:
     given = DEFAULTS | options
     everyone = range(given["models"])
     model = Model(**{name: given[name] for name in Model.__dataclass_fields__ if name in given})
-    training = Training(**{name: given[name] for name in Training.__dataclass_fields__ if name in given})
+    training = Training(
+        **{name: given[name] for name in Training.__dataclass_fields__ if name in given}
+    )
     inputs, targets = sequences(given)
     rngs = [np.random.default_rng([7, m]) for m in everyone]
     params = initial_params(model, given["input_size"], given["output_size"], rngs, training.dtype)
@@ -84,7 +122,11 @@ def sequences(given: dict[str, Any]) -> tuple[Inputs, Targets]:
     y[~mask] = np.nan
     weights = None if given.get("class_weights") is None else np.array(given["class_weights"])
     center, scale = rng.normal(size=(2, given["models"], given["input_size"]))
-    inputs = Inputs(rng.normal(size=shape).astype(dtype), center.astype(dtype), (2 + np.abs(scale)).astype(dtype))
+    inputs = Inputs(
+        rng.normal(size=shape).astype(dtype),
+        center.astype(dtype),
+        (2 + np.abs(scale)).astype(dtype),
+    )
     return inputs, Targets(y.astype(dtype), mask, given["loss"], weights)
 
 
@@ -118,20 +160,25 @@ def validate(engine: NumpyEngine, **options: Any) -> Array:
 
 def flat(params: BaseModel | Params) -> Array:
     """All parameters in one row (M, P)."""
-    return np.concatenate([value.reshape(len(value), -1) for value in dict(params).values()], axis=1)
+    return np.concatenate(
+        [value.reshape(len(value), -1) for value in dict(params).values()], axis=1
+    )
 
 
 def main(path: str) -> None:
     build = kernel.load(path)
     assert build is not None
     kernel.library = lambda: build  # type: ignore[assignment]
-    every = product(CELLS, CASES.values(), ("float64", "float32"), range(build.kernel_instruction_sets()))
+    every = product(
+        CELLS, CASES.values(), ("float64", "float32"), range(build.kernel_instruction_sets())
+    )
     for cell, case, dtype, instruction_set in every:
         options = case | {"cell": cell, "dtype": dtype}
         engine = started(**options)
         assert engine._kernel is not None
         engine._kernel._settings["instruction_set"] = instruction_set
-        train_epoch(engine, batches(1, 3, **options)[0], np.full(len(engine.frozen), 3e-3))
+        # Two updates: the second finds state, and the last model without rows
+        train_epoch(engine, batches(1, 2, **options)[0], np.full(len(engine.frozen), 3e-3))
         validate(engine, **options)
     sys.stdout.write("all were trained")
 

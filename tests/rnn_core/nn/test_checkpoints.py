@@ -4,27 +4,19 @@ import json
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
-import torch
-from oracles import every, parts, random_params, relative_error
 
-import rnn_core
 from rnn_core.config import Evaluation, Model, Problem, Synthetic, Training
 from rnn_core.data.folds import folds
 from rnn_core.data.loading import load
 from rnn_core.data.windows import windows
 from rnn_core.errors import DataError
 from rnn_core.nn import checkpoints
-from rnn_core.nn.network import initial_params, network
-from rnn_core.nn.settings import Cell
 from rnn_core.nn.training import Checkpoint, Fit, fit
 
 
@@ -60,7 +52,9 @@ def test_loading_a_fit_imports_no_pydantic(fitted: Fit, tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from rnn_core.nn import checkpoints;"
         "checkpoints.load(Path('fit.npz')); print({'pydantic', 'pandas', 'scipy'} & sys.modules.keys())"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     assert done.stdout == "set()\n"
 
 
@@ -78,101 +72,18 @@ def test_another_format_is_refused(fitted: Fit, tmp_path: Path) -> None:
         checkpoints.load(tmp_path / "fit.npz")
 
 
-# --- torch state dicts --------------------------------------------------------------------------------------------
-
-IN_TORCH: dict[Cell, Callable[..., torch.nn.Module]] = {
-    "rnn_tanh": torch.nn.RNN,
-    "rnn_relu": partial(torch.nn.RNN, nonlinearity="relu"),
-    "gru": torch.nn.GRU,
-    "lstm": torch.nn.LSTM,
-}
-
-
-@pytest.mark.parametrize("cell", IN_TORCH)
-def test_torchs_modules_load_one_model_of_a_stack_unmapped_and_give_the_same_output(cell: Cell) -> None:
-    rng = np.random.default_rng(0)
-    for option in every(num_layers=[1, 2], bidirectional=[False, True], bias=[True, False]):
-        params = random_params(rng, cell, models=3, **option)
-        module = IN_TORCH[cell](3, 4, batch_first=True, dtype=torch.float64, **option)
-        net = {"cell": cell, "num_layers": option["num_layers"], "bidirectional": option["bidirectional"]}
-        x = rng.normal(size=(3, 2, 5, 3))
-        output, state, _ = rnn_core.recurrent(params, x, **net)
-        for m in range(3):
-            module.load_state_dict(rnn_core.to_torch_state_dict(params, m), strict=True)
-            with torch.no_grad():
-                expected, expected_state = module(torch.tensor(x[m]))
-            assert relative_error(output[m], expected.numpy()) < 1e-13
-            for part, wanted in zip(parts(state), parts(expected_state), strict=True):
-                assert relative_error(part[m], wanted.numpy()) < 1e-13
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("cell", IN_TORCH)
-def test_a_state_dict_comes_back_bit_for_bit_as_a_stack_of_one(cell: Cell, dtype: str) -> None:
-    params = random_params(np.random.default_rng(0), cell, models=3, num_layers=2, bidirectional=True, dtype=dtype)
-    module = IN_TORCH[cell](3, 4, num_layers=2, bidirectional=True, dtype=getattr(torch, dtype))
-    module.load_state_dict(rnn_core.to_torch_state_dict(params, model=1), strict=True)
-    back = rnn_core.from_torch_state_dict(module.state_dict())
-    assert list(back) == list(params)
-    for name, value in back.items():
-        assert value.dtype == dtype
-        assert value.shape == (1, *params[name].shape[1:])
-        assert value.tobytes() == params[name][1:2].tobytes()
-
-
-def test_neither_conversion_shares_memory() -> None:
-    params = random_params(np.random.default_rng(0), "gru")
-    kept = {name: value.copy() for name, value in params.items()}
-    module = torch.nn.GRU(3, 4, dtype=torch.float64)
-    state_dict = rnn_core.to_torch_state_dict(params)
-    module.load_state_dict(state_dict)
-    back = rnn_core.from_torch_state_dict(module.state_dict())
-    for tensor in (*state_dict.values(), *module.parameters()):
-        tensor.data.zero_()
-    for name, value in kept.items():
-        assert params[name].tobytes() == back[name].tobytes() == value.tobytes()
-
-
-@pytest.mark.parametrize("head", ["linear", "tanh"])
-def test_a_whole_network_loads_into_a_module_with_a_head(head: Literal["linear", "tanh"]) -> None:
-    class Network(torch.nn.GRU):
-        """What a user of torch would write."""
-
-        def __init__(self) -> None:
-            super().__init__(3, 4, num_layers=2, batch_first=True, dtype=torch.float64)
-            if head == "tanh":
-                self.hidden = torch.nn.Linear(4, 4, dtype=torch.float64)
-            self.head = torch.nn.Linear(4, 2, dtype=torch.float64)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            _, h_n = super().forward(x)
-            return self.head(self.hidden(h_n[-1]).tanh() if head == "tanh" else h_n[-1])
-
-    model = Model(cell="gru", hidden_size=4, num_layers=2, head=head)
-    params = initial_params(model, 3, 2, [np.random.default_rng(m) for m in range(2)], "float64")
-    x = np.random.default_rng(2).normal(size=(2, 5, 6, 3))
-    logits, _ = network(params, x, model)
-    module = Network()
-    for m in range(2):
-        module.load_state_dict(rnn_core.to_torch_state_dict(params, m), strict=True)
-        with torch.no_grad():
-            assert relative_error(logits[m, :, 0], module(torch.tensor(x[m])).numpy()) < 1e-13
-    back = rnn_core.from_torch_state_dict(module.state_dict())
-    assert back.keys() == params.keys()
-    assert all(value.tobytes() == params[name][1:].tobytes() for name, value in back.items())
-
-
-def test_the_package_has_no_other_names() -> None:
-    with pytest.raises(AttributeError, match="module rnn_core has no attribute no_such_name"):
-        rnn_core.no_such_name  # noqa: B018
-
-
 # --- checkpoints --------------------------------------------------------------------------------------------------
 
 
-def test_a_checkpoint_comes_back_as_it_was_and_replaces_the_one_before(fitted: Fit, tmp_path: Path) -> None:
+def test_a_checkpoint_comes_back_as_it_was_and_replaces_the_one_before(
+    fitted: Fit, tmp_path: Path
+) -> None:
     streams = {"order": [np.random.default_rng(7).bit_generator.state]}
-    first = Checkpoint(1, {"engine/params": np.ones((2, 3), "float32"), "history/best": np.array([np.nan, 1])}, streams)
+    first = Checkpoint(
+        1,
+        {"engine/params": np.ones((2, 3), "float32"), "history/best": np.array([np.nan, 1])},
+        streams,
+    )
     path = tmp_path / "checkpoint.npz"
     for checkpoint in (first, replace(first, epoch=2)):
         checkpoints.save_checkpoint(checkpoint, path)

@@ -1,7 +1,9 @@
 """Both engines: the same start, the same batches, the same losses; and a stack in which no model sees another."""
 
+import re
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -10,17 +12,21 @@ from stacks import train_epoch
 
 from rnn_core.config import Model, Training
 from rnn_core.errors import ArrayError, ConfigError
-from rnn_core.nn import engines
+from rnn_core.nn import engines, settings
 from rnn_core.nn.arrays import Array, Params
-from rnn_core.nn.engines import Engine, Inputs, Targets, numpy_engine
+from rnn_core.nn.engines import Engine, Inputs, Targets, kernel, numpy_engine, torch_engine
 from rnn_core.nn.engines.torch_engine import TorchEngine
-from rnn_core.nn.losses import LOSSES, LossName, binary_cross_entropy
+from rnn_core.nn.losses import LOSSES, LossName, binary_cross_entropy, class_count
 from rnn_core.nn.network import initial_params, network
 from rnn_core.nn.settings import Cell
 
 ROWS, STEPS, FEATURES, BATCH = 40, 6, 2, 8
 CELLS: tuple[Cell, ...] = ("rnn_tanh", "rnn_relu", "rnn_sigmoid", "rnn_prelu", "gru", "lstm")
-ENGINES = ["numpy", "kernel", "torch"]  # the second is the first where its kernel covers what is asked
+ENGINES = [
+    "numpy",
+    "kernel",
+    "torch",
+]  # the second is the first where its kernel covers what is asked
 DEEP = Model(cell="gru", hidden_size=4, num_layers=2, bidirectional=True, dropout=0.3)
 
 
@@ -33,7 +39,9 @@ def problem(models: int, dtype: str = "float64") -> tuple[Inputs, Targets]:
     x = rng.normal(size=(ROWS, STEPS, FEATURES))
     y = (x[:, -1:, :1] + x[:, -2:-1, :1] > 0).astype(dtype)
     center, scale = rng.normal(size=(models, FEATURES)), rng.uniform(1, 2, (models, FEATURES))
-    return Inputs(x.astype(dtype), center.astype(dtype), scale.astype(dtype)), Targets(y, np.ones((ROWS, 1), bool))
+    return Inputs(x.astype(dtype), center.astype(dtype), scale.astype(dtype)), Targets(
+        y, np.ones((ROWS, 1), bool)
+    )
 
 
 def trained_by(name: str, options: dict[str, Any]) -> Training:
@@ -47,7 +55,9 @@ def start(name: str, *given: Any) -> Engine:
         return engines.start(*given)
 
 
-def started(name: str, model: Model, models: int = 3, pick: list[int] | None = None, **options: object) -> Engine:
+def started(
+    name: str, model: Model, models: int = 3, pick: list[int] | None = None, **options: object
+) -> Engine:
     """An engine over `models` models, or over those of them that are picked."""
     training = trained_by(name, {"learning_rate": 0.05} | options)
     inputs, targets = problem(models, training.dtype)
@@ -123,12 +133,22 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "class weights": {"class_weights": (0.3, 2.0)},
     "class weights of a softmax": {"loss": "cross_entropy", "class_weights": (0.3, 2.0)},
     "steps": {"readout": "steps"},
-    "steps of a softmax": {"readout": "steps", "loss": "cross_entropy", "class_weights": (0.3, 2.0)},
+    "steps of a softmax": {
+        "readout": "steps",
+        "loss": "cross_entropy",
+        "class_weights": (0.3, 2.0),
+    },
     "tanh head": {"head": "tanh"},
     "lengths": {"lengths": True},
     "lengths and steps": {"lengths": True, "readout": "steps", "loss": "mean_squared_error"},
     "lengths, both ways": {"lengths": True, "bidirectional": True, "num_layers": 2},
-    "steps, both ways": {"lengths": True, "bidirectional": True, "num_layers": 2, "readout": "steps", "head": "tanh"},
+    "steps, both ways": {
+        "lengths": True,
+        "bidirectional": True,
+        "num_layers": 2,
+        "readout": "steps",
+        "head": "tanh",
+    },
     "truncated": {"truncate": 2},
     "truncated steps": {"truncate": 4, "readout": "steps", "num_layers": 2},
     "truncated lengths": {"truncate": 2, "lengths": True, "num_layers": 2},
@@ -160,7 +180,10 @@ def engine_of(name: str, cell: Cell, options: dict[str, Any], models: int = 3) -
 def test_micro_batches_add_up_to_the_batch_on_any_number_of_threads(
     options: dict[str, Any], lengths: Array | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, training = Model(cell="gru", hidden_size=4, **options), Training(optimiser="sgd", clip_norm=None)
+    model, training = (
+        Model(cell="gru", hidden_size=4, **options),
+        Training(optimiser="sgd", clip_norm=None),
+    )
     inputs, _ = problem(1)
     steps = STEPS if model.readout == "steps" else 1
     rng = np.random.default_rng(2)
@@ -170,14 +193,26 @@ def test_micro_batches_add_up_to_the_batch_on_any_number_of_threads(
         monkeypatch.setattr(numpy_engine, "MICRO_BATCH", rows)
         monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
         params = initial_params(model, FEATURES, 1, generators(1), "float64")
-        engine = start("numpy", model, training, replace(inputs, lengths=lengths), targets, params, generators(1))
-        return train_epoch(engine, np.arange(ROWS).reshape(1, 1, ROWS), np.array([0.1])), engine.params
+        engine = start(
+            "numpy",
+            model,
+            training,
+            replace(inputs, lengths=lengths),
+            targets,
+            params,
+            generators(1),
+        )
+        return train_epoch(
+            engine, np.arange(ROWS).reshape(1, 1, ROWS), np.array([0.1])
+        ), engine.params
 
     whole, one, many = trained(ROWS, 1), trained(7, 1), trained(7, 3)
     np.testing.assert_allclose(one[0], whole[0], rtol=1e-12)
     np.testing.assert_array_equal(one[0], many[0])
     for name in whole[1]:
-        np.testing.assert_allclose(one[1][name], whole[1][name], rtol=1e-10, atol=1e-12, err_msg=name)
+        np.testing.assert_allclose(
+            one[1][name], whole[1][name], rtol=1e-10, atol=1e-12, err_msg=name
+        )
         np.testing.assert_array_equal(one[1][name], many[1][name], err_msg=name)
 
 
@@ -199,7 +234,9 @@ def test_no_model_with_rows_is_nothing_to_do(name: str) -> None:
     assert np.isnan(engine.loss(np.empty((3, 0), dtype=int))).all()
 
 
-def test_a_micro_batch_that_overflows_freezes_its_model_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_micro_batch_that_overflows_freezes_its_model_without_a_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(numpy_engine, "MICRO_BATCH", 8)
     engine = started("numpy", Model(cell="rnn_relu"), 1, optimiser="sgd", clip_norm=None)
     for _ in range(5):
@@ -207,13 +244,17 @@ def test_a_micro_batch_that_overflows_freezes_its_model_without_a_word(monkeypat
     assert engine.frozen.tolist() == [1]
 
 
-def chosen(section: type[Model] | type[Training], options: dict[str, Any]) -> dict[str, Any]:
+def chosen(
+    section: type[Model] | type[Training] | type[Targets], options: dict[str, Any]
+) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name in section.__dataclass_fields__}
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_the_engines_agree_over_twenty_updates_whatever_is_asked_for(cell: Cell, options: dict[str, Any]) -> None:
+def test_the_engines_agree_over_twenty_updates_whatever_is_asked_for(
+    cell: Cell, options: dict[str, Any]
+) -> None:
     rows = epochs_of_rows(3, 4)  # of five updates each
     pair = [engine_of(name, cell, options) for name in ("numpy", "torch")]
     before = pair[0].params
@@ -239,7 +280,9 @@ def test_a_batchs_gradient_is_the_average_of_its_samples(cell: Cell, readout: st
         y, mask = targets.batch(rows)
         x, lengths = inputs.batch(np.arange(2), rows)
         logits, backward = network(params, x, model, lengths=lengths)
-        return backward(LOSSES["binary_cross_entropy"](logits, y, mask, None)[1]), mask.sum(axis=(1, 2))
+        return backward(LOSSES["binary_cross_entropy"](logits, y, mask, None)[1]), mask.sum(
+            axis=(1, 2)
+        )
 
     rows = np.stack([rng.permutation(ROWS)[:BATCH] for rng in generators(2)])
     whole, scored = gradient(rows)
@@ -291,19 +334,32 @@ def test_an_engine_counts_the_update_at_which_a_resumed_model_is_frozen(name: st
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"loss": "mean_squared_error", "class_weights": (1.0, 1.0)}, r"mean_squared_error has 0 classes"),
-        ({"class_weights": (1.0, 1.0, 1.0)}, r"class_weights have shape \(3,\); binary_cross_entropy has 2 classes"),
-        ({"loss": "cross_entropy", "class_weights": (1.0,)}, r"class_weights have shape \(1,\); cross_entropy has 2"),
+        (
+            {"loss": "mean_squared_error", "class_weights": (1.0, 1.0)},
+            r"mean_squared_error has 0 classes",
+        ),
+        (
+            {"class_weights": (1.0, 1.0, 1.0)},
+            r"class_weights have shape \(3,\); binary_cross_entropy has 2 classes",
+        ),
+        (
+            {"loss": "cross_entropy", "class_weights": (1.0,)},
+            r"class_weights have shape \(1,\); cross_entropy has 2",
+        ),
     ],
 )
-def test_class_weights_that_do_not_fit_are_refused(name: str, options: dict[str, Any], message: str) -> None:
+def test_class_weights_that_do_not_fit_are_refused(
+    name: str, options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ArrayError, match=message):
         train(engine_of(name, "gru", options), epochs_of_rows(3, 1))
 
 
 @pytest.mark.parametrize("name", ENGINES)
 @pytest.mark.parametrize("loss", LOSSES)
-def test_targets_of_another_shape_than_the_readouts_are_refused_not_broadcast(name: str, loss: LossName) -> None:
+def test_targets_of_another_shape_than_the_readouts_are_refused_not_broadcast(
+    name: str, loss: LossName
+) -> None:
     inputs, targets = sequences(2, loss, "steps", lengths=False)
     params = initial_params(Model(), FEATURES, FEATURES, generators(2), "float64")
     engine = start(name, Model(), trained_by(name, {}), inputs, targets, params, generators(2))
@@ -314,7 +370,9 @@ def test_targets_of_another_shape_than_the_readouts_are_refused_not_broadcast(na
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_a_net_that_reads_both_ways_cannot_be_truncated(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"training\.truncate is 2 of 6 steps; a bidirectional model cannot"):
+    with pytest.raises(
+        ConfigError, match=r"training\.truncate is 2 of 6 steps; a bidirectional model cannot"
+    ):
         train(engine_of(name, "gru", {"truncate": 2, "bidirectional": True}), epochs_of_rows(3, 1))
 
 
@@ -325,7 +383,9 @@ def test_a_net_that_reads_both_ways_cannot_be_truncated(name: str) -> None:
 def test_the_gradient_of_the_whole_network_equals_autograd(
     cell: Cell, num_layers: int, bidirectional: bool, bias: bool
 ) -> None:
-    model = Model(cell=cell, hidden_size=4, num_layers=num_layers, bidirectional=bidirectional, bias=bias)
+    model = Model(
+        cell=cell, hidden_size=4, num_layers=num_layers, bidirectional=bidirectional, bias=bias
+    )
     inputs, targets = problem(2)
     params = initial_params(model, FEATURES, 1, generators(2), "float64")
     rows = np.array([[3, 1, 4, -1], [5, 9, 2, 6]])
@@ -345,9 +405,13 @@ def test_the_gradient_of_the_whole_network_equals_autograd(
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
-    "model", [Model(hidden_size=5), Model(cell="lstm", readout="last"), DEEP], ids=["plain", "lstm", "deep"]
+    "model",
+    [Model(hidden_size=5), Model(cell="lstm", readout="last"), DEEP],
+    ids=["plain", "lstm", "deep"],
 )
-def test_a_model_learns_the_same_bits_alone_as_in_a_stack_in_any_order(model: Model, dtype: str) -> None:
+def test_a_model_learns_the_same_bits_alone_as_in_a_stack_in_any_order(
+    model: Model, dtype: str
+) -> None:
     rows = epochs_of_rows(5, 2)
     stack = started("numpy", model, 5, dtype=dtype)
     losses = train(stack, rows)
@@ -359,7 +423,9 @@ def test_a_model_learns_the_same_bits_alone_as_in_a_stack_in_any_order(model: Mo
         assert np.array(part_losses).tobytes() == np.array(losses)[:, pick].tobytes()
 
 
-def test_neither_the_number_of_threads_nor_the_chunk_changes_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neither_the_number_of_threads_nor_the_chunk_changes_a_bit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def trained() -> bytes:
         engine = started("numpy", DEEP, 7)
         train(engine, epochs_of_rows(7, 2))
@@ -392,7 +458,10 @@ def test_padding_trains_nothing(name: str) -> None:
     rows = epochs_of_rows(2, 1)[0]
     padded = np.concatenate([rows, np.full((2, 3, BATCH), -1)], axis=1)
     padded[1] = -1
-    plain, with_padding = started(name, Model(hidden_size=4), 2), started(name, Model(hidden_size=4), 2)
+    plain, with_padding = (
+        started(name, Model(hidden_size=4), 2),
+        started(name, Model(hidden_size=4), 2),
+    )
     untouched = with_padding.params
     expected, losses = train(plain, [rows])[0], train(with_padding, [padded])[0]
     assert losses[0] == pytest.approx(expected[0], rel=1e-12)
@@ -435,3 +504,100 @@ def test_an_engine_that_cannot_run_says_so(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(engines, "find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"training\.engine is torch, which is not installed"):
         started("torch", Model())
+
+
+RULES: tuple[str, ...] = get_args(get_type_hints(Training)["optimiser"])
+LEFT_TO_NUMPY = {"rnn_relu", "rnn_sigmoid", "rnn_prelu"}  # not compiled, on purpose
+NAMES = {"Cell": get_args(Cell), "Loss": tuple(LOSSES), "Rule": RULES}
+CODES = {"Cell": kernel.CELL_CODES, "Loss": kernel.LOSS_CODES, "Rule": kernel.RULE_CODES}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_the_kernel_has_a_code_for_every_name_that_is_not_left_to_numpy(kind: str) -> None:
+    assert set(CODES[kind]) == set(NAMES[kind]) - LEFT_TO_NUMPY
+
+
+@pytest.mark.parametrize("kind", CODES)
+def test_the_codes_are_those_of_the_enumerations_in_c(kind: str) -> None:
+    source = Path(kernel.__file__).with_name("kernel.c").read_text(encoding="utf-8")
+    (enumeration,) = re.findall(rf"enum {kind} {{(.*?)}};", source, re.DOTALL)
+    numbers = {
+        name.lower(): int(number) for name, number in re.findall(r"(\w+) = (\d+)", enumeration)
+    }
+    assert CODES[kind] == numbers
+
+
+def test_every_name_is_known_to_the_torch_engine() -> None:
+    assert set(torch_engine.STEPS) == set(get_args(Cell))
+    assert set(torch_engine.LOSSES) == set(LOSSES)
+    assert set(torch_engine.RULES) == set(RULES)
+
+
+def test_every_loss_says_how_many_classes_it_has() -> None:
+    assert {loss: class_count(loss, 7) for loss in LOSSES} == {
+        "binary_cross_entropy": 2,
+        "textbook_cross_entropy": 2,
+        "brier": 2,
+        "cross_entropy": 7,
+        "mean_squared_error": 0,
+    }
+
+
+def trained_with(name: str, kind: str, value: str) -> tuple[Array, Array]:
+    """Losses and parameters after two epochs that differ from a plain training in one name."""
+    options = {
+        "Cell": {},
+        "Loss": {"loss": value},
+        "Rule": {"optimiser": value, "weight_decay": 0.1},
+    }[kind]
+    cell: Any = value if kind == "Cell" else "rnn_tanh"
+    engine = engine_of(name, cell, options)
+    losses = np.array(train(engine, epochs_of_rows(3, 2)))
+    return losses, np.concatenate(
+        [param.reshape(3, -1) for param in engine.params.values()], axis=1
+    )
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_the_engines_agree_on_every_name_and_take_none_for_another(kind: str) -> None:
+    seen: dict[str, bytes] = {}
+    for value in NAMES[kind]:
+        losses, params = trained_with("numpy", kind, value)
+        for name in ("kernel", "torch"):
+            other_losses, other_params = trained_with(name, kind, value)
+            np.testing.assert_allclose(other_losses, losses, rtol=1e-9, err_msg=f"{name}: {value}")
+            np.testing.assert_allclose(
+                other_params, params, rtol=1e-7, atol=1e-9, err_msg=f"{name}: {value}"
+            )
+        bits = losses.tobytes() + params.tobytes()
+        assert bits not in seen.values(), f"{value} is trained as {list(seen)} are"
+        seen[value] = bits
+
+
+UNKNOWN = {"cell": {"cell": "rnn_new"}, "loss": {"loss": "new"}, "rule": {"optimiser": "new"}}
+
+
+@pytest.mark.parametrize(("kind", "options"), UNKNOWN.items())
+def test_the_kernel_leaves_a_name_that_it_does_not_know_to_numpy(
+    kind: str, options: dict[str, Any]
+) -> None:
+    inputs, targets = problem(2)
+    model = settings.Model(**chosen(Model, options))
+    training = settings.Training(**chosen(Training, options))
+    targets = replace(targets, **chosen(Targets, options))
+    params = initial_params(Model(), FEATURES, 1, generators(2), "float64")
+    (name,) = options.values()
+    assert kernel.uncovered(model, training, inputs, targets, params) == f"{kind} {name}"
+
+
+@pytest.mark.parametrize("options", UNKNOWN.values(), ids=UNKNOWN)
+def test_torch_refuses_a_name_that_it_does_not_know(options: dict[str, Any]) -> None:
+    inputs, targets = problem(2)
+    model = settings.Model(**chosen(Model, options))
+    training = settings.Training(engine="torch", **chosen(Training, options))
+    targets = replace(targets, **chosen(Targets, options))
+    params = initial_params(Model(), FEATURES, 1, generators(2), "float64")
+    ((field, name),) = options.items()
+    message = rf"\w+\.{field} is {name}; the torch engine has \w+, "
+    with pytest.raises(ConfigError, match=message):
+        TorchEngine(model, training, inputs, targets, params, generators(2))

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from stacks import CASES, CELLS, LOSSES, RULES, batches, flat, started, train, train_epoch, validate
 
 from rnn_core.config import Model, Training
-from rnn_core.errors import ArrayError
+from rnn_core.errors import ArrayError, ConfigError
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.engines import kernel
 from rnn_core.nn.engines.numpy_engine import NumpyEngine
@@ -60,7 +60,9 @@ def assert_alike(here: Array, there: Array, tolerance: float) -> None:
     assert np.abs(here - there).max() <= tolerance * np.abs(there).max()
 
 
-def assert_trains_alike(tolerance: float, rows: Array, instruction_set: int | None = None, **options: Any) -> None:
+def assert_trains_alike(
+    tolerance: float, rows: Array, instruction_set: int | None = None, **options: Any
+) -> None:
     compiled, plain = pair(**options)
     if instruction_set is not None:
         assert compiled._kernel is not None
@@ -71,7 +73,9 @@ def assert_trains_alike(tolerance: float, rows: Array, instruction_set: int | No
     assert_alike(flat(compiled.params), flat(plain.params), tolerance)
     assert_alike(validate(compiled, **options), validate(plain, **options), tolerance)
     for name, value in plain.state.items():
-        np.testing.assert_allclose(compiled.state[name], value, rtol=0, atol=tolerance * max(1, np.abs(value).max()))
+        np.testing.assert_allclose(
+            compiled.state[name], value, rtol=0, atol=tolerance * max(1, np.abs(value).max())
+        )
     assert np.abs(flat(plain.params) - before).max() > 1e-4
 
 
@@ -91,7 +95,9 @@ def test_a_hundred_epochs_of_sgd_are_those_of_numpy(cell: str) -> None:
 @pytest.mark.parametrize("instruction_set", SETS)
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("cell", CELLS)
-def test_every_instruction_set_gives_numpys_results(cell: str, dtype: str, instruction_set: int) -> None:
+def test_every_instruction_set_gives_numpys_results(
+    cell: str, dtype: str, instruction_set: int
+) -> None:
     build = kernel.library()
     assert build is not None
     if instruction_set >= build.kernel_instruction_sets():
@@ -106,11 +112,20 @@ small = st.integers(1, 9)
 @settings(max_examples=60, deadline=None)
 @given(
     sizes=st.fixed_dictionaries(
-        {"seq_len": small, "input_size": small, "batch": st.integers(1, 70), "hidden_size": st.integers(1, 35)}
+        {
+            "seq_len": small,
+            "input_size": small,
+            "batch": st.integers(1, 70),
+            "hidden_size": st.integers(1, 35),
+        }
     ),
     outputs=small,
     kind=st.fixed_dictionaries(
-        {"cell": st.sampled_from(CELLS), "bias": st.booleans(), "readout": st.sampled_from(["last", "steps"])}
+        {
+            "cell": st.sampled_from(CELLS),
+            "bias": st.booleans(),
+            "readout": st.sampled_from(["last", "steps"]),
+        }
     ),
     loss=st.sampled_from([value for value in LOSSES.values() if "class_weights" not in value]),
     rule=st.sampled_from(list(RULES.values())),
@@ -123,7 +138,11 @@ small = st.integers(1, 9)
     rule={"optimiser": "adam", "weight_decay": 0.1},
 )
 def test_whatever_is_asked_for_is_trained_as_numpy_does(
-    sizes: dict[str, Any], outputs: int, kind: dict[str, Any], loss: dict[str, Any], rule: dict[str, Any]
+    sizes: dict[str, Any],
+    outputs: int,
+    kind: dict[str, Any],
+    loss: dict[str, Any],
+    rule: dict[str, Any],
 ) -> None:
     options = sizes | kind | loss | rule | {"output_size": outputs}
     compiled, plain = pair(**options)
@@ -194,7 +213,10 @@ def test_a_model_that_turns_non_finite_is_frozen_when_numpy_freezes_it(
     options = {"cell": cell, "optimiser": optimiser, "dtype": dtype, "loss": "mean_squared_error"}
     rows, rates = batches(3, 5), np.array([3e-3, rate, 3e-3])
     compiled, plain = pair(**options)
-    losses = [np.array([train_epoch(engine, epoch, rates) for epoch in rows]) for engine in (compiled, plain)]
+    losses = [
+        np.array([train_epoch(engine, epoch, rates) for epoch in rows])
+        for engine in (compiled, plain)
+    ]
     assert compiled.frozen.tolist() == plain.frozen.tolist()
     assert compiled.frozen[1] >= 0
     np.testing.assert_array_equal(np.isfinite(losses[0]), np.isfinite(losses[1]))
@@ -207,7 +229,9 @@ def test_a_model_that_turns_non_finite_is_frozen_when_numpy_freezes_it(
 def test_a_model_that_is_lost_in_a_later_epoch_of_a_call_is_frozen_at_its_update(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("rnn_core.nn.engines.numpy_engine.AHEAD", 1)  # it gathers its batches one by one
+    monkeypatch.setattr(
+        "rnn_core.nn.engines.numpy_engine.AHEAD", 1
+    )  # it gathers its batches one by one
     rows, rates = batches(3, 5).swapaxes(0, 1), np.full((3, 3), 3e-3)
     rates[1, 2] = np.inf
     compiled, plain = pair()
@@ -217,7 +241,9 @@ def test_a_model_that_is_lost_in_a_later_epoch_of_a_call_is_frozen_at_its_update
     np.testing.assert_allclose(*losses, rtol=1e-11)
 
 
-@pytest.mark.parametrize("rule", [{}, {"momentum": 0.9}, {"optimiser": "adam"}], ids=["sgd", "momentum", "adam"])
+@pytest.mark.parametrize(
+    "rule", [{}, {"momentum": 0.9}, {"optimiser": "adam"}], ids=["sgd", "momentum", "adam"]
+)
 def test_a_gradient_that_is_not_a_number_freezes_a_model_even_from_a_window_that_is_not_scored(
     rule: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,13 +280,22 @@ def test_models_without_rows_or_without_a_scored_one_keep_everything() -> None:
 
 @pytest.mark.parametrize(("dtype", "ulps"), [("float64", 4), ("float32", 4)])
 @pytest.mark.parametrize("instruction_set", SETS)
-def test_tanh_is_numpys_to_a_few_units_in_the_last_place(dtype: str, ulps: int, instruction_set: int) -> None:
+def test_tanh_is_numpys_to_a_few_units_in_the_last_place(
+    dtype: str, ulps: int, instruction_set: int
+) -> None:
     build = kernel.library()
     assert build is not None
     if instruction_set >= build.kernel_instruction_sets():
         pytest.skip("this processor lacks the instructions")
     size = np.geomspace(1e-30, 60, 200_000)
-    edges = [0, np.inf, np.finfo(dtype).max, np.finfo(dtype).tiny, np.finfo(dtype).smallest_subnormal, np.nan]
+    edges = [
+        0,
+        np.inf,
+        np.finfo(dtype).max,
+        np.finfo(dtype).tiny,
+        np.finfo(dtype).smallest_subnormal,
+        np.nan,
+    ]
     positive = np.concatenate([size, np.linspace(0, 1.5, 200_000), edges])
     buffer = np.zeros(16 * (len(positive) // 8 + 2), dtype)
     start = -buffer.ctypes.data % 64 // buffer.itemsize
@@ -294,9 +329,13 @@ def test_what_the_kernel_does_not_cover_runs_in_numpy(change: dict[str, Any], re
     engine = started(**change)
     assert not engine.kernel
     assert np.isfinite(train(engine, batches(1, 2))[:, 0]).all()
-    model = Model(**{"hidden_size": 5} | {k: v for k, v in change.items() if k in Model.__dataclass_fields__})
+    model = Model(
+        **{"hidden_size": 5} | {k: v for k, v in change.items() if k in Model.__dataclass_fields__}
+    )
     training = Training(**{k: v for k, v in change.items() if k in Training.__dataclass_fields__})
-    assert kernel.uncovered(model, training, engine._inputs, engine._targets, engine.params) == reason
+    assert (
+        kernel.uncovered(model, training, engine._inputs, engine._targets, engine.params) == reason
+    )
 
 
 def test_arrays_that_the_kernel_cannot_trust_are_left_to_numpy() -> None:
@@ -309,7 +348,9 @@ def test_arrays_that_the_kernel_cannot_trust_are_left_to_numpy() -> None:
         return kernel.uncovered(model, training, **parts)
 
     assert reason() is None
-    assert reason(inputs=replace(inputs, lengths=np.ones(23, int))) == "windows of different lengths"
+    assert (
+        reason(inputs=replace(inputs, lengths=np.ones(23, int))) == "windows of different lengths"
+    )
     assert reason(inputs=replace(inputs, x=inputs.x.astype("float32"))) == "arrays of several types"
     for change in (
         {"inputs": replace(inputs, x=inputs.x[0])},
@@ -324,7 +365,9 @@ def test_arrays_that_the_kernel_cannot_trust_are_left_to_numpy() -> None:
         assert reason(**change) == "shapes that do not fit"
 
 
-def test_one_can_ask_whether_the_kernel_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_one_can_ask_whether_the_kernel_is_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     assert kernel.available()
     with numpy_alone():
         assert not kernel.available()
@@ -345,6 +388,22 @@ def test_a_library_of_another_kernel_is_not_used(monkeypatch: pytest.MonkeyPatch
     assert kernel.load(path) is None
 
 
+@pytest.mark.parametrize("code", ["cell", "loss", "rule"])
+def test_a_code_that_the_library_does_not_know_is_an_error(code: str) -> None:
+    engine = started()
+    assert engine._kernel is not None
+    for unknown in (0, 6):
+        engine._kernel._settings[code] = unknown
+        with pytest.raises(
+            ConfigError, match=r"built from another kernel\.c; install the package again"
+        ):
+            train_epoch(engine, batches(1, 2)[0], np.ones(3))
+        with pytest.raises(
+            ConfigError, match=r"built from another kernel\.c; install the package again"
+        ):
+            validate(engine)
+
+
 def test_a_row_that_is_not_there_is_an_error() -> None:
     engine = started()
     rows = batches(1, 2)[0]
@@ -359,11 +418,15 @@ def test_rows_of_another_stack_are_refused() -> None:
         train_epoch(started(), rows, np.ones(4))
 
 
-@pytest.mark.parametrize(("name", "optimiser"), [("params", "sgd"), ("velocity", "sgd"), ("step", "adam")])
+@pytest.mark.parametrize(
+    ("name", "optimiser"), [("params", "sgd"), ("velocity", "sgd"), ("step", "adam")]
+)
 def test_a_state_of_another_stack_is_refused(name: str, optimiser: str) -> None:
     engine = started(optimiser=optimiser, momentum=0.9 if optimiser == "sgd" else 0)
     engine.state = engine.state | {name: engine.state[name][:2]}
-    with pytest.raises(ArrayError, match=rf"{name} is a .* array of shape \(2.*; .* of shape \(3.* is expected"):
+    with pytest.raises(
+        ArrayError, match=rf"{name} is a .* array of shape \(2.*; .* of shape \(3.* is expected"
+    ):
         train_epoch(engine, batches(1, 2)[0], np.ones(3))
 
 
@@ -378,12 +441,18 @@ def test_activations_that_do_not_fit_into_memory_are_an_error() -> None:
             train_epoch(engine, np.arange(32).reshape(1, 1, 32), np.array([3e-3]))
     finally:
         resource.setrlimit(resource.RLIMIT_AS, limits)
-    assert all(value.tobytes() == before[name].tobytes() for name, value in engine.state.items() if name != "updates")
+    assert all(
+        value.tobytes() == before[name].tobytes()
+        for name, value in engine.state.items()
+        if name != "updates"
+    )
 
 
 def copy_of_the_sources(folder: Path) -> Path:
     for part in ("rnn_core", "flows"):
-        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+        shutil.copytree(
+            ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "*.so")
+        )
     for file in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, folder)
     return folder
@@ -391,11 +460,15 @@ def copy_of_the_sources(folder: Path) -> Path:
 
 def test_without_a_compiler_the_installation_succeeds_without_the_kernel(tmp_path: Path) -> None:
     folder = copy_of_the_sources(tmp_path)
-    subprocess.run(BUILD, cwd=folder, env=os.environ | {"CC": "/nonexistent"}, check=True, capture_output=True)
+    subprocess.run(
+        BUILD, cwd=folder, env=os.environ | {"CC": "/nonexistent"}, check=True, capture_output=True
+    )
     assert not list(folder.rglob("*.so"))
     asked = "from rnn_core.nn.engines import kernel; assert kernel.__file__.startswith({!r}); print(kernel.available())"
     code = asked.format(str(folder))
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, check=True, capture_output=True, text=True
+    )
     assert done.stdout == "False\n"
 
 
@@ -414,7 +487,7 @@ def test_no_sanitizer_finds_anything_in_all_that_is_covered(tmp_path: Path) -> N
     subprocess.run(
         [
             compiler,
-            "-g",
+            "-g1",  # lines, for a report; to know more takes a quarter of the time to compile
             "-O1",
             "-Wall",
             "-Wextra",
@@ -431,7 +504,11 @@ def test_no_sanitizer_finds_anything_in_all_that_is_covered(tmp_path: Path) -> N
     )
     found = [compiler, "-print-file-name=libasan.so"]
     runtime = subprocess.run(found, check=True, capture_output=True, text=True).stdout.strip()
-    environment = os.environ | {"LD_PRELOAD": runtime, "ASAN_OPTIONS": "detect_leaks=0", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {
+        "LD_PRELOAD": runtime,
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "PYTHONPATH": str(ROOT),
+    }
     program = [sys.executable, str(Path(__file__).with_name("stacks.py")), str(build)]
     done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-5000:]

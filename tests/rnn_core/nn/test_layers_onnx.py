@@ -33,7 +33,9 @@ def node_of(model: onnx.ModelProto) -> onnx.NodeProto:
     return model.graph.node[0]
 
 
-SHIPPED = {case.name: case for case in node_tests._NodeTestCases if node_of(case.model).op_type in CELL}
+SHIPPED = {
+    case.name: case for case in node_tests._NodeTestCases if node_of(case.model).op_type in CELL
+}
 
 
 def run(node: onnx.NodeProto, arrays: list[Array]) -> dict[str, Array]:
@@ -50,7 +52,9 @@ def run(node: onnx.NodeProto, arrays: list[Array]) -> dict[str, Array]:
         for ours, theirs in (("h0", "initial_h"), ("c0", "initial_c"))
         if theirs in given
     }
-    reverse = direction == "reverse"  # torch has no such layer: it is the forward one on the sequence turned round
+    reverse = (
+        direction == "reverse"
+    )  # torch has no such layer: it is the forward one on the sequence turned round
     output, state, _ = recurrent(
         torch_params(node.op_type, given),
         (x[:, ::-1] if reverse else x)[None],
@@ -100,15 +104,21 @@ def test_a_shipped_node_test_passes(name: str) -> None:
             np.testing.assert_allclose(value, want, rtol=case.rtol, atol=case.atol, err_msg=key)
 
 
-@pytest.mark.parametrize("name", sorted(name for name, case in SHIPPED.items() if node_of(case.model).op_type == "GRU"))
-def test_a_gru_node_with_the_reset_behind_the_product_equals_the_reference_implementation(name: str) -> None:
+@pytest.mark.parametrize(
+    "name", sorted(name for name, case in SHIPPED.items() if node_of(case.model).op_type == "GRU")
+)
+def test_a_gru_node_with_the_reset_behind_the_product_equals_the_reference_implementation(
+    name: str,
+) -> None:
     """No shipped GRU case sets linear_before_reset: set it on all of them and let onnx compute what is expected."""
     case = SHIPPED[name]
     model = onnx.ModelProto.FromString(case.model.SerializeToString())
     node = node_of(model)
     node.attribute.append(onnx.helper.make_attribute("linear_before_reset", 1))
     inputs = case.data_sets[0][0]
-    want = ReferenceEvaluator(model).run(None, dict(zip([i.name for i in model.graph.input], inputs, strict=True)))
+    want = ReferenceEvaluator(model).run(
+        None, dict(zip([i.name for i in model.graph.input], inputs, strict=True))
+    )
     got = run(node, inputs)
     for value, expected in zip(got.values(), want, strict=True):
         np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
@@ -117,7 +127,9 @@ def test_a_gru_node_with_the_reset_behind_the_product_equals_the_reference_imple
 def test_the_cases_are_all_those_that_the_package_ships() -> None:
     assert len(SHIPPED) >= 18
     mentions = re.compile(r"make_node\(\s*\"(RNN|GRU|LSTM)\"")
-    files = {path for path in Path(rnn.__file__).parent.glob("*.py") if mentions.search(path.read_text())}
+    files = {
+        path for path in Path(rnn.__file__).parent.glob("*.py") if mentions.search(path.read_text())
+    }
     assert files == {Path(module.__file__) for module in (rnn, gru, lstm)}
 
 
@@ -126,8 +138,15 @@ def test_every_case_not_run_is_shipped_and_is_not_ours() -> None:
     for name in NOT_RUN:
         case = SHIPPED[name]
         node, (inputs, outputs) = node_of(case.model), case.data_sets[0]
-        kept = [(key, value) for key, value in zip(filter(None, node.input), inputs, strict=True) if key != "P"]
+        kept = [
+            (key, value)
+            for key, value in zip(filter(None, node.input), inputs, strict=True)
+            if key != "P"
+        ]
         del node.input[:]
         node.input.extend(key for key, _ in kept)
         got = run(node, [value for _, value in kept])
-        assert any(not np.allclose(value, want, rtol=1e-3) for value, want in zip(got.values(), outputs, strict=True))
+        assert any(
+            not np.allclose(value, want, rtol=1e-3)
+            for value, want in zip(got.values(), outputs, strict=True)
+        )

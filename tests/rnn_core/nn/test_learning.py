@@ -5,10 +5,11 @@ import pytest
 
 from rnn_core.config import Model, Training
 from rnn_core.nn.arrays import Array
+from rnn_core.nn.ensemble import predict
 from rnn_core.nn.layers import GATES
 from rnn_core.nn.sequences import Sequences, holdout
 from rnn_core.nn.settings import Cell
-from rnn_core.nn.training import Fit, fit, predict
+from rnn_core.nn.training import Fit, fit
 
 SEEDS = 3
 LAG, DELAY = 50, 10
@@ -17,7 +18,9 @@ LAG, DELAY = 50, 10
 @pytest.mark.parametrize("cell", GATES)
 def test_every_seed_overfits_eight_samples_by_heart(cell: Cell) -> None:
     rng = np.random.default_rng(0)
-    twice = np.tile(np.arange(8), 2)  # the same eight validate: their loss is that of the parameters kept
+    twice = np.tile(
+        np.arange(8), 2
+    )  # the same eight validate: their loss is that of the parameters kept
     x, y = rng.normal(size=(8, 6, 2))[twice], rng.normal(size=(8, 1, 1))[twice]
     built = Sequences(x, y, np.ones((16, 1), bool), loss="mean_squared_error")
     training = Training(epochs=200, patience=200, batch_size=8, learning_rate=0.05, seeds=SEEDS)
@@ -86,7 +89,13 @@ def accuracy(logits: Array, built: Sequences, rows: Array) -> Array:
 def test_gated_cells_echo_bits_ten_steps_later(cell: Cell) -> None:
     built = echo(700)
     training = Training(
-        epochs=20, patience=20, batch_size=20, learning_rate=0.03, schedule="cosine", dtype="float32", seeds=2
+        epochs=20,
+        patience=20,
+        batch_size=20,
+        learning_rate=0.03,
+        schedule="cosine",
+        dtype="float32",
+        seeds=2,
     )
     model = Model(cell=cell, hidden_size=48, init="orthogonal", readout="steps")
     fitted = fit(model, training, built, holdout(500, 200, 0))

@@ -47,12 +47,18 @@ def case(name: LossName, seed: int = 0) -> tuple[Array, Array, Array]:
     return rng.normal(size=shape) * 3, y, rng.random(SHAPE[:3]) < 0.6
 
 
-def of(name: LossName, weights: list[float] | None) -> Callable[[Array, Array, Array], tuple[Array, Array]]:
-    return lambda logits, y, mask: LOSSES[name](logits, y, mask, None if weights is None else np.array(weights))
+def of(
+    name: LossName, weights: list[float] | None
+) -> Callable[[Array, Array, Array], tuple[Array, Array]]:
+    return lambda logits, y, mask: LOSSES[name](
+        logits, y, mask, None if weights is None else np.array(weights)
+    )
 
 
 def assert_equal_to_torch(
-    found: tuple[Array, Array], logits: Array, expected_of: Callable[[int, torch.Tensor], torch.Tensor]
+    found: tuple[Array, Array],
+    logits: Array,
+    expected_of: Callable[[int, torch.Tensor], torch.Tensor],
 ) -> None:
     """Loss and gradient of each model m equal those of `expected_of(m, z)`, z a tensor (N, T, O) of its logits."""
     for m, values in enumerate(logits):
@@ -68,13 +74,17 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def test_binary_cross_entropy_and_its_gradient_equal_torch_over_the_scored_steps(rng: np.random.Generator) -> None:
+def test_binary_cross_entropy_and_its_gradient_equal_torch_over_the_scored_steps(
+    rng: np.random.Generator,
+) -> None:
     logits, y = rng.normal(size=SHAPE) * 3, rng.integers(0, 2, SHAPE).astype(float)
     mask = rng.random(SHAPE[:3]) < 0.6
     assert_equal_to_torch(
         binary_cross_entropy(logits, y, mask),
         logits,
-        lambda m, z: functional.binary_cross_entropy_with_logits(z[mask[m]], torch.tensor(y[m][mask[m]])),
+        lambda m, z: functional.binary_cross_entropy_with_logits(
+            z[mask[m]], torch.tensor(y[m][mask[m]])
+        ),
     )
 
 
@@ -88,27 +98,37 @@ def test_brier_is_torchs_squared_error_of_a_sigmoid(rng: np.random.Generator) ->
     )
 
 
-def test_the_textbooks_cross_entropy_has_epsilon_in_its_logs_and_not_in_its_gradient(rng: np.random.Generator) -> None:
+def test_the_textbooks_cross_entropy_has_epsilon_in_its_logs_and_not_in_its_gradient(
+    rng: np.random.Generator,
+) -> None:
     logits, y = rng.normal(size=SHAPE) * 12, rng.integers(0, 2, SHAPE).astype(float)
     mask = rng.random(SHAPE[:3]) < 0.6
     loss, dlogits = textbook_cross_entropy(logits, y, mask)
     p = 1 / (1 + np.exp(-logits))
     each = -(y * np.log(p + 1e-8) + (1 - y) * np.log(1 - p + 1e-8))
     np.testing.assert_allclose(loss, [each[m][mask[m]].mean() for m in range(SHAPE[0])], rtol=1e-13)
-    np.testing.assert_allclose(dlogits, binary_cross_entropy(logits, y, mask)[1], rtol=1e-12, atol=1e-17)
+    np.testing.assert_allclose(
+        dlogits, binary_cross_entropy(logits, y, mask)[1], rtol=1e-12, atol=1e-17
+    )
     assert (loss < binary_cross_entropy(logits, y, mask)[0]).all()
 
 
-def test_weighted_binary_cross_entropy_is_torchs_cross_entropy_of_two_logits(rng: np.random.Generator) -> None:
+def test_weighted_binary_cross_entropy_is_torchs_cross_entropy_of_two_logits(
+    rng: np.random.Generator,
+) -> None:
     logits, y = rng.normal(size=SHAPE) * 3, rng.integers(0, 2, SHAPE)
     mask, weights = rng.random(SHAPE[:3]) < 0.6, np.array([0.3, 2.0])
 
     def expected(m: int, z: torch.Tensor) -> torch.Tensor:
         scored = z[mask[m]].flatten()
         pair = torch.stack([torch.zeros_like(scored), scored], dim=1)
-        return functional.cross_entropy(pair, torch.tensor(y[m][mask[m]].ravel()), torch.tensor(weights))
+        return functional.cross_entropy(
+            pair, torch.tensor(y[m][mask[m]].ravel()), torch.tensor(weights)
+        )
 
-    assert_equal_to_torch(binary_cross_entropy(logits, y.astype(float), mask, weights), logits, expected)
+    assert_equal_to_torch(
+        binary_cross_entropy(logits, y.astype(float), mask, weights), logits, expected
+    )
 
 
 @pytest.mark.parametrize("weights", [None, [0.5, 1.0, 3.0]])
@@ -170,11 +190,16 @@ def test_gradients_equal_central_differences(
 
 
 @weighted
-def test_gradients_equal_complex_steps(name: LossName, weights: list[float] | None, rng: np.random.Generator) -> None:
+def test_gradients_equal_complex_steps(
+    name: LossName, weights: list[float] | None, rng: np.random.Generator
+) -> None:
     logits, y, mask = case(name)
     loss = of(name, weights)
     dlogits = loss(logits, y, mask)[1]
-    if name in ("binary_cross_entropy", "brier"):  # written with |z|, which is not analytic; the textbook's form is
+    if name in (
+        "binary_cross_entropy",
+        "brier",
+    ):  # written with |z|, which is not analytic; the textbook's form is
         down, up = [1.0, 1.0] if weights is None else weights
 
         def score(at: dict[str, Array]) -> Any:
@@ -211,13 +236,17 @@ def test_what_is_not_scored_counts_nothing_whatever_it_holds(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_model_without_a_scored_step_has_loss_zero_and_no_gradient(name: LossName) -> None:
-    loss, dlogits = LOSSES[name](np.ones(SHAPE), np.ones(SHAPE), np.zeros(SHAPE[:3], dtype=bool), None)
+    loss, dlogits = LOSSES[name](
+        np.ones(SHAPE), np.ones(SHAPE), np.zeros(SHAPE[:3], dtype=bool), None
+    )
     assert not loss.any()
     assert not dlogits.any()
 
 
 @weighted
-def test_a_model_of_a_stack_has_the_bits_it_has_alone(name: LossName, weights: list[float] | None) -> None:
+def test_a_model_of_a_stack_has_the_bits_it_has_alone(
+    name: LossName, weights: list[float] | None
+) -> None:
     logits, y, mask = case(name)
     loss, dlogits = of(name, weights)(logits, y, mask)
     for m in range(SHAPE[0]):
@@ -245,11 +274,17 @@ def test_nothing_overflows_at_a_thousand(dtype: str) -> None:
         assert sigmoid(z).ravel().tolist() == [0, 1, 0, 1]
     assert all(loss.dtype == dlogits.dtype == dtype for loss, dlogits in found.values())
     assert found["binary"][0].tolist() == found["softmax"][0].tolist() == [500]
-    assert found["binary"][1].ravel().tolist() == found["softmax"][1][..., 1].ravel().tolist() == [0, 0, -0.25, 0.25]
+    assert (
+        found["binary"][1].ravel().tolist()
+        == found["softmax"][1][..., 1].ravel().tolist()
+        == [0, 0, -0.25, 0.25]
+    )
     assert found["binary weighted"][0].tolist() == found["softmax weighted"][0].tolist() == [500]
     for name in ("binary weighted", "softmax weighted"):
         assert found[name][1][..., -1].ravel().tolist() == [0, 0, -3 / 8, 1 / 8]
-    assert found["squared"][0].tolist() == [np.dtype(dtype).type(1000**2 + 999**2 + 1001**2 + 1000**2) / 4]
+    assert found["squared"][0].tolist() == [
+        np.dtype(dtype).type(1000**2 + 999**2 + 1001**2 + 1000**2) / 4
+    ]
     assert found["squared"][1].ravel().tolist() == [-500, 499.5, -500.5, 500]
 
 
@@ -257,7 +292,11 @@ def test_nothing_overflows_at_a_thousand(dtype: str) -> None:
 def test_shapes_that_do_not_fit_are_refused_not_broadcast(name: LossName) -> None:
     logits, y, mask = np.ones(SHAPE), np.ones(SHAPE), np.ones(SHAPE[:3], dtype=bool)
     for bad_y, bad_mask, message in [
-        (y[:, :, :1], mask, r"targets \(3, 5, 1, 2\) and mask \(3, 5, 4\) do not fit logits \(3, 5, 4, 2\)"),
+        (
+            y[:, :, :1],
+            mask,
+            r"targets \(3, 5, 1, 2\) and mask \(3, 5, 4\) do not fit logits \(3, 5, 4, 2\)",
+        ),
         (y[..., :1], mask, r"targets \(3, 5, 4, 1\)"),
         (y[0], mask, r"targets \(5, 4, 2\)"),
         (y, mask[..., None], r"mask \(3, 5, 4, 1\) do not fit"),
@@ -270,25 +309,41 @@ def test_shapes_that_do_not_fit_are_refused_not_broadcast(name: LossName) -> Non
 @pytest.mark.parametrize(
     ("name", "weights", "message"),
     [
-        ("binary_cross_entropy", [1.0], r"class_weights have shape \(1,\); binary_cross_entropy has 2 classes"),
+        (
+            "binary_cross_entropy",
+            [1.0],
+            r"class_weights have shape \(1,\); binary_cross_entropy has 2 classes",
+        ),
         (
             "binary_cross_entropy",
             [1.0, 1.0, 1.0],
             r"class_weights have shape \(3,\); binary_cross_entropy has 2 classes",
         ),
         ("cross_entropy", [1.0], r"class_weights have shape \(1,\); cross_entropy has 3 classes"),
-        ("cross_entropy", [[1.0, 1.0, 1.0]], r"class_weights have shape \(1, 3\); cross_entropy has 3 classes"),
-        ("mean_squared_error", [1.0, 1.0, 1.0], r"class_weights have shape \(3,\); mean_squared_error has 0 classes"),
+        (
+            "cross_entropy",
+            [[1.0, 1.0, 1.0]],
+            r"class_weights have shape \(1, 3\); cross_entropy has 3 classes",
+        ),
+        (
+            "mean_squared_error",
+            [1.0, 1.0, 1.0],
+            r"class_weights have shape \(3,\); mean_squared_error has 0 classes",
+        ),
     ],
 )
-def test_class_weights_are_as_many_as_the_classes(name: LossName, weights: list[Any], message: str) -> None:
+def test_class_weights_are_as_many_as_the_classes(
+    name: LossName, weights: list[Any], message: str
+) -> None:
     logits, y, mask = case(name)
     with pytest.raises(ArrayError, match=message):
         LOSSES[name](logits, y, mask, np.array(weights))
 
 
 def test_the_sigmoid_is_scipys_to_three_roundings() -> None:
-    z = np.concatenate([np.linspace(-700, 700, 2801), np.random.default_rng(0).normal(scale=3, size=10_000)])
+    z = np.concatenate(
+        [np.linspace(-700, 700, 2801), np.random.default_rng(0).normal(scale=3, size=10_000)]
+    )
     np.testing.assert_allclose(sigmoid(z), expit(z), rtol=3 * np.finfo(float).eps)
     single = z[np.abs(z) < 80].astype("float32")
     assert sigmoid(single).dtype == np.float32

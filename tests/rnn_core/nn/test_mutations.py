@@ -1,4 +1,4 @@
-"""The suite notices when the engine is wrong: each fault of `tests/mutations.py` fails the tests named with it.
+"""The suite notices when the engine is wrong: each fault of `mutations.py` fails the tests named with it.
 
 The faults are put into copies of the package, and the tests run there, each in a process of its own. These are forks of
 two that have imported what is slow to import, and nothing of the package.
@@ -16,18 +16,21 @@ import pytest
 from tests.rnn_core.nn.mutations import FAULTS, Fault, import_what_is_slow, run_on_copy
 
 ROOT = Path(__file__).parents[3]
+PARTS = ("rnn_core", "tests/rnn_core")
 Outcome = tuple[int, str]
 
 
-def copy_of_the_package(folder: Path, fault: Fault | None = None) -> Path:
-    for part in ("rnn_core", "tests/rnn_core"):
-        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", folder)
-    if fault is not None:
-        file = folder / "rnn_core" / fault.file
-        text = file.read_text()
-        assert text.count(fault.old) == 1, f"{fault.old!r} stands {text.count(fault.old)} times in {fault.file}"
-        file.write_text(text.replace(fault.old, fault.new))
+def copy_with(fault: Fault, sound: Path, folder: Path) -> Path:
+    """Link to the modules of `sound`, the compiled ones too, but for the one that gets the fault."""
+    for part in PARTS:
+        shutil.copytree(sound / part, folder / part, copy_function=os.link)
+    shutil.copy(sound / "pyproject.toml", folder)
+    file = folder / "rnn_core" / fault.file
+    text = file.read_text()
+    times = text.count(fault.old)
+    assert times == 1, f"{fault.old!r} stands {times} times in {fault.file}"
+    file.unlink()
+    file.write_text(text.replace(fault.old, fault.new))
     return folder
 
 
@@ -36,21 +39,49 @@ def pool() -> Iterator[ProcessPoolExecutor]:
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(("COV", "PYTEST"))]:
             patch.delenv(name)  # what runs there is not measured
+        patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # half of a run's time
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("RNNFLOW_KERNEL", "0")  # the faults are in NumPy's code
-        with ProcessPoolExecutor(2, multiprocessing.get_context("spawn"), import_what_is_slow) as executor:
+        with ProcessPoolExecutor(
+            2, multiprocessing.get_context("spawn"), import_what_is_slow
+        ) as executor:
             yield executor
             executor.shutdown(cancel_futures=True)
 
 
 @pytest.fixture(scope="module")
-def outcomes(pool: ProcessPoolExecutor, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Future[Outcome]]:
-    """What becomes of each fault; the tests below wait for one after the other."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds a sound copy of the package and of its tests in `sound`."""
     folder = tmp_path_factory.mktemp("mutations")
-    return {
-        name: pool.submit(run_on_copy, copy_of_the_package(folder / str(number), fault), fault.caught_by)
-        for number, (name, fault) in enumerate(FAULTS.items())
-    }
+    for part in PARTS:
+        without = shutil.ignore_patterns("__pycache__", "*.so")
+        shutil.copytree(ROOT / part, folder / "sound" / part, ignore=without)
+    shutil.copy(ROOT / "pyproject.toml", folder / "sound")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def without_a_fault(pool: ProcessPoolExecutor, folder: Path) -> Outcome:
+    """The outcome of all the tests on the sound copy, which compiles its modules for the others."""
+    every = tuple(sorted({test for fault in FAULTS.values() for test in fault.caught_by}))
+    return pool.submit(run_on_copy, folder / "sound", every).result()
+
+
+@pytest.fixture(scope="module")
+def outcomes(
+    pool: ProcessPoolExecutor, folder: Path, without_a_fault: Outcome
+) -> dict[str, Future[Outcome]]:
+    """The outcome of each fault; the tests below wait for one after the other."""
+    futures = {}
+    for number, (name, fault) in enumerate(FAULTS.items()):
+        copy = copy_with(fault, folder / "sound", folder / str(number))
+        futures[name] = pool.submit(run_on_copy, copy, fault.caught_by)
+    return futures
+
+
+def test_without_a_fault_the_same_tests_pass(without_a_fault: Outcome) -> None:
+    code, report = without_a_fault
+    assert code == pytest.ExitCode.OK, report
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -58,9 +89,3 @@ def test_a_fault_is_noticed(name: str, outcomes: dict[str, Future[Outcome]]) -> 
     code, report = outcomes[name].result()
     assert code == pytest.ExitCode.TESTS_FAILED, report
     assert "1 failed" in report, report
-
-
-def test_without_a_fault_the_same_tests_pass(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
-    every = tuple(sorted({test for fault in FAULTS.values() for test in fault.caught_by}))
-    code, report = pool.submit(run_on_copy, copy_of_the_package(tmp_path / "sound"), every).result()
-    assert code == pytest.ExitCode.OK, report

@@ -57,12 +57,17 @@ class TorchNetwork(torch.nn.Module):
         return self
 
     def gradients(self) -> Params:
-        return {name.removeprefix("recurrent."): own.grad.numpy() for name, own in self.named_parameters()}
+        return {
+            name.removeprefix("recurrent."): own.grad.numpy()
+            for name, own in self.named_parameters()
+        }
 
     def forward(self, x: torch.Tensor, lengths: Array | None) -> torch.Tensor:
         packed = x
         if lengths is not None:
-            packed = pack_padded_sequence(x, torch.tensor(lengths), batch_first=True, enforce_sorted=False)
+            packed = pack_padded_sequence(
+                x, torch.tensor(lengths), batch_first=True, enforce_sorted=False
+            )
         output, state = self.recurrent(packed)
         last = state[0] if self.model.cell == "lstm" else state
         if self.model.readout == "steps":
@@ -70,7 +75,9 @@ class TorchNetwork(torch.nn.Module):
             if lengths is not None:
                 features, _ = pad_packed_sequence(output, batch_first=True, total_length=x.shape[1])
         else:
-            features = torch.cat(list(last[-2:] if self.model.bidirectional else last[-1:]), dim=-1)[:, None]
+            features = torch.cat(
+                list(last[-2:] if self.model.bidirectional else last[-1:]), dim=-1
+            )[:, None]
         if self.model.head == "tanh":
             features = self.hidden(features).tanh()
         return self.head(features)
@@ -81,18 +88,32 @@ class TorchNetwork(torch.nn.Module):
 
 @pytest.mark.parametrize("cell", IN_TORCH)
 def test_parameters_have_the_names_order_and_shapes_of_torchs_modules(cell: Cell) -> None:
-    for option in every(num_layers=[1, 3], bidirectional=[False, True], bias=[True, False], head=["linear", "tanh"]):
+    for option in every(
+        num_layers=[1, 3], bidirectional=[False, True], bias=[True, False], head=["linear", "tanh"]
+    ):
         model = Model(cell=cell, hidden_size=HIDDEN, **option)
-        expected = {n.removeprefix("recurrent."): tuple(p.shape) for n, p in TorchNetwork(model).named_parameters()}
+        expected = {
+            n.removeprefix("recurrent."): tuple(p.shape)
+            for n, p in TorchNetwork(model).named_parameters()
+        }
         assert list(param_shapes(model, INPUTS, OUTPUTS).items()) == list(expected.items())
         drawn = initial_params(model, INPUTS, OUTPUTS, streams(), "float32")
-        assert {name: value.shape for name, value in drawn.items()} == {n: (2, *s) for n, s in expected.items()}
+        assert {name: value.shape for name, value in drawn.items()} == {
+            n: (2, *s) for n, s in expected.items()
+        }
         assert {value.dtype for value in drawn.values()} == {np.dtype("float32")}
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_torch_init_is_uniform_within_torchs_bounds(bidirectional: bool) -> None:
-    model = Model(cell="gru", hidden_size=9, num_layers=2, bidirectional=bidirectional, head="tanh", init="torch")
+    model = Model(
+        cell="gru",
+        hidden_size=9,
+        num_layers=2,
+        bidirectional=bidirectional,
+        head="tanh",
+        init="torch",
+    )
     drawn = initial_params(model, INPUTS, OUTPUTS, streams(300), "float64")
     for name, own in TorchNetwork(model).named_parameters():
         name = name.removeprefix("recurrent.")
@@ -104,7 +125,9 @@ def test_torch_init_is_uniform_within_torchs_bounds(bidirectional: bool) -> None
 
 
 def test_xavier_init_is_uniform_within_its_bounds_gate_by_gate_with_biases_at_zero() -> None:
-    model = Model(cell="lstm", hidden_size=9, num_layers=2, bidirectional=True, head="tanh", init="xavier")
+    model = Model(
+        cell="lstm", hidden_size=9, num_layers=2, bidirectional=True, head="tanh", init="xavier"
+    )
     drawn = initial_params(model, INPUTS, OUTPUTS, streams(300), "float64")
     fans = {"weight_ih_l0": 3 + 9, "weight_ih_l1": 18 + 9, "weight_hh_l1_reverse": 9 + 9}
     fans |= {"hidden.weight": 18 + 18, "head.weight": 18 + OUTPUTS}
@@ -121,9 +144,13 @@ def test_orthogonal_init_makes_every_gates_recurrent_weights_orthogonal(cell: Ce
     drawn = initial_params(model, INPUTS, OUTPUTS, streams(400), "float64")
     for name in ("weight_hh_l0", "weight_hh_l1_reverse"):
         gates = drawn[name].reshape(400, GATES[cell], 5, 5)
-        np.testing.assert_allclose(gates @ gates.swapaxes(2, 3), np.broadcast_to(np.eye(5), gates.shape), atol=1e-14)
+        np.testing.assert_allclose(
+            gates @ gates.swapaxes(2, 3), np.broadcast_to(np.eye(5), gates.shape), atol=1e-14
+        )
         diagonal = np.einsum("mghh->mgh", gates)
-        assert np.abs(diagonal.mean(axis=0)).max() < 5 * diagonal.std() / np.sqrt(400), "every rotation alike"
+        assert np.abs(diagonal.mean(axis=0)).max() < 5 * diagonal.std() / np.sqrt(400), (
+            "every rotation alike"
+        )
         assert len(np.unique(gates.reshape(-1, 25), axis=0)) == 400 * GATES[cell]
     bound = np.sqrt(6 / (3 + 5))
     assert 0.98 * bound < np.abs(drawn["weight_ih_l0"]).max() <= bound
@@ -134,7 +161,9 @@ def test_identity_init_keeps_the_state_and_starts_with_small_inputs() -> None:
     model = Model(cell="rnn_relu", hidden_size=5, num_layers=2, init="identity")
     drawn = initial_params(model, INPUTS, OUTPUTS, streams(200), "float64")
     for layer in (0, 1):
-        np.testing.assert_array_equal(drawn[f"weight_hh_l{layer}"], np.broadcast_to(np.eye(5), (200, 5, 5)))
+        np.testing.assert_array_equal(
+            drawn[f"weight_hh_l{layer}"], np.broadcast_to(np.eye(5), (200, 5, 5))
+        )
         assert drawn[f"weight_ih_l{layer}"].std() == pytest.approx(1e-3, rel=0.05)
         assert not drawn[f"bias_ih_l{layer}"].any()
     assert drawn["head.weight"].std() == pytest.approx(np.sqrt(6 / 7 / 3), rel=0.05)
@@ -153,7 +182,9 @@ def test_the_forget_bias_is_added_to_the_forget_gate_alone(init: str) -> None:
 
 
 def test_a_slope_starts_where_torch_starts_it() -> None:
-    drawn = initial_params(Model(cell="rnn_prelu", bidirectional=True), INPUTS, OUTPUTS, streams(), "float64")
+    drawn = initial_params(
+        Model(cell="rnn_prelu", bidirectional=True), INPUTS, OUTPUTS, streams(), "float64"
+    )
     assert drawn["slope_l0_reverse"].tolist() == [[torch.nn.PReLU().weight.item()]] * 2
 
 
@@ -161,7 +192,8 @@ def test_a_slope_starts_where_torch_starts_it() -> None:
 def test_a_model_starts_the_same_alone_as_in_a_stack(init: str) -> None:
     model = Model(cell="gru", init=init)
     stack, alone = (
-        initial_params(model, INPUTS, OUTPUTS, streams(3)[part], "float64") for part in (slice(3), slice(2, 3))
+        initial_params(model, INPUTS, OUTPUTS, streams(3)[part], "float64")
+        for part in (slice(3), slice(2, 3))
     )
     for name, value in stack.items():
         assert value[2:].tobytes() == alone[name].tobytes()
@@ -197,7 +229,10 @@ def error_to_torch(model: Model, lengths: Array | None) -> float:
 @pytest.mark.parametrize("cell", IN_TORCH)
 def test_logits_and_gradient_equal_those_of_torchs_modules(cell: Cell) -> None:
     for option in every(
-        readout=["last", "steps"], head=["linear", "tanh"], bidirectional=[False, True], num_layers=[1, 2]
+        readout=["last", "steps"],
+        head=["linear", "tanh"],
+        bidirectional=[False, True],
+        num_layers=[1, 2],
     ):
         model = Model(cell=cell, hidden_size=HIDDEN, **option)
         for lengths in (None, LENGTHS):
@@ -207,9 +242,19 @@ def test_logits_and_gradient_equal_those_of_torchs_modules(cell: Cell) -> None:
 @pytest.mark.parametrize("cell", GATES)
 def test_the_gradient_of_a_loss_equals_central_differences(cell: Cell) -> None:
     rng = np.random.default_rng(2)
-    x, y = rng.normal(size=(MODELS, ROWS, STEPS, INPUTS)), rng.random((MODELS, ROWS, STEPS, OUTPUTS))
+    x, y = (
+        rng.normal(size=(MODELS, ROWS, STEPS, INPUTS)),
+        rng.random((MODELS, ROWS, STEPS, OUTPUTS)),
+    )
     mask = np.arange(STEPS) < LENGTHS[..., None]
-    model = Model(cell=cell, hidden_size=HIDDEN, num_layers=2, bidirectional=True, readout="steps", head="tanh")
+    model = Model(
+        cell=cell,
+        hidden_size=HIDDEN,
+        num_layers=2,
+        bidirectional=True,
+        readout="steps",
+        head="tanh",
+    )
     params = initial_params(model, INPUTS, OUTPUTS, streams(), "float64")
 
     def loss(at: Params) -> tuple[Array, Callable[[], Params]]:
@@ -217,7 +262,10 @@ def test_the_gradient_of_a_loss_equals_central_differences(cell: Cell) -> None:
         value, dlogits = binary_cross_entropy(logits, y, mask)
         return value, lambda: backward(dlogits)
 
-    assert directional_error(lambda at: float(loss(at)[0].sum()), params, loss(params)[1](), rng) < 1e-8
+    assert (
+        directional_error(lambda at: float(loss(at)[0].sum()), params, loss(params)[1](), rng)
+        < 1e-8
+    )
 
 
 def test_dropout_is_off_without_generators() -> None:
@@ -226,7 +274,9 @@ def test_dropout_is_off_without_generators() -> None:
     x = np.random.default_rng(3).normal(size=(MODELS, ROWS, STEPS, INPUTS))
     plain, _ = network(params, x, replace(model, dropout=0.0))
     assert network(params, x, model)[0].tobytes() == plain.tobytes()
-    assert np.abs(network(params, x, model, rng=streams())[0] - plain).min(axis=(1, 2, 3)).min() > 1e-6
+    assert (
+        np.abs(network(params, x, model, rng=streams())[0] - plain).min(axis=(1, 2, 3)).min() > 1e-6
+    )
 
 
 # --- truncated ----------------------------------------------------------------------------------------------------
@@ -234,8 +284,14 @@ def test_dropout_is_off_without_generators() -> None:
 
 def case(cell: str, num_layers: int = 2) -> tuple[Params, Array, dict[str, Any]]:
     rng = np.random.default_rng(4)
-    params = random_params(rng, cell, models=MODELS, input_size=INPUTS, hidden_size=HIDDEN, num_layers=num_layers)
-    return params, rng.normal(size=(MODELS, ROWS, STEPS, INPUTS)), {"cell": cell, "num_layers": num_layers}
+    params = random_params(
+        rng, cell, models=MODELS, input_size=INPUTS, hidden_size=HIDDEN, num_layers=num_layers
+    )
+    return (
+        params,
+        rng.normal(size=(MODELS, ROWS, STEPS, INPUTS)),
+        {"cell": cell, "num_layers": num_layers},
+    )
 
 
 @pytest.mark.parametrize("steps", [STEPS, STEPS + 1, 100])
@@ -254,7 +310,9 @@ def test_truncating_at_the_whole_length_or_beyond_changes_no_bit(cell: str, step
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 6])
 @pytest.mark.parametrize("cell", GATES)
-def test_the_state_is_carried_so_that_the_output_is_that_of_the_whole(cell: str, steps: int) -> None:
+def test_the_state_is_carried_so_that_the_output_is_that_of_the_whole(
+    cell: str, steps: int
+) -> None:
     params, x, net = case(cell)
     for lengths in (None, LENGTHS):
         output, state, _ = truncated_recurrent(params, x, steps, lengths=lengths, **net)
@@ -265,7 +323,13 @@ def test_the_state_is_carried_so_that_the_output_is_that_of_the_whole(cell: str,
 
 
 def torch_truncated(
-    params: Params, x: Array, steps: int, lengths: Array, d_output: Array, d_state: list[Array], net: dict[str, Any]
+    params: Params,
+    x: Array,
+    steps: int,
+    lengths: Array,
+    d_output: Array,
+    d_state: list[Array],
+    net: dict[str, Any],
 ) -> tuple[Params, Array]:
     """Gradients by autograd, one sequence at a time cut to its length, the state detached every `steps`."""
     grads, dx = {name: np.zeros_like(value) for name, value in params.items()}, np.zeros_like(x)
@@ -276,7 +340,11 @@ def torch_truncated(
         state, outputs = None, []
         for start in range(0, int(lengths[m, n]), steps):
             if state is not None:
-                state = tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()
+                state = (
+                    tuple(part.detach() for part in state)
+                    if isinstance(state, tuple)
+                    else state.detach()
+                )
             output, state = module(tx[start : min(start + steps, int(lengths[m, n]))], state)
             outputs.append(output)
         output = torch.cat(outputs)
@@ -293,19 +361,28 @@ def torch_truncated(
 @pytest.mark.parametrize("ragged", [False, True])
 @pytest.mark.parametrize("steps", [1, 2, 3, 6])
 @pytest.mark.parametrize("cell", IN_TORCH)
-def test_a_truncated_gradient_is_torchs_with_the_state_detached(cell: str, steps: int, ragged: bool) -> None:
+def test_a_truncated_gradient_is_torchs_with_the_state_detached(
+    cell: str, steps: int, ragged: bool
+) -> None:
     """Ragged, some sequences end in a piece before the last: their gradient of the last state goes back to it."""
     rng = np.random.default_rng(5)
     params, x, net = case(cell)
-    output, state, backward = truncated_recurrent(params, x, steps, lengths=LENGTHS if ragged else None, **net)
-    d_output, d_state = rng.normal(size=output.shape), [rng.normal(size=part.shape) for part in parts(state)]
+    output, state, backward = truncated_recurrent(
+        params, x, steps, lengths=LENGTHS if ragged else None, **net
+    )
+    d_output, d_state = (
+        rng.normal(size=output.shape),
+        [rng.normal(size=part.shape) for part in parts(state)],
+    )
     lengths = LENGTHS if ragged else np.full(LENGTHS.shape, STEPS)
     for chosen_output, chosen_state in [
         (d_output, d_state),
         (None, d_state),
         (d_output, None),
     ]:
-        grads, dx, _ = backward(chosen_output, None if chosen_state is None else like(state, chosen_state))
+        grads, dx, _ = backward(
+            chosen_output, None if chosen_state is None else like(state, chosen_state)
+        )
         expected, expected_dx = torch_truncated(
             params,
             x,
@@ -332,6 +409,11 @@ def test_a_net_that_reads_both_ways_cannot_be_truncated() -> None:
     model = Model(hidden_size=HIDDEN, bidirectional=True)
     params = initial_params(model, INPUTS, OUTPUTS, streams(), "float64")
     x = np.ones((MODELS, ROWS, STEPS, INPUTS))
-    with pytest.raises(ConfigError, match=r"training.truncate is 6 of 7 steps; a bidirectional model cannot"):
+    with pytest.raises(
+        ConfigError, match=r"training.truncate is 6 of 7 steps; a bidirectional model cannot"
+    ):
         network(params, x, model, truncate=STEPS - 1)
-    assert network(params, x, model, truncate=STEPS)[0].tobytes() == network(params, x, model)[0].tobytes()
+    assert (
+        network(params, x, model, truncate=STEPS)[0].tobytes()
+        == network(params, x, model)[0].tobytes()
+    )

@@ -22,7 +22,9 @@ RULES = {
 
 def torch_optimiser(rule: Rule, parameter: torch.Tensor, rate: float) -> torch.optim.Optimizer:
     if rule.name == "sgd":
-        return torch.optim.SGD([parameter], rate, momentum=rule.momentum, weight_decay=rule.weight_decay)
+        return torch.optim.SGD(
+            [parameter], rate, momentum=rule.momentum, weight_decay=rule.weight_decay
+        )
     kind = torch.optim.Adam if rule.name == "adam" else torch.optim.AdamW
     return kind([parameter], rate, weight_decay=rule.weight_decay)
 
@@ -37,7 +39,9 @@ def test_a_hundred_steps_follow_torch(rule: Rule) -> None:
     params = np.random.default_rng(0).normal(size=(MODELS, SIZE))
     rate = np.array([1e-3, 1e-2, 3e-2])
     mirrors = [torch.tensor(row.copy(), requires_grad=True) for row in params]
-    optimisers = [torch_optimiser(rule, mirror, eta) for mirror, eta in zip(mirrors, rate, strict=True)]
+    optimisers = [
+        torch_optimiser(rule, mirror, eta) for mirror, eta in zip(mirrors, rate, strict=True)
+    ]
     state = start(rule, params)
     for step in range(STEPS):
         for mirror, optimiser in zip(mirrors, optimisers, strict=True):
@@ -65,7 +69,9 @@ def test_tensors_take_the_same_steps_as_arrays(rule: Rule) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_a_model_that_does_not_move_keeps_everything_and_the_others_do_not_notice(rule: Rule) -> None:
+def test_a_model_that_does_not_move_keeps_everything_and_the_others_do_not_notice(
+    rule: Rule,
+) -> None:
     rate = np.full(MODELS, 1e-2)
     params = np.random.default_rng(0).normal(size=(MODELS, SIZE))
     alone = params[[0]].copy()
@@ -89,7 +95,14 @@ def test_a_step_that_is_not_finite_is_not_taken(bad: float) -> None:
     params, rate = np.ones((2, 3)), np.array([0.1, 10.0])
     state = start(RULES["sgd"], params)
     with np.errstate(over="ignore", invalid="ignore"):
-        lost = update(RULES["sgd"], params, np.array([[1.0, 1, 1], [1, bad, 1]]), state, np.array([True, True]), rate)
+        lost = update(
+            RULES["sgd"],
+            params,
+            np.array([[1.0, 1, 1], [1, bad, 1]]),
+            state,
+            np.array([True, True]),
+            rate,
+        )
     assert lost == [1]
     assert params[1].tolist() == [1, 1, 1]
     np.testing.assert_allclose(params[0], 0.9)
@@ -99,7 +112,12 @@ def test_the_norm_that_is_clipped_is_that_of_a_models_whole_gradient() -> None:
     params, rate = np.zeros((2, 3)), np.ones(2)
     rule = Rule("sgd", clip_norm=1.0)
     update(
-        rule, params, np.array([[3.0, 4.0, 0.0], [0.0, 0.0, 0.5]]), start(rule, params), np.array([True, True]), rate
+        rule,
+        params,
+        np.array([[3.0, 4.0, 0.0], [0.0, 0.0, 0.5]]),
+        start(rule, params),
+        np.array([True, True]),
+        rate,
     )
     np.testing.assert_allclose(params, [[-0.6, -0.8, 0], [0, 0, -0.5]], rtol=1e-6)
 
@@ -107,6 +125,8 @@ def test_the_norm_that_is_clipped_is_that_of_a_models_whole_gradient() -> None:
 def test_single_precision_stays_single() -> None:
     params = np.ones((2, 3), "float32")
     state = start(RULES["adam"], params)
-    update(RULES["adam"], params, np.ones_like(params), state, np.array([True, True]), np.full(2, 0.1))
+    update(
+        RULES["adam"], params, np.ones_like(params), state, np.array([True, True]), np.full(2, 0.1)
+    )
     assert params.dtype == state["first"].dtype == np.float32
     np.testing.assert_allclose(params, 0.9, rtol=1e-6)

@@ -3,16 +3,14 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
-import torch
-from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 
 from rnn_core.config import Evaluation, Model, Problem, Synthetic, Training
 from rnn_core.data.folds import folds
@@ -25,17 +23,10 @@ from rnn_core.nn import checkpoints
 from rnn_core.nn import training as training_module
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.engines import kernel
+from rnn_core.nn.ensemble import call, ensemble, out_of_sample, predict
+from rnn_core.nn.schedule import Schedule
 from rnn_core.nn.sequences import Folds, Sequences, holdout
-from rnn_core.nn.training import (
-    Checkpoint,
-    Fit,
-    Schedule,
-    call,
-    ensemble,
-    fit,
-    out_of_sample,
-    predict,
-)
+from rnn_core.nn.training import Checkpoint, Fit, fit
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 SHAPE = Evaluation(train_days=60, valid_days=20, test_days=15)
@@ -65,7 +56,13 @@ def test_it_learns_the_direction_that_is_there_to_learn() -> None:
     built = windows(Problem(), prices)
     walk = folds(Evaluation(), built)
     fitted = fit(Model(), Training(), built, walk)
-    found = evaluate(built, walk, out_of_sample(fitted, built, walk), Evaluation(), shrinkage=fitted.training.shrinkage)
+    found = evaluate(
+        built,
+        walk,
+        out_of_sample(fitted, built, walk),
+        Evaluation(),
+        shrinkage=fitted.training.shrinkage,
+    )
     assert len(found.calls) >= 1100
     assert found.scores["test/accuracy"] >= 0.56
     assert found.scores["test/log_loss"] < np.log(2)
@@ -73,9 +70,13 @@ def test_it_learns_the_direction_that_is_there_to_learn() -> None:
 
 def test_the_same_configuration_and_data_give_the_same_bits(prices: Prices, fitted: Fit) -> None:
     again = fit(MODEL, SMALL, *prepared(prices))
-    assert all(value.tobytes() == again.params[name].tobytes() for name, value in fitted.params.items())
+    assert all(
+        value.tobytes() == again.params[name].tobytes() for name, value in fitted.params.items()
+    )
     other = fit(MODEL, replace(SMALL, seed=1), *prepared(prices))
-    assert all(value.tobytes() != other.params[name].tobytes() for name, value in fitted.params.items())
+    assert all(
+        value.tobytes() != other.params[name].tobytes() for name, value in fitted.params.items()
+    )
 
 
 def test_every_model_starts_elsewhere(prices: Prices, fitted: Fit) -> None:
@@ -87,14 +88,18 @@ def test_the_parameters_kept_are_those_of_the_best_epoch(prices: Prices) -> None
     built, walk = prepared(prices)
     fitted = fit(MODEL, replace(SMALL, learning_rate=0.1, epochs=12), built, walk)
     best = np.nanargmin(fitted.valid_loss, axis=1)
-    assert (best < np.isfinite(fitted.valid_loss).sum(axis=1) - 1).any(), "no model went past its best"
+    assert (best < np.isfinite(fitted.valid_loss).sum(axis=1) - 1).any(), (
+        "no model went past its best"
+    )
     logits = predict(fitted, built.x, walk.valid.repeat(SMALL.seeds, axis=0))[..., 0, 0]
     y = built.y[walk.valid.repeat(SMALL.seeds, axis=0), 0, 0]
     losses = (np.logaddexp(0, logits) - y * logits).mean(axis=1)
     np.testing.assert_allclose(losses, np.nanmin(fitted.valid_loss, axis=1), rtol=1e-9)
 
 
-def test_a_model_stops_when_its_validation_loss_has_not_improved_for_long_enough(prices: Prices) -> None:
+def test_a_model_stops_when_its_validation_loss_has_not_improved_for_long_enough(
+    prices: Prices,
+) -> None:
     patient = replace(SMALL, epochs=30, patience=3, learning_rate=0.05)
     fitted = fit(MODEL, patient, *prepared(prices))
     run = np.isfinite(fitted.valid_loss).sum(axis=1)
@@ -105,6 +110,33 @@ def test_a_model_stops_when_its_validation_loss_has_not_improved_for_long_enough
     assert train[0] == pytest.approx(fitted.train_loss[:, 0].mean())
     last = [loss[count - 1] for loss, count in zip(fitted.valid_loss, run, strict=True)]
     assert valid[-1] == pytest.approx(np.mean(last))
+
+
+@pytest.mark.parametrize("models", [1, 7, 200])
+def test_the_mean_losses_are_those_of_a_forward_fill_in_pandas_bit_for_bit(
+    models: int, fitted: Fit
+) -> None:
+    rng = np.random.default_rng(models)
+    train_loss = rng.random((models, 30))
+    for row, stop in zip(train_loss, rng.integers(1, 26, models), strict=True):
+        row[stop:] = np.nan
+    valid_loss = np.where(np.isnan(train_loss), np.nan, rng.random((models, 30)))
+    frozen = np.where(rng.random(models) < 0.2, 5, -1)
+    frozen[0] = -1
+    many = replace(
+        fitted,
+        center=np.zeros((models, 3)),
+        frozen=frozen,
+        train_loss=train_loss,
+        valid_loss=valid_loss,
+    )
+    usable = frozen < 0
+    epochs = np.isfinite(train_loss[usable]).sum(axis=1).max()
+    for loss, means in zip((train_loss, valid_loss), many.losses, strict=True):
+        filled = pd.DataFrame(loss[usable, :epochs]).ffill(axis=1)
+        assert means.tobytes() == filled.mean().to_numpy().tobytes()
+    unvalidated = replace(many, valid_loss=np.full_like(valid_loss, np.nan))
+    assert np.isnan(unvalidated.losses[1]).all()
 
 
 def test_the_scaler_sees_the_training_rows_alone(prices: Prices, fitted: Fit) -> None:
@@ -126,7 +158,9 @@ def test_the_live_call_is_that_of_the_last_fold_bit_for_bit(prices: Prices, fitt
     assert spread == pytest.approx(each.std(), rel=1e-12)
 
 
-def test_a_frozen_model_is_left_out_and_a_fold_without_models_is_an_error(prices: Prices, fitted: Fit) -> None:
+def test_a_frozen_model_is_left_out_and_a_fold_without_models_is_an_error(
+    prices: Prices, fitted: Fit
+) -> None:
     built, walk = prepared(prices)
     frozen = fitted.frozen.copy()
     frozen[1] = 5
@@ -137,109 +171,28 @@ def test_a_frozen_model_is_left_out_and_a_fold_without_models_is_an_error(prices
     assert not spread.any()
     exploding = Training(epochs=9, seeds=2, optimiser="sgd", learning_rate=10, clip_norm=None)
     deep = Model(cell="rnn_relu", hidden_size=16, num_layers=6)
-    with pytest.raises(TrainingError, match=r"every model of fold \d.* turned non-finite, the first after \d+ updates"):
+    with pytest.raises(
+        TrainingError,
+        match=r"every model of fold \d.* turned non-finite, the first after \d+ updates",
+    ):
         fit(deep, exploding, built, walk)
 
 
-def test_on_epoch_hears_of_every_epoch(prices: Prices) -> None:
+def test_a_fit_names_the_models_it_lost_and_what_computed_it(fitted: Fit) -> None:
+    assert fitted.lost == []
+    assert replace(fitted, frozen=np.array([-1, 0, 7, -1])).lost == [1, 2]
+    assert replace(fitted, kernel=True).engine == "numpy, compiled kernel"
+    assert replace(fitted, kernel=False).engine == "numpy"
+    in_torch = replace(fitted.training, engine="torch")
+    assert replace(fitted, kernel=False, training=in_torch).engine == "torch"
+
+
+def test_on_epoch_is_called_after_every_epoch(prices: Prices) -> None:
     heard: list[int] = []
-    fitted = fit(MODEL, SMALL, *prepared(prices), on_epoch=lambda epoch, train, valid: heard.append(epoch))
+    fitted = fit(
+        MODEL, SMALL, *prepared(prices), on_epoch=lambda epoch, train, valid: heard.append(epoch)
+    )
     assert heard == list(range(1, len(fitted.losses[0]) + 1))
-
-
-# --- schedules ----------------------------------------------------------------------------------------------------
-
-
-def torch_rates(
-    rate: float, make: Callable[[torch.optim.Optimizer], Any], losses: Array, step: Callable[[Any, float], None]
-) -> list[float]:
-    """The learning rate in each epoch under one of torch's schedulers, told of the losses."""
-    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], rate)
-    scheduler, rates = make(optimiser), []
-    for loss in losses:
-        rates.append(optimiser.param_groups[0]["lr"])
-        optimiser.step()
-        step(scheduler, loss)
-    return rates
-
-
-@pytest.mark.parametrize("epochs", [1, 7, 40])
-def test_the_cosine_schedule_is_torchs_by_epoch(epochs: int) -> None:
-    schedule = Schedule(Training(schedule="cosine", epochs=epochs, learning_rate=0.02), 2)
-    expected = torch_rates(
-        0.02,
-        lambda optimiser: CosineAnnealingLR(optimiser, T_max=epochs),
-        np.zeros(epochs),
-        lambda scheduler, _: scheduler.step(),
-    )
-    for epoch, rate in enumerate(expected):
-        np.testing.assert_allclose(schedule.rate(epoch), rate, rtol=1e-12)
-        schedule.hear(np.zeros(2))
-    assert len(set(expected)) == epochs
-
-
-@pytest.mark.parametrize(("factor", "patience"), [(0.1, 10), (0.5, 0), (0.7, 3)])
-def test_the_plateau_schedule_is_torchs_for_each_model(factor: float, patience: int) -> None:
-    epochs, start = 150, 0.02
-    rng = np.random.default_rng(0)
-    losses = np.stack(
-        [
-            rng.random(epochs),  # by chance
-            1 + np.exp(-np.arange(epochs) / 30) + 0.01 * rng.random(epochs),  # slower and slower
-            0.99999 ** np.arange(epochs),  # by less than the threshold
-            0.9998 ** np.arange(epochs),  # by more
-            np.where(np.arange(epochs) < 60, 1 / (1 + np.arange(epochs)), np.nan),  # stopped
-        ]
-    )
-    options = {"plateau_factor": factor, "plateau_patience": patience}
-    schedule = Schedule(Training(schedule="plateau", learning_rate=start, **options), len(losses))
-    found = []
-    for epoch in range(epochs):
-        found.append(schedule.rate(epoch))
-        schedule.hear(losses[:, epoch])
-    for m, own in enumerate(losses):
-        expected = torch_rates(
-            start,
-            lambda optimiser: ReduceLROnPlateau(optimiser, factor=factor, patience=patience),
-            own,
-            lambda scheduler, loss: scheduler.step(loss),
-        )
-        np.testing.assert_allclose(np.array(found)[:, m], expected, rtol=1e-12)
-    assert np.array(found)[-1].min() < start / 2
-    assert np.array(found)[-1, 3] == start
-
-
-def test_the_defaults_of_the_plateau_schedule_are_torchs() -> None:
-    torchs, ours = ReduceLROnPlateau(torch.optim.SGD([torch.zeros(1)])), Training()
-    assert (ours.plateau_factor, ours.plateau_patience) == (torchs.factor, torchs.patience)
-    assert (torchs.threshold, torchs.eps) == (Schedule.THRESHOLD, Schedule.EPS)
-
-
-def test_a_constant_schedule_is_constant() -> None:
-    schedule = Schedule(Training(learning_rate=0.02), 2)
-    schedule.hear(np.ones(2))
-    assert [schedule.rate(epoch).tolist() for epoch in (0, 50)] == [[0.02, 0.02]] * 2
-
-
-@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
-def test_a_model_trains_at_the_rate_of_its_schedule(schedule: str) -> None:
-    """At a rate of nearly nothing a model stands still: the loss of an epoch tells what the rate was."""
-    built = sequences("last", "mean_squared_error")
-    options = {"schedule": schedule, "plateau_factor": 1e-3, "plateau_patience": 0, "patience": 12, "epochs": 12}
-    given = Training(**options | {"seeds": 2, "learning_rate": 0.3, "batch_size": 8})
-    rates: list[Array] = []
-    own = Schedule(given, 2)
-
-    def remember(epoch: int, train_loss: Array, valid_loss: Array) -> None:
-        rates.append(own.rate(epoch - 1))
-        own.hear(valid_loss)
-
-    fitted = fit(MODEL, given, built, holdout(24, 8, 0), on_epoch=remember)
-    change = np.abs(np.diff(fitted.valid_loss, axis=1))
-    small = np.array(rates).T[:, 1:] < 1e-3
-    assert schedule == "cosine" or (small.any() and change[small].max() < 0.01 * change[~small].max())
-    if schedule == "cosine":
-        assert change[:, -1].max() < 0.2 * change[:, :6].max()
 
 
 # --- sequences, and going on where a training was stopped ----------------------------------------------------------
@@ -266,14 +219,18 @@ def sequences(readout: str, loss: str, filler: float = np.nan) -> Sequences:
 @pytest.mark.parametrize("loss", ["mean_squared_error", "binary_cross_entropy", "cross_entropy"])
 @pytest.mark.parametrize("readout", ["last", "steps"])
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
-def test_sequences_of_any_length_are_learnt_whatever_their_padding_holds(engine: str, readout: str, loss: str) -> None:
+def test_sequences_of_any_length_are_learnt_whatever_their_padding_holds(
+    engine: str, readout: str, loss: str
+) -> None:
     model = Model(cell="gru", hidden_size=8, readout=readout, bidirectional=True)
     training = Training(engine=engine, epochs=40, patience=40, seeds=2, learning_rate=0.03)
     built = sequences(readout, loss)
     fitted = fit(model, training, built, holdout(32, 8, 0))
     assert fitted.train_loss[:, 0].min() > 0.4
     assert fitted.train_loss[:, -1].max() < 0.2 * fitted.train_loss[:, 0].min()
-    steps = np.concatenate([x[:length] for x, length in zip(built.x[:32], built.lengths, strict=False)])
+    steps = np.concatenate(
+        [x[:length] for x, length in zip(built.x[:32], built.lengths, strict=False)]
+    )
     np.testing.assert_allclose(fitted.center, np.tile(steps.mean(axis=0), (2, 1)), rtol=1e-12)
     np.testing.assert_allclose(fitted.scale, np.tile(steps.std(axis=0), (2, 1)), rtol=1e-12)
 
@@ -288,6 +245,35 @@ def test_sequences_of_any_length_are_learnt_whatever_their_padding_holds(engine:
     assert predict(other, other_built.x, rows, built.lengths).tobytes() == logits.tobytes()
 
 
+@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
+def test_a_model_trains_at_the_rate_of_its_schedule(schedule: str) -> None:
+    """At a rate of nearly nothing a model stands still: the loss of an epoch tells what the rate was."""
+    built = sequences("last", "mean_squared_error")
+    options = {
+        "schedule": schedule,
+        "plateau_factor": 1e-3,
+        "plateau_patience": 0,
+        "patience": 12,
+        "epochs": 12,
+    }
+    given = Training(**options | {"seeds": 2, "learning_rate": 0.3, "batch_size": 8})
+    rates: list[Array] = []
+    own = Schedule(given, 2)
+
+    def remember(epoch: int, train_loss: Array, valid_loss: Array) -> None:
+        rates.append(own.rate(epoch - 1))
+        own.observe(valid_loss)
+
+    fitted = fit(MODEL, given, built, holdout(24, 8, 0), on_epoch=remember)
+    change = np.abs(np.diff(fitted.valid_loss, axis=1))
+    small = np.array(rates).T[:, 1:] < 1e-3
+    assert schedule == "cosine" or (
+        small.any() and change[small].max() < 0.01 * change[~small].max()
+    )
+    if schedule == "cosine":
+        assert change[:, -1].max() < 0.2 * change[:, :6].max()
+
+
 RESUMED = {
     "dropout and a plateau": (
         {"cell": "gru", "hidden_size": 4, "num_layers": 2, "dropout": 0.3},
@@ -297,8 +283,21 @@ RESUMED = {
         {"cell": "lstm", "hidden_size": 4},
         {"schedule": "cosine", "optimiser": "sgd", "momentum": 0.9, "learning_rate": 0.3},
     ),
-    "single precision": ({"cell": "rnn_prelu", "hidden_size": 4}, {"dtype": "float32", "optimiser": "adamw"}),
+    "single precision": (
+        {"cell": "rnn_prelu", "hidden_size": 4},
+        {"dtype": "float32", "optimiser": "adamw"},
+    ),
 }
+
+
+def assert_the_names_of_the_file_format(checkpoint: Checkpoint, whole: Fit) -> None:
+    """Trainings that an earlier version began are to be resumed."""
+    assert checkpoint.streams.keys() == {"initial", "order", "dropout"}
+    names = {f"best/{name}" for name in whole.params}
+    names |= {f"history/{name}" for name in ("best_loss", "best_epoch", "train_loss", "valid_loss")}
+    names |= {f"schedule/{name}" for name in ("rate", "lowest", "waited")}
+    assert names == {name for name in checkpoint.arrays if not name.startswith("engine/")}
+    assert {"engine/params", "engine/frozen", "engine/updates"} <= checkpoint.arrays.keys()
 
 
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
@@ -315,7 +314,10 @@ def test_a_training_that_is_resumed_ends_with_the_bits_of_one_that_never_stopped
 
     whole = fit(model, training, built, holdout(24, 16, 0), on_checkpoint=keep)
     epochs = len(whole.losses[0])
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{epoch}.npz" for epoch in range(1, epochs + 1)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"{epoch}.npz" for epoch in range(1, epochs + 1)
+    ]
+    assert_the_names_of_the_file_format(checkpoints.load_checkpoint(tmp_path / "1.npz"), whole)
     if training.schedule == "plateau":
         assert len(set(np.isfinite(whole.valid_loss).sum(axis=1))) > 1, "some stop before others"
     for epoch in range(1, epochs + 1):
@@ -366,7 +368,9 @@ def test_a_given_order_and_start_replace_what_is_drawn(prices: Prices) -> None:
     given = {"params0": start, "order": order}
     one = fit(model, replace(SMALL, patience=None, seed=1), built, walk, **given)
     two = fit(model, replace(SMALL, patience=None, seed=2), built, walk, **given)
-    other = fit(model, replace(SMALL, patience=None), built, walk, params0=start, order=order[:, :, ::-1])
+    other = fit(
+        model, replace(SMALL, patience=None), built, walk, params0=start, order=order[:, :, ::-1]
+    )
     for name, value in one.params.items():
         assert value.tobytes() == two.params[name].tobytes(), name
         np.testing.assert_array_equal(value[0], value[1])
@@ -390,9 +394,19 @@ def test_epochs_that_are_trained_in_one_call_are_those_that_are_watched_one_by_o
     built, _ = prepared(prices)
     built = replace(built, loss="mean_squared_error")
     walk, model = holdout(50, 0, 30), replace(MODEL, cell="rnn_tanh")
-    options = {"patience": None, "epochs": 7, "engine": engine, "seeds": 3, "schedule": "cosine", "batch_size": 8}
+    options = {
+        "patience": None,
+        "epochs": 7,
+        "engine": engine,
+        "seeds": 3,
+        "schedule": "cosine",
+        "batch_size": 8,
+    }
     given = Training(**options | {"learning_rate": 0.1, "optimiser": "sgd", "clip_norm": None})
-    start = {name: value.repeat(3, axis=0) for name, value in fit(model, SMALL, built, walk).params.items()}
+    start = {
+        name: value.repeat(3, axis=0)
+        for name, value in fit(model, SMALL, built, walk).params.items()
+    }
     start = {name: np.ascontiguousarray(value[:3]) for name, value in start.items()}
     start["head.weight"][1] = 1e307  # is soon lost
     calls: list[int] = []

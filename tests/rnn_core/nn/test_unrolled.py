@@ -9,7 +9,7 @@ import torch
 
 from rnn_core.config import Model
 from rnn_core.nn.arrays import Array, Params, flatten, unflatten
-from rnn_core.nn.engines.unrolled import layout, unrolled
+from rnn_core.nn.engines.unrolled import Unrolled, layout
 from rnn_core.nn.network import initial_params
 from rnn_core.nn.settings import Cell
 
@@ -25,9 +25,15 @@ readouts = pytest.mark.parametrize("readout", ["last", "steps"])
 def case(model: Model, models: int, rows: int, seq_len: int) -> tuple[Params, Array, Array]:
     """Parameters, inputs and a gradient of the logits."""
     rng = np.random.default_rng([models, rows, seq_len])
-    params = initial_params(model, INPUTS, OUTPUTS, [np.random.default_rng(m) for m in range(models)], "float64")
+    params = initial_params(
+        model, INPUTS, OUTPUTS, [np.random.default_rng(m) for m in range(models)], "float64"
+    )
     steps = seq_len if model.readout == "steps" else 1
-    return params, rng.normal(size=(models, rows, seq_len, INPUTS)), rng.normal(size=(models, rows, steps, OUTPUTS))
+    return (
+        params,
+        rng.normal(size=(models, rows, seq_len, INPUTS)),
+        rng.normal(size=(models, rows, steps, OUTPUTS)),
+    )
 
 
 def run(model: Model, params: Params, x: Array, dlogits: Array) -> tuple[Array, Params]:
@@ -37,7 +43,7 @@ def run(model: Model, params: Params, x: Array, dlogits: Array) -> tuple[Array, 
     blocks = layout(model, unflatten(np.arange(flat.shape[1]), shapes))
     order = np.concatenate([block.ravel() for block in blocks.values()])
     own = np.ascontiguousarray(flat[:, order])
-    net = unrolled(model, own, {name: block.shape for name, block in blocks.items()}, x.shape)
+    net = Unrolled(model, own, {name: block.shape for name, block in blocks.items()}, x.shape)
     net(-x, None)[1](-dlogits)
     logits, backward = net(x, None)
     grads = np.empty_like(flat)
@@ -47,7 +53,9 @@ def run(model: Model, params: Params, x: Array, dlogits: Array) -> tuple[Array, 
 
 def of_torch(model: Model, params: Params, x: Array, dlogits: Array) -> tuple[Array, Params]:
     """The same of one model, (N, S, O) and {name: (...)}, by torch's modules and autograd."""
-    recurrent = MODULES[model.cell](INPUTS, HIDDEN, bias=model.bias, batch_first=True, dtype=torch.float64)
+    recurrent = MODULES[model.cell](
+        INPUTS, HIDDEN, bias=model.bias, batch_first=True, dtype=torch.float64
+    )
     head = torch.nn.Linear(HIDDEN, OUTPUTS, dtype=torch.float64)
     net = torch.nn.ModuleDict({"recurrent": recurrent, "head": head})
     names = {name: name if "." in name else f"recurrent.{name}" for name in params}
@@ -62,7 +70,9 @@ def of_torch(model: Model, params: Params, x: Array, dlogits: Array) -> tuple[Ar
 @cells
 @readouts
 @pytest.mark.parametrize("bias", [True, False])
-def test_logits_and_gradients_equal_those_of_torchs_modules(bias: bool, readout: str, cell: Cell) -> None:
+def test_logits_and_gradients_equal_those_of_torchs_modules(
+    bias: bool, readout: str, cell: Cell
+) -> None:
     model = Model(cell=cell, hidden_size=HIDDEN, bias=bias, readout=readout)
     for models, rows, seq_len in SIZES:
         params, x, dlogits = case(model, models, rows, seq_len)
@@ -73,7 +83,12 @@ def test_logits_and_gradients_equal_those_of_torchs_modules(bias: bool, readout:
             np.testing.assert_allclose(logits[m], expected, rtol=0, atol=1e-13)
             largest = max(np.abs(value).max() for value in expected_grads.values())
             for name, value in expected_grads.items():
-                assert np.abs(grads[name][m] - value).max() <= 1e-12 * largest, (name, models, rows, seq_len)
+                assert np.abs(grads[name][m] - value).max() <= 1e-12 * largest, (
+                    name,
+                    models,
+                    rows,
+                    seq_len,
+                )
 
 
 @cells
@@ -86,7 +101,9 @@ def test_a_model_of_a_stack_has_the_bits_it_has_alone(readout: str, cell: Cell) 
         logits, grads = run(model, params, x, dlogits)
         for m in range(3):
             one = slice(m, m + 1)
-            alone, own = run(model, {name: value[one] for name, value in params.items()}, x[one], dlogits[one])
+            alone, own = run(
+                model, {name: value[one] for name, value in params.items()}, x[one], dlogits[one]
+            )
             assert alone.tobytes() == logits[one].tobytes()
             for name, value in own.items():
                 assert value.tobytes() == grads[name][one].tobytes(), (name, hidden_size, rows)

@@ -21,8 +21,9 @@ from sqlalchemy import create_engine, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from rnn_core.errors import LedgerError
-from rnn_core.operations import ledger as module
-from rnn_core.operations.ledger import MIGRATIONS, REVISIONS, TABLES, Forecast, Ledger
+from rnn_core.operations.ledger import Forecast, Ledger, database
+from rnn_core.operations.ledger.database import MIGRATIONS, REVISIONS
+from rnn_core.operations.ledger.tables import TABLES
 from tests.postgres import Postgres, running_postgres
 from tests.processes import free_port
 
@@ -72,7 +73,7 @@ def ledger(url: str) -> Iterator[Ledger]:
 
 
 def execute(url: str, statement: str) -> list[Any]:
-    """What somebody does to the database without asking this program."""
+    """Run a statement on the database without this program."""
     engine = create_engine(make_url(url.replace("postgresql:", "postgresql+psycopg:")))
     try:
         with engine.begin() as connection:
@@ -83,19 +84,19 @@ def execute(url: str, statement: str) -> list[Any]:
 
 
 def at_once(work: Callable[[str], T], url: str, processes: int) -> list[T]:
-    """What each of several real processes returns, all of them released at the same moment."""
+    """Return the results of several real processes that start at the same moment."""
     context = get_context("fork")
     gate = context.Barrier(processes)
     with ProcessPoolExecutor(processes, context, gate.wait) as pool:
         return list(pool.map(work, [url] * processes))
 
 
-def test_a_forecast_comes_back_as_it_was_said(ledger: Ledger) -> None:
+def test_a_forecast_comes_back_as_it_was_made(ledger: Ledger) -> None:
     before = datetime.now(UTC)
     korea = timezone(timedelta(hours=9))
     row = ledger.record(replace(FORECAST, made_at=FORECAST.made_at.astimezone(korea), spread=None))
-    said = {name: getattr(row, name) for name in FORECAST.__dataclass_fields__}
-    assert Forecast(**said) == replace(FORECAST, spread=None)
+    values = {name: getattr(row, name) for name in FORECAST.__dataclass_fields__}
+    assert Forecast(**values) == replace(FORECAST, spread=None)
     assert row.made_at.utcoffset() == timedelta(0)
     assert before <= row.written_at <= datetime.now(UTC)
     assert (row.late, row.counted, row.settled_at, row.up, row.next_return) == (
@@ -107,22 +108,24 @@ def test_a_forecast_comes_back_as_it_was_said(ledger: Ledger) -> None:
     )
 
 
-def test_a_model_speaks_once_on_a_session(ledger: Ledger) -> None:
+def test_a_model_forecasts_a_session_once(ledger: Ledger) -> None:
     first = ledger.record(FORECAST)
     assert ledger.record(replace(FORECAST, probability=0.9)) == first
     assert ledger.forecasts().probability.tolist() == [0.53]
 
 
-def test_what_a_model_has_said_can_be_asked_and_where_each_ticker_trades(ledger: Ledger) -> None:
+def test_a_models_forecast_of_a_session_and_the_exchange_of_each_ticker_can_be_looked_up(
+    ledger: Ledger,
+) -> None:
     row = ledger.record(FORECAST)
     ledger.record(replace(FORECAST, ticker="078935.KS", exchange="XKRX"))
-    assert ledger.said("MSFT", FORECAST.session, 3) == row
-    assert ledger.said("MSFT", FORECAST.session, 4) is None
-    assert ledger.said("MSFT", FORECAST.last_session, 3) is None
+    assert ledger.forecast_of("MSFT", FORECAST.session, 3) == row
+    assert ledger.forecast_of("MSFT", FORECAST.session, 4) is None
+    assert ledger.forecast_of("MSFT", FORECAST.last_session, 3) is None
     assert ledger.exchanges() == {"078935.KS": "XKRX", "MSFT": "XNYS"}
 
 
-def test_what_was_said_first_is_what_counts(ledger: Ledger) -> None:
+def test_the_first_forecast_of_a_session_counts(ledger: Ledger) -> None:
     ledger.record(FORECAST)
     ledger.record(replace(FORECAST, model_version=4))
     ledger.record(replace(FORECAST, ticker="AAPL"))
@@ -238,7 +241,7 @@ def test_the_champions_in_force_follow_from_promotions_and_rollbacks(ledger: Led
 def test_each_row_of_any_history_says_who_came_before_and_who_is_in_force(
     ledger: Ledger, asked: list[int | None]
 ) -> None:
-    """None is a rollback. What the replay finds is held against the chain of versions that the rows themselves say."""
+    """None is a rollback. The replay must agree with the versions that the rows themselves name."""
     ticker = f"T{next(names)}"
     for version in asked:
         before = ledger.champions(ticker)
@@ -325,13 +328,13 @@ def promote_if_nobody_has(url: str) -> bool:
 def test_of_sixteen_processes_that_record_at_once_one_writes_and_all_get_its_row(
     ledger: Ledger, url: str
 ) -> None:
-    found = at_once(record_with_a_spread_of_its_own, url, 16)
-    assert len(set(found)) == 1
-    assert found[0][0] == 1
+    rows = at_once(record_with_a_spread_of_its_own, url, 16)
+    assert len(set(rows)) == 1
+    assert rows[0][0] == 1
     assert len(ledger.forecasts()) == 1
 
 
-def test_of_several_models_that_speak_at_once_one_counts(ledger: Ledger, url: str) -> None:
+def test_of_several_models_that_forecast_at_once_one_counts(ledger: Ledger, url: str) -> None:
     assert sum(at_once(record_as_another_model, url, 8)) == 1
     assert ledger.forecasts().counted.sum() == 1
 
@@ -432,7 +435,7 @@ def test_neither_replacement_nor_truncation_gets_round_the_triggers(
         execute(url, statement)
 
 
-def test_what_no_forecast_can_say_is_refused_in_one_line(ledger: Ledger) -> None:
+def test_an_impossible_forecast_is_refused_in_one_line(ledger: Ledger) -> None:
     for probability in (-0.01, 1.01, float("nan")):
         with pytest.raises(LedgerError) as refused:
             ledger.record(replace(FORECAST, probability=probability))
@@ -473,8 +476,8 @@ def test_an_older_ledger_is_migrated_and_keeps_its_rows(
         f"revision, down_revision = '9999', {REVISIONS[-1]!r}\n"
         "def upgrade() -> None:\n    op.add_column('promotions', sa.Column('note', sa.String))\n"
     )
-    monkeypatch.setattr(module, "MIGRATIONS", newer)
-    monkeypatch.setattr(module, "REVISIONS", [*REVISIONS, "9999"])
+    monkeypatch.setattr(database, "MIGRATIONS", newer)
+    monkeypatch.setattr(database, "REVISIONS", [*REVISIONS, "9999"])
     with Ledger.open(url) as migrated:
         assert migrated.forecasts().probability.tolist() == [0.53]
     assert execute(url, "SELECT note FROM promotions") == []
@@ -494,7 +497,7 @@ def test_a_newer_programs_ledger_is_left_alone(ledger: Ledger, url: str) -> None
     assert len(ledger.forecasts()) == 1
 
 
-def test_migrating_says_nothing(url: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_migrating_prints_nothing(url: str, capfd: pytest.CaptureFixture[str]) -> None:
     Ledger.open(url).close()
     assert capfd.readouterr() == ("", "")
 
@@ -529,11 +532,11 @@ def test_the_ledger_is_where_the_environment_says_else_in_the_data_folder(
     [
         ("sqlite:///{folder}/text.db", "file is not a database"),
         ("sqlite:///{folder}", "unable to open database file"),
-        ("sqlite:///{folder}/text.db/ledger.db", "cannot be made"),
-        ("sqlite://", "names an SQLite file"),
-        ("mysql://localhost/ledger", "names an SQLite file or a PostgreSQL database"),
-        ("ledger.db", "cannot be read as a URL"),
-        ("postgresql://me:secret@host:port/ledger", "cannot be read as a URL"),
+        ("sqlite:///{folder}/text.db/ledger.db", "cannot create"),
+        ("sqlite://", "must name an SQLite file"),
+        ("mysql://localhost/ledger", "must name an SQLite file or a PostgreSQL database"),
+        ("ledger.db", "is not a valid URL"),
+        ("postgresql://me:secret@host:port/ledger", "is not a valid URL"),
         ("postgresql+asyncpg://me:secret@127.0.0.1:{port}/ledger", "refused"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The live record against numerical integration and simulation, drift of walks that change, and what a user is told."""
+"""The live record against integration and simulation, drift of walks that change, alarms."""
 
 from dataclasses import replace
 from math import log
@@ -29,7 +29,7 @@ PROBLEM = Problem(features=("return", "direction", "volume_change"))
 
 
 def evidence(deviation: float, days: int, spread: float) -> float:
-    """∫ exp(λS − λ²V/2) dN(λ; 0, spread²) with V = days/4: its expectation is 1 at most if the mean is the true one."""
+    """∫ exp(λS − λ²V/2) dN(λ; 0, spread²), V = days/4: at most 1 on average if the mean is true."""
 
     def weighted(rate: float) -> float:
         return float(np.exp(rate * deviation - rate**2 * days / 8) * norm.pdf(rate, scale=spread))
@@ -145,7 +145,7 @@ class TestLiveRecord:
 def pvalues(
     seed: int, recent: int = 60, *, volatility: float = 1, volume: float = 1
 ) -> dict[str, float]:
-    """Drift of the last `recent` sessions of a walk, its volatility and volume multiplied there, from 600 before."""
+    """Drift of `recent` sessions of a walk, with another volatility or volume, from 600 before."""
     frame = random_walk(recent + 601, 0.0, np.random.SeedSequence([32, seed]))
     factor = np.where(np.arange(len(frame)) > 600, volatility, 1)
     frame["close"] = np.exp(np.cumsum(factor * np.log(frame["close"]).diff().fillna(0)))
@@ -165,7 +165,7 @@ class TestDrift:
         assert found["a"] < LEVEL < 0.05 < min(found["b"], found["c"])
         assert drift(np.empty((600, 0)), np.empty((60, 0)), []) == {}
 
-    def test_clusters_of_volatility_alone_are_no_drift_at_the_level_advised_but_are_at_the_usual_one(
+    def test_clusters_of_volatility_alone_are_drift_at_the_usual_level_only(
         self,
     ) -> None:
         lowest = np.array([min(pvalues(seed).values()) for seed in range(25)])
@@ -203,51 +203,57 @@ PROMISED = LiveRecord(
 )
 
 
-def told(
+def raised(
     record: LiveRecord | None = PROMISED, drift: dict[str, float] | None = None, missing: int = 0
 ) -> list[Alarm]:
     return alarms(record, drift or {}, missing, level=LEVEL, tolerated=2)
 
 
 class TestAlarms:
-    def test_nothing_is_told_while_nothing_is_wrong(self) -> None:
-        assert told() == []
-        assert told(None, {"return": LEVEL}, 2) == []
+    def test_there_is_no_alarm_while_nothing_is_wrong(self) -> None:
+        assert raised() == []
+        assert raised(None, {"return": LEVEL}, 2) == []
 
-    def test_performance_is_told_where_the_two_ranges_do_not_meet(self) -> None:
+    def test_performance_alarms_where_the_two_ranges_do_not_overlap(self) -> None:
         worse = replace(PROMISED, hits=100, accuracy=0.4, low=0.304, high=0.496)
-        assert told(worse) == [
+        assert raised(worse) == [
             Alarm(
                 "performance",
-                "100 of 250 calls were right, 40.0% (30.4% to 49.6%), worse than the promised 53.0% (51.0% to 55.0%)",
+                "100 of 250 calls were right, 40.0% (30.4% to 49.6%), "
+                "worse than the promised 53.0% (51.0% to 55.0%)",
             )
         ]
-        assert told(replace(worse, high=0.51)) == []
+        assert raised(replace(worse, high=0.51)) == []
 
-    def test_too_good_is_told_too(self) -> None:
+    def test_too_good_alarms_too(self) -> None:
         better = replace(PROMISED, hits=180, accuracy=0.72, low=0.624, high=0.816)
-        assert told(better) == [
+        assert raised(better) == [
             Alarm(
                 "performance",
                 "180 of 250 calls were right, 72.0% (62.4% to 81.6%), "
                 "suspiciously better than the promised 53.0% (51.0% to 55.0%)",
             )
         ]
-        assert told(replace(better, low=0.55)) == []
+        assert raised(replace(better, low=0.55)) == []
+
+    def test_a_model_that_promised_nothing_cannot_break_its_promise(self) -> None:
+        nan = float("nan")
+        assert raised(replace(PROMISED, promised_low=nan, promised_high=nan)) == []
 
     def test_drift_names_the_features_that_changed(self) -> None:
-        assert told(drift={"return": 3.2e-7, "direction": 0.4, "volume_change": 0.00002}) == [
+        assert raised(drift={"return": 3.2e-7, "direction": 0.4, "volume_change": 0.00002}) == [
             Alarm(
                 "drift",
-                "recent inputs are not distributed as those before them: return (p 3.2e-07), volume_change (p 2.0e-05)",
+                "recent inputs are distributed differently from earlier ones: "
+                "return (p 3.2e-07), volume_change (p 2.0e-05)",
             )
         ]
 
     def test_stale_counts_the_sessions_without_a_price(self) -> None:
-        assert told(missing=3) == [
-            Alarm("stale", "closed sessions without a price: 3, of which 2 are tolerated")
+        assert raised(missing=3) == [
+            Alarm("stale", "closed sessions without a price: 3 (2 are tolerated)")
         ]
-        assert [alarm.kind for alarm in told(replace(PROMISED, high=0.5), {"return": 0}, 9)] == [
+        assert [alarm.kind for alarm in raised(replace(PROMISED, high=0.5), {"return": 0}, 9)] == [
             "performance",
             "drift",
             "stale",

@@ -70,7 +70,11 @@ def test_the_same_configuration_on_newer_data_is_promoted_without_a_comparison()
             "prices are synthetic-fallback",
         ),
         (NEWER, {"unusable": 2}, "2 live networks are unusable"),
-        (NEWER, {"served": False}, "the registered model forecasts otherwise"),
+        (
+            NEWER,
+            {"served": False},
+            "the registered model forecasts something else than the run did",
+        ),
         (NEWER, {"require_skill": True}, "verdict is no evidence of skill"),
         (
             replace(NEWER, data_sha256="old", data_last=date(2021, 6, 1)),
@@ -84,7 +88,7 @@ def test_the_same_configuration_on_newer_data_is_promoted_without_a_comparison()
         ),
     ],
 )
-def test_what_stands_against_a_promotion_is_said(
+def test_a_failed_condition_is_the_reason(
     challenger: Candidate, options: dict[str, bool], reason: str
 ) -> None:
     judgement = judged(challenger, **options)
@@ -109,8 +113,8 @@ def test_another_configuration_must_not_be_significantly_worse_on_the_days_both_
     )
     assert judged(better, champion).promoted
     assert judged(equal, champion).promoted
-    found = judged(worse, champion)
-    assert not found.promoted
+    judgement = judged(worse, champion)
+    assert not judgement.promoted
     both = slice(50, 250)
     shifted = (LOSSES + noise + 0.01).iloc[both].to_numpy()
     oracle = diebold_mariano_test(
@@ -121,10 +125,10 @@ def test_another_configuration_must_not_be_significantly_worse_on_the_days_both_
         lags=0,
         harvey_adj=True,
     )
-    assert found.figures["days"] == 200
-    assert found.figures["dm_statistic"] == pytest.approx(oracle.statistic)
-    assert found.figures["dm_pvalue"] == pytest.approx(oracle.pvalue / 2)
-    assert "of version 3, of another configuration, on 200 days (p 0.000)" in found.reason
+    assert judgement.figures["days"] == 200
+    assert judgement.figures["dm_statistic"] == pytest.approx(oracle.statistic)
+    assert judgement.figures["dm_pvalue"] == pytest.approx(oracle.pvalue / 2)
+    assert "of version 3, of another configuration, on 200 days (p 0.000)" in judgement.reason
 
 
 def test_the_comparison_is_one_sided_at_five_per_cent() -> None:

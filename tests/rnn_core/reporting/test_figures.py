@@ -1,4 +1,4 @@
-"""Figures: drawn without a warning, readable, and saying what they show."""
+"""Figures: drawn without a warning, readable, with titles and labels."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -18,7 +18,8 @@ from rnn_core.data.loading import load
 from rnn_core.data.windows import windows
 from rnn_core.evaluation.evaluation import Evaluation, evaluate
 from rnn_core.evaluation.explain import Explanation, explain
-from rnn_core.nn.training import Fit, fit, predict
+from rnn_core.nn.ensemble import predict
+from rnn_core.nn.training import Fit, fit
 from rnn_core.operations.live import live_record
 from rnn_core.reporting import figures
 
@@ -36,8 +37,8 @@ def run() -> tuple[Fit, Evaluation, Explanation]:
     walk = folds(SETTINGS, built)
     fitted = fit(Model(hidden_size=4), Training(epochs=5, seeds=2), built, walk)
     rows = walk.test.repeat(2, axis=0)
-    found = evaluate(built, walk, predict(fitted, built.x, rows), SETTINGS, shrinkage=0.5)
-    return fitted, found, explain(fitted, built, rows)
+    evaluation = evaluate(built, walk, predict(fitted, built.x, rows), SETTINGS, shrinkage=0.5)
+    return fitted, evaluation, explain(fitted, built, rows)
 
 
 def texts(figure: Figure) -> str:
@@ -62,8 +63,8 @@ def drawn(figure: Figure) -> np.ndarray:
 def test_a_run_has_its_figures_of_a_size_that_fits_a_page(
     run: tuple[Fit, Evaluation, Explanation],
 ) -> None:
-    fitted, found, explanation = run
-    by_name = figures.figures(fitted, found, lambda: explanation, FEATURES, "TEST")
+    fitted, evaluation, explanation = run
+    by_name = figures.figures(fitted, evaluation, lambda: explanation, FEATURES, "TEST")
     assert by_name.keys() == NAMES
     for figure in by_name.values():
         pixels = drawn(figure)
@@ -82,7 +83,7 @@ def test_every_feature_has_room_for_its_name(run: tuple[Fit, Evaluation, Explana
     assert (pixels[:, [0, -1]] == 255).all()
 
 
-def test_the_live_accuracy_ends_where_the_record_stands() -> None:
+def test_the_live_accuracy_ends_at_the_record() -> None:
     rng = np.random.default_rng(0)
     settled = pd.DataFrame(
         {"session": pd.bdate_range("2024-01-01", periods=40).date, "probability": rng.random(40)}
@@ -117,7 +118,7 @@ def test_a_single_live_day_can_be_seen() -> None:
     assert drawn(figure).shape[1] == 960
 
 
-def test_the_loss_curves_carry_the_coin_toss_and_their_names(
+def test_the_loss_curves_have_their_names_and_a_coin_toss(
     run: tuple[Fit, Evaluation, Explanation],
 ) -> None:
     figure = figures.loss_curves(run[0], "TEST")
@@ -136,7 +137,7 @@ def test_a_single_epoch_can_be_seen(run: tuple[Fit, Evaluation, Explanation]) ->
     assert figures.loss_curves(one, "TEST").axes[0].lines[0].get_marker() == "o"
 
 
-def test_the_strip_tells_hits_from_misses_without_colour(
+def test_the_strip_shows_hits_and_misses_without_colour(
     run: tuple[Fit, Evaluation, Explanation],
 ) -> None:
     calls = run[1].calls
@@ -160,7 +161,7 @@ def test_the_reliability_curve_counts_its_days(run: tuple[Fit, Evaluation, Expla
     assert sum(counts) == len(calls)
 
 
-def test_accuracy_by_fold_stands_beside_the_majority(
+def test_accuracy_by_fold_is_shown_with_the_majority_class(
     run: tuple[Fit, Evaluation, Explanation],
 ) -> None:
     figure = figures.accuracy_by_fold(run[1].folds, "TEST")
@@ -186,21 +187,21 @@ def test_the_equity_curves_end_where_the_backtest_does(
 def test_the_reach_is_drawn_fold_by_fold_with_the_call_at_the_right(
     run: tuple[Fit, Evaluation, Explanation],
 ) -> None:
-    _, found, explanation = run
+    _, evaluation, explanation = run
     figure = figures.gradient_reach(explanation, 2, "TEST")
     axes = figure.axes[0]
     assert axes.xaxis_inverted()
     drawn = axes.collections[0].get_array()
-    assert drawn.shape == (len(found.folds), 10)
+    assert drawn.shape == (len(evaluation.folds), 10)
     np.testing.assert_allclose(drawn[0], explanation.reach[:2].mean(axis=0))
 
 
-def test_labels_stand_clear_of_the_ticks_and_within_the_figure(
+def test_labels_are_clear_of_the_ticks_and_within_the_figure(
     run: tuple[Fit, Evaluation, Explanation],
 ) -> None:
-    fitted, found, explanation = run
+    fitted, evaluation, explanation = run
     for name, figure in figures.figures(
-        fitted, found, lambda: explanation, FEATURES, "TEST"
+        fitted, evaluation, lambda: explanation, FEATURES, "TEST"
     ).items():
         drawn(figure)
         axes = figure.axes[0]
@@ -213,10 +214,10 @@ def test_labels_stand_clear_of_the_ticks_and_within_the_figure(
 
 
 def test_a_bidirectional_net_has_no_reach(run: tuple[Fit, Evaluation, Explanation]) -> None:
-    fitted, found, explanation = run
+    fitted, evaluation, explanation = run
     both = replace(fitted, model=replace(fitted.model, bidirectional=True))
     without = replace(explanation, reach=None)
-    assert figures.figures(both, found, lambda: without, FEATURES, "TEST").keys() == NAMES - {
+    assert figures.figures(both, evaluation, lambda: without, FEATURES, "TEST").keys() == NAMES - {
         "gradient.png"
     }
 
@@ -224,18 +225,18 @@ def test_a_bidirectional_net_has_no_reach(run: tuple[Fit, Evaluation, Explanatio
 def test_nothing_is_explained_twice_or_for_figures_that_are_not_drawn(
     run: tuple[Fit, Evaluation, Explanation],
 ) -> None:
-    asked: list[str] = []
+    calls: list[str] = []
 
     def explained() -> Explanation:
-        asked.append("once")
+        calls.append("once")
         return run[2]
 
     assert figures.figures(*run[:2], explained, FEATURES, "TEST", ["folds.png"]).keys() == {
         "folds.png"
     }
-    assert asked == []
+    assert calls == []
     figures.figures(*run[:2], explained, FEATURES, "TEST")
-    assert asked == ["once"]
+    assert calls == ["once"]
 
 
 @pytest.mark.parametrize(("folds", "marked"), [(1, 1), (6, 6), (7, 4), (10, 5), (40, 6)])

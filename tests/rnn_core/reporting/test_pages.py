@@ -1,4 +1,4 @@
-"""The pages of a ticker and of all: what needs a look first, what was said and what became of it, and no more."""
+"""The pages of a ticker and of all: alarms first, then calls and outcomes, and no more."""
 
 import re
 from collections.abc import Iterator
@@ -13,9 +13,8 @@ import pytest
 from rnn_core.operations.ledger import Forecast, Ledger
 from rnn_core.operations.live import Alarm, live_record
 from rnn_core.operations.promotion import Candidate
+from rnn_core.operations.standing import Promise, Standing
 from rnn_core.reporting.pages import (
-    Promise,
-    Standing,
     markdown,
     ticker_page,
     universe_markdown,
@@ -72,7 +71,7 @@ def forecast(session: date, made_at: datetime, version: int, probability: float)
 
 @pytest.fixture(scope="module")
 def forecasts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pd.DataFrame]:
-    """Sixty sessions as a ledger gives them; of the last six, one each is right, wrong, late, void, double, open."""
+    """Sixty sessions in a ledger; the last six are right, wrong, late, void, called twice, open."""
     with Ledger.open(f"sqlite:///{tmp_path_factory.mktemp('ledger')}/ledger.db") as ledger:
         for number, (session, after) in enumerate(zip(SESSIONS, RETURNS, strict=True)):
             opens = datetime.combine(session, time(14, 30), UTC)
@@ -111,12 +110,21 @@ def standing(forecasts: pd.DataFrame) -> Standing:
 
 @pytest.fixture
 def new(standing: Standing) -> Standing:
-    """A ticker that nothing is known of."""
+    """A ticker without champion, prices or calls."""
     nothing = standing.forecasts.iloc[:0]
     return replace(
-        standing, champion=None, promoted_at=None, pvalue=None, promise=None, record=None, forecasts=nothing,
-        alarms=(), last_price=None, missing=0, page="",
-    )  # fmt: skip
+        standing,
+        champion=None,
+        promoted_at=None,
+        pvalue=None,
+        promise=None,
+        record=None,
+        forecasts=nothing,
+        alarms=(),
+        last_price=None,
+        missing=0,
+        page="",
+    )
 
 
 def rows(text: str) -> list[list[str]]:
@@ -126,12 +134,12 @@ def rows(text: str) -> list[list[str]]:
     ]
 
 
-def test_each_call_says_in_words_what_became_of_it(standing: Standing) -> None:
-    found = {
+def test_each_call_shows_its_outcome_in_words(standing: Standing) -> None:
+    outcomes = {
         (row[0], row[5]): row[1:5] for row in rows(markdown(standing)) if row[0].startswith("2024")
     }
     day = [f"{session}" for session in SESSIONS]
-    assert found == {
+    assert outcomes == {
         (day[59], "6"): ["… open", "▲ up", "60.0%", ""],
         (day[58], "7"): ["✗ wrong, not counted", "▲ up", "70.0%", "▼ down -1.98%"],
         (day[58], "6"): ["✗ wrong", "▲ up", "60.0%", "▼ down -1.98%"],
@@ -151,7 +159,7 @@ def test_the_page_shows_the_last_twenty_calls_newest_first(standing: Standing) -
 
 def test_alarms_come_first_then_the_verdict_then_the_record(standing: Standing) -> None:
     page = ticker_page(standing)
-    said = [
+    in_order = [
         ALARMS[0].text,
         ALARMS[1].text,
         "<b>skill</b>",
@@ -159,10 +167,10 @@ def test_alarms_come_first_then_the_verdict_then_the_record(standing: Standing) 
         "Live record",
         "Last calls",
     ]
-    assert [page.index(text) for text in said] == sorted(page.index(text) for text in said)
+    assert [page.index(text) for text in in_order] == sorted(page.index(text) for text in in_order)
 
 
-def test_the_live_record_stands_beside_what_was_promised_with_those_calls(
+def test_the_live_record_is_shown_with_the_promise_of_those_calls(
     standing: Standing,
 ) -> None:
     record = standing.record
@@ -178,7 +186,7 @@ def test_the_live_record_stands_beside_what_was_promised_with_those_calls(
     assert ["log loss", f"{record.log_loss:.4f}", "undefined"] in table
 
 
-def test_a_ticker_that_nothing_is_known_of_has_its_pages(new: Standing) -> None:
+def test_a_ticker_without_a_champion_has_its_pages(new: Standing) -> None:
     for text in (
         ticker_page(new),
         markdown(new),
@@ -200,17 +208,23 @@ def test_skill_is_counted_before_and_after_the_adjustment_for_all_tickers(
         for i, pvalue in enumerate((0.001, 0.02, 0.04, None))
     ]
     tickers[2:] = [replace(ticker, champion=champion("inconclusive")) for ticker in tickers[2:]]
-    said = (
-        "2 of 4 tickers show skill, each looked at by itself; of the 3 that could be tested, chance alone would show "
-        "it in up to 0.15. Adjusted for all 4: 1 by Holm's method, 2 by Benjamini and Hochberg's."
-    )  # by hand, Holm: 4 × 0.001, 3 × 0.02, 2 × 0.04, 1; Benjamini and Hochberg: 4 × 0.001, 2 × 0.02, 4/3 × 0.04, 1
-    assert said in universe_markdown(tickers, {})
+    skill = (
+        "2 of 4 tickers show skill if each is judged alone; of the 3 that could be tested, up to "
+        "0.15 would show it by chance. Adjusted for all 4: 1 by Holm's method, 2 by Benjamini "
+        "and Hochberg's."
+    )
+    # By hand, Holm: 4 × 0.001, 3 × 0.02, 2 × 0.04, 1
+    # Benjamini and Hochberg: 4 × 0.001, 2 × 0.02, 4/3 × 0.04, 1
+    assert skill in universe_markdown(tickers, {})
     page = universe_page(tickers, {}, "all")
-    assert said.replace("'", "&#39;") in page
+    assert skill.replace("'", "&#39;") in page
     pvalues = [re.findall(r"<td>([^<]*)", row)[4:7] for row in page.split("<tr>") if ">T" in row]
     assert pvalues == [
-        ["0.001", "0.004", "0.004"], ["0.02", "0.06", "0.04"], ["0.04", "0.08", "0.053"], ["undefined", "1", "1"]
-    ]  # fmt: skip
+        ["0.001", "0.004", "0.004"],
+        ["0.02", "0.06", "0.04"],
+        ["0.04", "0.08", "0.053"],
+        ["undefined", "1", "1"],
+    ]
 
 
 def test_a_row_ends_with_the_newest_call_the_last_counted_outcome_and_the_prices(

@@ -1,4 +1,4 @@
-"""The page of a run: whole by itself, saying the verdict first, and readable on a desk and on a telephone."""
+"""The page of a run: self-contained, with the verdict first, readable on a desk and a telephone."""
 
 import html
 import json
@@ -17,7 +17,8 @@ from rnn_core.data.prices import Prices
 from rnn_core.data.windows import windows
 from rnn_core.evaluation.evaluation import Evaluation, evaluate
 from rnn_core.evaluation.explain import explain
-from rnn_core.nn.training import fit, predict
+from rnn_core.nn.ensemble import predict
+from rnn_core.nn.training import fit
 from rnn_core.reporting import figures
 from rnn_core.reporting.report import report
 from tests.browser import open_page
@@ -29,7 +30,9 @@ CONFIG = Retrain(
     training=Training(epochs=2, seeds=2),
     evaluation=Settings(train_days=100, valid_days=30, test_days=60),
 )
-MEASURE = """<iframe id=page style="width:{width}px;height:2000px;border:0" srcdoc="{page}"></iframe><script>
+MEASURE = """
+<iframe id=page style="width:{width}px;height:2000px;border:0" srcdoc="{page}"></iframe>
+<script>
 const frame = document.getElementById('page');
 frame.onload = () => {{
   const page = frame.contentDocument, cells = [...page.querySelectorAll('td, th, p, figcaption')];
@@ -38,7 +41,9 @@ frame.onload = () => {{
     overflow: page.documentElement.scrollWidth - {width},
     narrowest: Math.min(...filled.map(cell => cell.getBoundingClientRect().width)),
     smallest: Math.min(...filled.map(cell => parseFloat(getComputedStyle(cell).fontSize))),
-    tallest: Math.max(...[...page.querySelectorAll('tr')].map(row => row.getBoundingClientRect().height)),
+    tallest: Math.max(
+      ...[...page.querySelectorAll('tr')].map(row => row.getBoundingClientRect().height)
+    ),
     broken: [...page.images].filter(image => !image.naturalWidth).length,
     images: page.images.length,
   }};
@@ -48,14 +53,14 @@ frame.onload = () => {{
 
 
 def assert_readable(page: str, folder: Path, width: int, images: int) -> None:
-    """The page as Chromium lays it out `width` pixels wide: nothing sticks out, is broken, tiny or squeezed."""
+    """In Chromium, `width` pixels wide, nothing sticks out, is broken, tiny or squeezed."""
     (folder / "page.html").write_text(
         MEASURE.format(width=width, page=html.escape(page)), encoding="utf-8"
     )
     elements, console = open_page(f"file://{folder}/page.html", folder)
-    found = re.search(r'data-result="([^"]*)"', elements)
-    assert found, "the page did not load"
-    measured = json.loads(html.unescape(found[1]))
+    result = re.search(r'data-result="([^"]*)"', elements)
+    assert result, "the page did not load"
+    measured = json.loads(html.unescape(result[1]))
     assert console == ""
     assert measured["overflow"] <= 0
     assert measured["broken"] == 0
@@ -72,25 +77,27 @@ def run() -> tuple[str, Evaluation, Prices]:
     walk = folds(CONFIG.evaluation, built)
     fitted = fit(CONFIG.model, CONFIG.training, built, walk)
     rows = walk.test.repeat(2, axis=0)
-    found = evaluate(built, walk, predict(fitted, built.x, rows), CONFIG.evaluation, shrinkage=0.5)
-    drawn = figures.figures(
-        fitted, found, lambda: explain(fitted, built, rows), built.features, CONFIG.ticker
+    evaluation = evaluate(
+        built, walk, predict(fitted, built.x, rows), CONFIG.evaluation, shrinkage=0.5
     )
-    return report(CONFIG, prices, found, figures.rendered(drawn)), found, prices
+    drawn = figures.figures(
+        fitted, evaluation, lambda: explain(fitted, built, rows), built.features, CONFIG.ticker
+    )
+    return report(CONFIG, prices, evaluation, figures.rendered(drawn)), evaluation, prices
 
 
-def test_the_verdict_is_the_first_thing_it_says(run: tuple[str, Evaluation, Prices]) -> None:
-    page, found, _ = run
+def test_the_verdict_comes_first(run: tuple[str, Evaluation, Prices]) -> None:
+    page, evaluation, _ = run
     body = page[page.index("<body>") :]
-    assert body.index(found.verdict.tag) < body.index("<table>")
-    assert html.escape(found.verdict.reason) in body
+    assert body.index(evaluation.verdict.tag) < body.index("<table>")
+    assert html.escape(evaluation.verdict.reason) in body
 
 
 def test_it_holds_every_score_the_provenance_and_the_exact_configuration(
     run: tuple[str, Evaluation, Prices],
 ) -> None:
-    page, found, prices = run
-    assert all(name in page for name in (*found.scores, *found.undefined))
+    page, evaluation, prices = run
+    assert all(name in page for name in (*evaluation.scores, *evaluation.undefined))
     assert prices.sha256 in page
     config = html.unescape(page[page.index("<pre>") + 5 : page.index("</pre>")])
     assert Retrain.model_validate_json(config) == CONFIG

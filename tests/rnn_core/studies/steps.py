@@ -1,4 +1,4 @@
-"""The steps of a lesson one after the other, as the flow takes them."""
+"""Run the steps of a study one after the other, as the flow does."""
 
 import warnings
 from io import BytesIO
@@ -7,18 +7,18 @@ from time import perf_counter
 from rnn_core.commands import Study
 from rnn_core.nn.training import fit
 from rnn_core.reporting import figures
-from rnn_core.studies.lesson import Finding, Lesson, Trained
+from rnn_core.studies.study import Finding, Steps, Trained
 
 
-def run(lesson: Lesson, study: Study) -> tuple[Finding, dict[str, Trained]]:
-    """What the lesson finds, and what it trained; its figures are drawn, and a letter without a glyph is an error."""
-    data, trained = lesson.data(study), {}
-    for name, v in lesson.variants(study, data).items():
+def run(steps: Steps, study: Study) -> tuple[Finding, dict[str, Trained]]:
+    """Run a study, and draw its figures; a letter without a glyph is an error."""
+    data, trained = steps.data(study), {}
+    for name, v in steps.variants(study, data).items():
         before = perf_counter()
         fitted = fit(v.model, v.training, v.sequences, v.folds, params0=v.params0, order=v.order)
         trained[name] = Trained(v, fitted, perf_counter() - before)
     with figures.style():
-        finding = lesson.finding(study, data, trained)
+        finding = steps.finding(study, data, trained)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for figure in finding.figures.values():

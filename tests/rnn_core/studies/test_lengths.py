@@ -6,8 +6,8 @@ from steps import run
 
 from rnn_core.commands import Study
 from rnn_core.nn.sequences import Sequences
-from rnn_core.studies.lengths import CLASSES, KEPT, LESSON, LONGEST, SHORTEST
-from rnn_core.studies.lesson import Finding, Trained
+from rnn_core.studies.lengths import CLASSES, KEPT, LONGEST, SHORTEST, STUDY
+from rnn_core.studies.study import Finding, Trained
 
 NAME = "classify-variable-length"
 
@@ -18,7 +18,7 @@ def study(**options: object) -> Study:
 
 @pytest.fixture(scope="module")
 def found() -> tuple[Finding, dict[str, Trained]]:
-    return run(LESSON, study(size=0.25))
+    return run(STUDY, study(size=0.25))
 
 
 def steps_of(sequences: Sequences) -> np.ndarray:
@@ -26,7 +26,7 @@ def steps_of(sequences: Sequences) -> np.ndarray:
 
 
 def test_a_step_by_itself_is_the_same_in_every_class() -> None:
-    sequences = LESSON.data(study())
+    sequences = STUDY.data(study())
     classes, there = sequences.y[:, 0].argmax(axis=1), steps_of(sequences)
     for one in range(CLASSES):
         x = sequences.x[classes == one][there[classes == one]]
@@ -35,7 +35,7 @@ def test_a_step_by_itself_is_the_same_in_every_class() -> None:
 
 
 def test_the_classes_differ_in_how_one_step_follows_another() -> None:
-    sequences = LESSON.data(study())
+    sequences = STUDY.data(study())
     classes, there = sequences.y[:, 0].argmax(axis=1), steps_of(sequences)[:, 1:]
     rotations = []
     for one in range(CLASSES):
@@ -47,7 +47,7 @@ def test_the_classes_differ_in_how_one_step_follows_another() -> None:
 
 
 def test_lengths_run_from_the_shortest_to_the_longest_and_padding_holds_zeros() -> None:
-    sequences = LESSON.data(study())
+    sequences = STUDY.data(study())
     lengths = np.asarray(sequences.lengths)
     assert (lengths.min(), lengths.max()) == (SHORTEST, LONGEST)
     assert not sequences.x[~steps_of(sequences)].any()
@@ -70,7 +70,9 @@ def test_other_padding_changes_no_bit(found: tuple[Finding, dict[str, Trained]])
     assert "changes no bit" in finding.sentences[1]
 
 
-def test_padding_that_leaks_would_be_said(found: tuple[Finding, dict[str, Trained]]) -> None:
+def test_padding_that_leaks_would_show_in_the_sentences(
+    found: tuple[Finding, dict[str, Trained]],
+) -> None:
     class Leaking(Trained):
         @property
         def logits(self) -> np.ndarray:
@@ -78,7 +80,7 @@ def test_padding_that_leaks_would_be_said(found: tuple[Finding, dict[str, Traine
 
     network = found[1]["network"]
     leaking = Leaking(network.variant, network.fit, network.seconds)
-    finding = LESSON.finding(study(size=0.25), network.variant.sequences, {"network": leaking})
+    finding = STUDY.finding(study(size=0.25), network.variant.sequences, {"network": leaking})
     assert finding.metrics["test/changed_by_random_padding"] > 0
     assert "padding leaks" in finding.sentences[1]
 
@@ -86,7 +88,7 @@ def test_padding_that_leaks_would_be_said(found: tuple[Finding, dict[str, Traine
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
 def test_it_runs_small_with_either_engine_and_in_korean(engine: str) -> None:
     finding, _ = run(
-        LESSON, study(size=0.05, language="ko", training={"epochs": 2, "engine": engine})
+        STUDY, study(size=0.05, language="ko", training={"epochs": 2, "engine": engine})
     )
     assert np.isfinite(list(finding.metrics.values())).all()
     assert "한 비트도 달라지지 않는다" in finding.sentences[1]

@@ -9,22 +9,31 @@ from steps import run
 
 from rnn_core.commands import Study
 from rnn_core.nn.arrays import Array
-from rnn_core.nn.training import fit, predict
-from rnn_core.studies import sines
-from rnn_core.studies.lesson import Finding, Lesson, Trained
-from rnn_core.studies.sines import BIDIRECTIONAL, DELAY, DELAYED, NEXT_VALUE, SEEN, STEPS, SYNCED
+from rnn_core.nn.ensemble import predict
+from rnn_core.nn.training import fit
+from rnn_core.studies.sines import (
+    BIDIRECTIONAL,
+    DELAY,
+    DELAYED,
+    NEXT_VALUE,
+    SEEN,
+    STEPS,
+    SYNCED,
+    cosines,
+)
+from rnn_core.studies.study import Finding, Steps, Trained
 
-LESSONS = {
+STUDIES = {
     "sine-next-value": NEXT_VALUE,
     "sine-synced": SYNCED,
     "sine-delayed": DELAYED,
     "sine-bidirectional": BIDIRECTIONAL,
 }
-lessons = pytest.mark.parametrize("name", LESSONS)
+every_study = pytest.mark.parametrize("name", STUDIES)
 
 
 class Taught(NamedTuple):
-    lesson: Lesson
+    steps: Steps
     study: Study
     finding: Finding
     trained: dict[str, Trained]
@@ -43,7 +52,7 @@ class Taught(NamedTuple):
 
 def taught(name: str, **values: object) -> Taught:
     study = Study.model_validate({"name": name} | values)
-    return Taught(LESSONS[name], study, *run(LESSONS[name], study))
+    return Taught(STUDIES[name], study, *run(STUDIES[name], study))
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +87,7 @@ def test_the_next_value_of_a_sine_is_predicted_to_a_mean_squared_error_of_1e_5(
 def test_windows_of_the_next_value_are_two_turns_of_a_sine_and_go_on_with_their_target(
     next_value: Taught,
 ) -> None:
-    waves = next_value.lesson.data(next_value.study)
+    waves = next_value.steps.data(next_value.study)
     assert (waves.train, waves.sequences.x.shape, waves.sequences.y.shape) == (
         1000,
         (1200, 50, 1),
@@ -110,7 +119,7 @@ def test_the_quadrature_is_a_quarter_of_a_turn_ahead_of_its_wave() -> None:
     assert periods.max() <= 4
 
 
-def test_the_twins_of_the_synced_lesson_begin_alike_and_differ_in_what_is_asked(
+def test_the_twins_of_the_synced_study_begin_alike_and_differ_in_what_is_asked(
     synced: Taught,
 ) -> None:
     numbers = re.findall(r"[+−][\d.]+\d", synced.finding.sentences[1])
@@ -131,9 +140,7 @@ def test_a_delay_takes_the_early_error_away(delayed: Taught) -> None:
     assert "of the early error is gone" in delayed.finding.sentences[0]
 
 
-def test_a_delayed_target_is_the_cosine_of_that_many_steps_ago_and_nothing_is_scored_before_it() -> (
-    None
-):
+def test_a_delayed_target_is_an_earlier_cosine_and_nothing_is_scored_before_the_delay() -> None:
     study = Study(name="sine-delayed", size=0.01)
     variants = DELAYED.variants(study, DELAYED.data(study))
     delayed, synced = variants["delayed"].sequences, variants["synced"].sequences
@@ -181,12 +188,12 @@ def test_the_graph_holds_the_weights_once_and_a_tanh_for_each_of_three_steps_and
 def test_without_what_traces_it_there_is_no_graph(
     missing: str, synced: Taught, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sines, "find_spec", lambda name: None if name == missing else name)
-    waves = synced.lesson.data(synced.study)
-    assert synced.lesson.finding(synced.study, waves, synced.trained).files == {}
+    monkeypatch.setattr(cosines, "find_spec", lambda name: None if name == missing else name)
+    waves = synced.steps.data(synced.study)
+    assert synced.steps.finding(synced.study, waves, synced.trained).files == {}
 
 
-@lessons
+@every_study
 @pytest.mark.parametrize(("engine", "language"), [("numpy", "ko"), ("torch", "en")])
 def test_a_network_that_was_hardly_trained_gives_finite_numbers_and_is_not_praised(
     name: str, engine: str, language: str
@@ -206,13 +213,13 @@ def test_a_network_that_was_hardly_trained_gives_finite_numbers_and_is_not_prais
         assert praise not in " ".join(finding.sentences)
 
 
-@lessons
+@every_study
 def test_the_same_study_gives_the_same_bits_and_another_seed_others(name: str) -> None:
     def learned(seed: int) -> tuple[Array, Array]:
         study = Study.model_validate(
             {"name": name, "size": 0.005, "training": {"epochs": 2, "seed": seed}}
         )
-        v = next(iter(LESSONS[name].variants(study, LESSONS[name].data(study)).values()))
+        v = next(iter(STUDIES[name].variants(study, STUDIES[name].data(study)).values()))
         return v.sequences.x, fit(v.model, v.training, v.sequences, v.folds).params["weight_hh_l0"]
 
     for first, again, other in zip(learned(0), learned(0), learned(1), strict=True):

@@ -1,4 +1,4 @@
-"""The vanishing gradient: the same by two ways, lost where the radius is small, and what the clip saves."""
+"""The vanishing gradient: the same by two ways, lost with a small radius, and saved by clipping."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ from rnn_core.commands import Study
 from rnn_core.config import Model
 from rnn_core.nn.layers import recurrent
 from rnn_core.nn.network import initial_params, split
-from rnn_core.studies.lesson import Finding, Trained
-from rnn_core.studies.vanishing import HIDDEN, LENGTHS, LESSON, RADII, jacobian_product, reach
+from rnn_core.studies.study import Finding, Trained
+from rnn_core.studies.vanishing import HIDDEN, LENGTHS, RADII, STUDY, jacobian_product, reach
 
 
 def study(**options: object) -> Study:
@@ -18,7 +18,7 @@ def study(**options: object) -> Study:
 
 @pytest.fixture(scope="module")
 def found() -> tuple[Finding, dict[str, Trained]]:
-    return run(LESSON, study())
+    return run(STUDY, study())
 
 
 @pytest.mark.parametrize("cell", ["rnn_tanh", "gru", "lstm"])
@@ -52,7 +52,7 @@ def test_backpropagation_is_the_product_of_jacobians(
     assert "it is that product" in finding.sentences[2]
 
 
-def test_the_start_values_have_the_radii_that_are_said(
+def test_the_start_values_have_the_stated_radii(
     found: tuple[Finding, dict[str, Trained]],
 ) -> None:
     _, trained = found
@@ -89,7 +89,7 @@ def test_clipping_saves_networks_whose_gradients_explode(
     finding, trained = found
     learnt = {name: (one.fit.train_loss[:, -1] < 0.1).sum() for name, one in trained.items()}
     assert learnt["clipped"] > learnt["unclipped"]
-    assert "Here the clip helps" in finding.sentences[3]
+    assert "Here clipping helps" in finding.sentences[3]
     [short] = trained["clipped"].fit.train_loss[:1, -1]
     assert short > 0.6  # and where the gradient vanishes, it does not
 
@@ -117,7 +117,7 @@ def test_the_product_of_one_step_is_one_jacobian() -> None:
 @pytest.mark.parametrize("engine", ["numpy", "torch"])
 def test_it_runs_small_with_either_engine_and_in_korean(engine: str) -> None:
     finding, _ = run(
-        LESSON, study(size=0.05, language="ko", training={"epochs": 2, "engine": engine})
+        STUDY, study(size=0.05, language="ko", training={"epochs": 2, "engine": engine})
     )
     assert np.isfinite(list(finding.metrics.values())).all()
     assert "야코비" in finding.sentences[2]

@@ -1,0 +1,98 @@
+"""What several flows tell Prefect: states, log lines, events, artifacts and progress."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+from uuid import UUID
+
+from prefect import get_run_logger
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.events import emit_event
+from prefect.flows import Flow
+from prefect.runtime import flow_run as this_run
+from prefect.states import Completed
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from flows.steps.summary import Summary
+from flows.tracking import runs
+from flows.tracking.registry import model_name
+
+# Options of every task: Prefect would hash and pickle the arrays it takes and returns
+IN_MEMORY: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+ARTIFACT_UPDATES = 10  # of a progress bar, at most: each is an HTTP request
+
+
+def run_name() -> str:
+    """Return the name of this flow run: the flow's, and its ticker or `all`."""
+    return f"{this_run.flow_name}-{this_run.parameters['ticker'] or 'all'}"
+
+
+def close_tracked_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Close the MLflow run that a cancelled or crashed flow run has left RUNNING."""
+    stopped_by_user = state.is_cancelled() or state.is_cancelling()
+    runs.close_runs_of(str(flow_run.id), "KILLED" if stopped_by_user else "FAILED")
+
+
+def nothing_to_do(reason: str) -> State[Any]:
+    """Log the reason, and return the state of a flow run that completes without work."""
+    message = f"nothing to do: {reason}"
+    get_run_logger().info(message)
+    return Completed(message=message)
+
+
+def log_decision(ticker: str, summary: Summary) -> None:
+    """Log what was decided about the model of a retrain; a new champion is an event too."""
+    judgement = summary.judgement
+    if judgement is None:
+        return
+    article = "the" if judgement.promoted else "no"
+    decision = f"version {summary.version} is {article} champion: {judgement.reason}"
+    get_run_logger().info("%s %s", model_name(ticker), decision)
+    if judgement.promoted:
+        announce("promotion", ticker, decision)
+
+
+def announce(what: str, ticker: str, text: str) -> None:
+    """Emit the event `rnnflow.<what>`, which automations can wait for."""
+    resource = {"prefect.resource.id": f"rnnflow.ticker.{ticker}", "prefect.resource.name": ticker}
+    emit_event(f"rnnflow.{what}", resource, payload={"ticker": ticker, "text": text})
+
+
+def artifact_key(name: str) -> str:
+    """Return the name as Prefect accepts it: lowercase letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+@contextmanager
+def progress(total: int, what: str) -> Iterator[Callable[[int, str], None]]:
+    """Show progress as a bar in a terminal and as an artifact in the UI.
+
+    Yields a callback that takes how many of `total` are done, and a note.
+    """
+    artifact = cast(UUID, create_progress_artifact(0.0, description=what))
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn(what),
+        MofNCompleteColumn(),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
+    shown = bar.add_task("", total=total, note="")
+    between_updates = max(total // ARTIFACT_UPDATES, 1)
+
+    def advance(done: int, note: str) -> None:
+        bar.update(shown, completed=done, note=note)
+        if done % between_updates == 0:
+            update_progress_artifact(artifact, 100.0 * done / total)
+
+    with bar:
+        yield advance
+    update_progress_artifact(artifact, 100.0)

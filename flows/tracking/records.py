@@ -1,0 +1,248 @@
+"""What the flows record in a run: tags, metrics, curves and files."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from io import BytesIO
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+
+from flows.tracking.runs import LONGEST_TAG, as_text, log
+from rnn_core.data.prices import Prices
+from rnn_core.evaluation import names
+from rnn_core.evaluation.evaluation import Evaluation
+from rnn_core.nn.arrays import Params
+from rnn_core.nn.sequences import Sequences
+from rnn_core.nn.training import Fit
+from rnn_core.operations.promotion import Judgement
+from rnn_core.operations.standing import Standing
+from rnn_core.reporting.figures import rendered
+from rnn_core.reporting.pages import ticker_page, universe_page
+from rnn_core.studies.study import Finding, Trained
+
+
+def data_tags(prices: Prices) -> dict[str, str]:
+    """Return the tags that say where the prices of a run came from."""
+    index = prices.frame.index
+    tags = {
+        "data.source": prices.source,
+        "data.sha256": prices.sha256,
+        "data.column": prices.column,
+        "data.exchange": prices.exchange,
+        "data.first": f"{index[0]:%Y-%m-%d}",
+        "data.last": f"{index[-1]:%Y-%m-%d}",
+        "data.rows": str(len(prices.frame)),
+        "data.fetched_at": prices.fetched_at.isoformat() if prices.fetched_at else "",
+        "data.attainable_accuracy": as_text(prices.attainable_accuracy),
+        "data.warnings": "; ".join(prices.warnings),
+    }
+    return {name: value[:LONGEST_TAG] for name, value in tags.items() if value}
+
+
+def log_made_data(run_id: str, sequences: Sequences) -> None:
+    """Tag the run of a study as one on generated data, with the hash of its inputs and targets."""
+    digest = hashlib.sha256(sequences.x.tobytes() + sequences.y.tobytes()).hexdigest()
+    log(run_id, tags={"data.source": "synthetic", "data.sha256": digest})
+
+
+def log_training(
+    run_id: str,
+    fit: Fit,
+    evaluation: Evaluation,
+    images: Mapping[str, bytes],
+    page: str,
+    model_version: int | None,
+) -> None:
+    """Log a training and its evaluation.
+
+    Args:
+        run_id: The run.
+        fit: Gives the mean losses by epoch.
+        evaluation: Scores, verdict and calls.
+        images: Figures as PNG, by file name.
+        page: The report as HTML.
+        model_version: The version that was registered, None for fallback data.
+    """
+    train_loss, valid_loss = fit.losses
+    tags = _training_tags(fit) | _evaluation_tags(evaluation)
+    if model_version is not None:
+        tags["model.version"] = str(model_version)
+    figures = {f"figures/{name}": image for name, image in images.items()}
+    tables = {
+        "calls.csv": evaluation.calls.to_csv(),
+        "folds.csv": evaluation.folds.to_csv(),
+        "report.html": page,
+    }
+    log(
+        run_id,
+        metrics={names.BEST_VALID_LOSS: valid_loss.min(), **evaluation.scores},
+        curves={names.TRAIN_LOSS: train_loss, names.VALID_LOSS: valid_loss},
+        tags=tags,
+        files={**figures, **tables},
+    )
+
+
+def log_study(run_id: str, trained: Mapping[str, Trained], finding: Finding) -> None:
+    """Log what a study trained and found: settings, losses, scores, arrays, figures and sentences.
+
+    The curve of the first variant is `train/loss` and its first model `params.npz`, with arrays by
+    torch's names; the name of any other variant is added to them.
+    """
+    metrics = dict(finding.metrics)
+    curves = {}
+    arrays = {}
+    for number, (variant, result) in enumerate(trained.items()):
+        suffix = f"_{variant}" if number else ""
+        metrics[f"train/seconds{suffix}"] = result.seconds
+        curves[f"{names.TRAIN_LOSS}{suffix}"] = result.fit.losses[0]
+        for model in range(len(result.fit)):
+            file = f"params{suffix}{f'_{model}' if model else ''}.npz"
+            arrays[file] = _npz(result.fit.params, model)
+    figures = {f"figures/{name}": image for name, image in rendered(finding.figures).items()}
+    texts = {
+        "variants.json": json.dumps(_settings(trained), indent=2),
+        "finding.txt": "\n".join(finding.sentences) + "\n",
+    }
+    engines = dict.fromkeys(result.fit.engine for result in trained.values())
+    log(
+        run_id,
+        metrics=metrics,
+        curves=curves,
+        tags={"engine.used": "; ".join(engines)},
+        files={**figures, **arrays, **finding.files, **drawn(finding.files), **texts},
+    )
+
+
+def drawn(files: Mapping[str, str]) -> dict[str, str]:
+    """Return the graphs `….dot` among the files as pictures `….svg`, if Graphviz is installed."""
+    if shutil.which("dot") is None:
+        return {}
+    pictures = {}
+    for name, graph in files.items():
+        if name.endswith(".dot"):
+            done = subprocess.run(
+                ["dot", "-Tsvg"], input=graph, capture_output=True, text=True, check=True
+            )
+            pictures[name.replace(".dot", ".svg")] = done.stdout
+    return pictures
+
+
+def log_forecasts(run_id: str, forecasts: pd.DataFrame) -> None:
+    """Log rows of the ledger as a table; the probability and spread of a single row as metrics."""
+    log(run_id, files={"forecasts.csv": forecasts.to_csv(index=False)})
+    if len(forecasts) != 1:
+        return
+    row = forecasts.iloc[0]
+    metrics = {
+        f"forecast/{name}": row[name] for name in ("probability", "spread") if row[name] is not None
+    }
+    tags = {"session": str(row["session"]), "model.version": str(row["model_version"])}
+    log(run_id, metrics=metrics, tags=tags)
+
+
+def log_standings(
+    run_id: str,
+    standings: Mapping[str, Standing],
+    failed: Mapping[str, str],
+    title: str,
+    *,
+    ticker_pages: bool = True,
+) -> None:
+    """Log the page of all tickers, their live records, and why others failed.
+
+    `ticker_pages` adds a page for each ticker.
+    """
+    listed = list(standings.values())
+    files = {
+        "universe.html": universe_page(listed, failed, title),
+        "failed.json": json.dumps(failed, indent=2),
+    }
+    if ticker_pages:
+        files |= {f"tickers/{one.ticker}.html": ticker_page(one) for one in listed}
+    metrics: dict[str, float] = {"tickers/done": len(listed), "tickers/failed": len(failed)}
+    records = {one.ticker: asdict(one.record) for one in listed if one.record}
+    if records:
+        table = pd.DataFrame.from_dict(records, orient="index")
+        files["live.csv"] = table.to_csv(index_label="ticker")
+    if len(listed) == 1:
+        for record in records.values():
+            metrics |= {f"live/{name}": value for name, value in record.items()}
+    log(run_id, metrics=metrics, tags={"alarms": _alarms(listed)}, files=files)
+
+
+def describe(
+    run_id: str,
+    markdown: str,
+    seconds: Mapping[str, float] = MappingProxyType({}),
+    judgement: Judgement | None = None,
+) -> None:
+    """Put a text at the head of the run's page, and log the seconds by step and the promotion."""
+    tags = {"mlflow.note.content": markdown}
+    files = {}
+    if judgement is not None:
+        outcome = {
+            "promotion": "promoted" if judgement.promoted else "kept",
+            "promotion.reason": judgement.reason,
+        }
+        figures = {f"promotion.{name}": f"{value:.6g}" for name, value in judgement.figures.items()}
+        tags |= outcome | figures
+        checks = {"checks": [asdict(check) for check in judgement.checks]}
+        files["promotion.json"] = json.dumps({**outcome, **checks, **judgement.figures}, indent=2)
+    metrics = {f"seconds/{step}": elapsed for step, elapsed in seconds.items()}
+    log(run_id, metrics=metrics, tags=tags, files=files)
+
+
+def _training_tags(fit: Fit) -> dict[str, str]:
+    seeds = fit.training.seeds
+    frozen = [
+        f"fold {model // seeds} seed {model % seeds} at update {fit.frozen[model]}"
+        for model in fit.lost
+    ]
+    return {
+        "models": str(len(fit)),
+        "models.frozen": "; ".join(frozen) or "none",
+        "engine.used": fit.engine,
+    }
+
+
+def _evaluation_tags(evaluation: Evaluation) -> dict[str, str]:
+    days = evaluation.calls.index
+    verdict = evaluation.verdict
+    undefined = {
+        f"undefined.{name.replace('/', '.')}": reason
+        for name, reason in evaluation.undefined.items()
+    }
+    return {
+        "verdict": verdict.tag,
+        "verdict.reason": verdict.reason,
+        "verdict.lowest_log_loss": verdict.lowest,
+        "test.first": f"{days[0]:%Y-%m-%d}",
+        "test.last": f"{days[-1]:%Y-%m-%d}",
+        **undefined,
+    }
+
+
+def _npz(params: Params, model: int) -> bytes:
+    content = BytesIO()
+    arrays = {name: value[model] for name, value in params.items()}
+    np.savez(content, allow_pickle=False, **arrays)
+    return content.getvalue()
+
+
+def _settings(trained: Mapping[str, Trained]) -> dict[str, dict[str, object]]:
+    return {
+        variant: {"model": asdict(result.fit.model), "training": asdict(result.fit.training)}
+        for variant, result in trained.items()
+    }
+
+
+def _alarms(standings: Sequence[Standing]) -> str:
+    alarms = [
+        f"{one.ticker}: {alarm.kind}: {alarm.text}" for one in standings for alarm in one.alarms
+    ]
+    return "; ".join(alarms) or "none"

@@ -1,0 +1,125 @@
+"""Where MLflow keeps runs: the store and its experiments; errors of it become one line."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import mlflow
+from filelock import FileLock
+from mlflow.entities import Run, RunInfo
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from rnn_core.errors import TrackingError
+
+SQLITE = "sqlite:///"
+DEFAULT_URI = f"{SQLITE}mlflow.db"
+# The page of an experiment opens on its runs, not on traces of a language model
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+# Runs this process has met, by id, as they were then: MLflow takes long to return one
+INFOS: dict[str, RunInfo] = {}
+LONGEST_ERROR = 500  # characters
+
+# By default a server that is absent is asked again for two minutes
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "8")
+os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+logging.getLogger("mlflow").setLevel("WARNING")
+logging.getLogger("alembic").setLevel("WARNING")
+logging.getLogger("urllib3.connectionpool").setLevel("ERROR")
+
+
+def uri() -> str:
+    """Return where runs are: MLFLOW_TRACKING_URI, else a SQLite file in the working folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+
+
+def is_server() -> bool:
+    """Return whether runs are recorded at a tracking server."""
+    return uri().startswith("http")
+
+
+def client() -> mlflow.MlflowClient:
+    """Return the client of the store at `uri()`."""
+    mlflow.set_tracking_uri(uri())  # mlflow.pyfunc.load_model reads it
+    return _client(uri())
+
+
+def experiment_id(name: str) -> str:
+    """Return the id of the experiment `name`, and create it if there is none.
+
+    Raises:
+        TrackingError: the store cannot be reached or used.
+    """
+    try:
+        with _lock_while_created():
+            experiment = client().get_experiment_by_name(name)
+            if experiment is not None:
+                return experiment.experiment_id
+            return client().create_experiment(name, _artifact_location(name), KIND)
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise unusable(error) from error
+
+
+def experiment_of(run_id: str) -> str:
+    """Return the id of the experiment that a run belongs to."""
+    return run_info(run_id).experiment_id
+
+
+def get_run(run_id: str) -> Run:
+    """Return the run as it is now."""
+    run = client().get_run(run_id)
+    INFOS[run_id] = run.info
+    return run
+
+
+def run_info(run_id: str) -> RunInfo:
+    """Return what never changes about a run: its experiment, and where its files are."""
+    return INFOS.get(run_id) or get_run(run_id).info
+
+
+def unusable(error: Exception) -> TrackingError:
+    """Return the error to raise if the store cannot be reached or used; its reason is one line."""
+    reason = one_line(_operating_systems_error(error) or error)
+    return TrackingError(f"MLflow at {uri()} cannot be used ({reason}); check MLFLOW_TRACKING_URI")
+
+
+def one_line(error: BaseException) -> str:
+    """Return the text of an error without its line breaks, cut at `LONGEST_ERROR`."""
+    return " ".join(str(error).split())[:LONGEST_ERROR]
+
+
+@cache
+def _client(tracking_uri: str) -> mlflow.MlflowClient:
+    return mlflow.MlflowClient(tracking_uri)
+
+
+def _artifact_location(experiment: str) -> str | None:
+    """Return the folder of an experiment's files, next to the SQLite file; a server has its own."""
+    if not uri().startswith(SQLITE):
+        return None
+    folder = Path(uri().removeprefix(SQLITE)).resolve().parent
+    return str(folder / "mlruns" / experiment)
+
+
+@contextmanager
+def _lock_while_created() -> Iterator[None]:
+    """Hold a lock on a SQLite file: two processes fail if both create its tables."""
+    if not uri().startswith(SQLITE):
+        yield
+        return
+    with FileLock(uri().removeprefix(SQLITE) + ".lock"):
+        yield
+
+
+def _operating_systems_error(error: BaseException) -> OSError | None:
+    """Return the cause that has an error number, such as a refused connection."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno:
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None

@@ -1,0 +1,320 @@
+"""The ledger: forecasts made before a session, what came true, and which model was champion when.
+
+Two append-only tables in SQLite or PostgreSQL. The database itself enforces their rules, by the
+constraints and triggers in `migrations/`, whichever program writes to it.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from math import isfinite
+from typing import Any, Self
+
+import pandas as pd
+from sqlalchemy import Column, ColumnElement, Connection, Engine, Row, Table, func, select, union
+
+from rnn_core.errors import LedgerError
+from rnn_core.operations.ledger.database import DEFAULT_URL, engine_at, exclusive, migrate
+from rnn_core.operations.ledger.tables import FORECASTS, PROMOTIONS, pandas_dtypes
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """One forecast of a session by a model, made before the session opens.
+
+    Attributes:
+        ticker: as Yahoo spells it.
+        exchange: MIC of the exchange calendar.
+        session: the day that is forecast.
+        last_session: the session after whose close the forecast is made.
+        opens_at: when the session opens, UTC.
+        model_version: version of the registered model.
+        run_id: the tracked run that trained the model.
+        probability: that the session closes above the last one.
+        spread: standard deviation of the probability over the ensemble; None if undefined.
+        verdict: on the model's skill, from its walk-forward.
+        data_source: where the prices came from, such as `yahoo`.
+        data_sha256: of the prices.
+        promised_accuracy: accuracy of the model's walk-forward; None if undefined, as all promises.
+        promised_low: lower end of that accuracy's 95 % interval.
+        promised_high: its upper end.
+        promised_log_loss: mean log loss of the walk-forward, nats.
+        made_at: when the forecast is made, by the flow's clock, which may be set; UTC.
+    """
+
+    ticker: str
+    exchange: str
+    session: date
+    last_session: date
+    opens_at: datetime
+    model_version: int
+    run_id: str
+    probability: float
+    spread: float | None
+    verdict: str
+    data_source: str
+    data_sha256: str
+    promised_accuracy: float | None
+    promised_low: float | None
+    promised_high: float | None
+    promised_log_loss: float | None
+    made_at: datetime
+
+    @property
+    def late(self) -> bool:
+        """True if the session had opened when the forecast was made."""
+        return self.made_at >= self.opens_at
+
+
+@dataclass(frozen=True)
+class Decision:
+    """An open decision on a ticker's champion; others wait until `Ledger.deciding` ends it."""
+
+    ticker: str
+    connection: Connection
+
+    @property
+    def champions(self) -> list[int]:
+        """The champions in force, oldest first; the last one serves."""
+        return _champions(self.connection, self.ticker)
+
+    def promote(self, model_version: int, *, reason: str, run_id: str, at: datetime) -> None:
+        """Make `model_version`, trained by the run `run_id`, the champion.
+
+        Raises:
+            LedgerError: it is the champion already.
+        """
+        champions = self.champions
+        present = champions[-1] if champions else None
+        if model_version == present:
+            raise LedgerError(
+                f"version {model_version} of {self.ticker} is the champion already; promote another"
+            )
+        self._append(
+            model_version=model_version,
+            previous_version=present,
+            kind="promotion",
+            reason=reason,
+            run_id=run_id,
+            decided_at=at,
+        )
+
+    def roll_back(self, *, reason: str, at: datetime) -> int:
+        """Return to the champion before the present one.
+
+        Returns:
+            The version of the earlier champion, which serves again.
+
+        Raises:
+            LedgerError: there is no earlier champion.
+        """
+        champions = self.champions
+        if len(champions) < 2:
+            in_force = f"only version {champions[0]}" if champions else "none"
+            raise LedgerError(
+                f"{self.ticker} has no earlier champion to return to: {in_force} is in force; "
+                "promote one"
+            )
+        earlier, present = champions[-2:]
+        self._append(
+            model_version=earlier,
+            previous_version=present,
+            kind="rollback",
+            reason=reason,
+            run_id=None,
+            decided_at=at,
+        )
+        return earlier
+
+    def _append(self, **values: object) -> None:
+        of_ticker = PROMOTIONS.c.ticker == self.ticker
+        last_number = select(func.max(PROMOTIONS.c.number)).where(of_ticker)
+        number = (self.connection.scalar(last_number) or 0) + 1
+        self.connection.execute(
+            PROMOTIONS.insert().values(ticker=self.ticker, number=number, **values)
+        )
+
+
+class Ledger:
+    """Forecasts and promotions in one database, which threads and processes may share.
+
+    Times are aware UTC datetimes. Every method raises LedgerError, of one line, if the database
+    fails or refuses.
+
+    >>> from tempfile import mkdtemp
+    >>> with Ledger.open(f"sqlite:///{mkdtemp()}/ledger.db") as ledger:
+    ...     ledger.champions("MSFT")
+    []
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @classmethod
+    def open(cls, url: str | None = None) -> Self:
+        """Open the ledger at `url`, else at LEDGER_URL, else in data/ledger.db.
+
+        Its tables are created or brought up to date if necessary.
+
+        Raises:
+            LedgerError: the database cannot be used, or a newer version of this program wrote it.
+        """
+        engine = engine_at(url or os.environ.get("LEDGER_URL") or DEFAULT_URL)
+        try:
+            migrate(engine)
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(engine)
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def record(self, forecast: Forecast) -> Row[Any]:
+        """Write a forecast, and return its row, with the columns of `forecasts` as attributes.
+
+        If the same model has already forecast that session, nothing is written and its earlier
+        row is returned. A forecast counts if it is not late and the first one of its ticker and
+        session. `written_at` is this machine's clock, even if the flow's is set.
+        """
+        same_session = _session_of(forecast.ticker, forecast.session)
+        with exclusive(self._engine, FORECASTS.name, forecast.ticker) as connection:
+            rows = connection.execute(select(FORECASTS).where(same_session)).all()
+            for row in rows:
+                if row.model_version == forecast.model_version:
+                    return row
+            values = asdict(forecast)
+            values["late"] = forecast.late
+            values["counted"] = not forecast.late and not rows
+            values["written_at"] = datetime.now(UTC)
+            return connection.execute(FORECASTS.insert().values(values).returning(FORECASTS)).one()
+
+    def forecasts(self, ticker: str | None = None) -> pd.DataFrame:
+        """Return all forecasts, or those of a ticker, by session and then by id.
+
+        It has the columns of the table: `session` and `last_session` are datetime.date, times are
+        UTC, `up` is a nullable boolean. A row with `settled_at` and without `up` is void: the
+        session had no price.
+        """
+        return self._frame(FORECASTS, ticker, FORECASTS.c.session, FORECASTS.c.id)
+
+    def forecast_of(self, ticker: str, session: date, model_version: int) -> Row[Any] | None:
+        """Return the row of the model's forecast of a session, or None if there is none yet."""
+        of_model = FORECASTS.c.model_version == model_version
+        query = select(FORECASTS).where(_session_of(ticker, session), of_model)
+        with self._engine.connect() as connection:
+            return connection.execute(query).one_or_none()
+
+    def exchanges(self) -> dict[str, str]:
+        """Return the exchange of each ticker that was ever forecast."""
+        ticker = FORECASTS.c.ticker
+        pairs = select(ticker, FORECASTS.c.exchange).distinct().order_by(ticker)
+        with self._engine.connect() as connection:
+            return dict(connection.execute(pairs).tuples().all())
+
+    def settle(self, forecast_id: int, next_return: float | None, at: datetime) -> bool:
+        """Write the outcome of a forecast, once.
+
+        Args:
+            forecast_id: the row.
+            next_return: the session's log return, dimensionless; None if it had no price. The
+                session was up if this is above 0.
+            at: when the outcome became known, UTC.
+
+        Returns:
+            True if it was written, False if the forecast is unknown or settled already.
+
+        Raises:
+            LedgerError: the return is NaN or infinite.
+        """
+        values: dict[str, object] = {"settled_at": at}
+        if next_return is not None:
+            if not isfinite(next_return):
+                raise LedgerError(
+                    f"return {next_return} of forecast {forecast_id}: "
+                    "a finite number or None is expected"
+                )
+            values["up"] = bool(next_return > 0)
+            values["next_return"] = float(next_return)
+        unsettled = (FORECASTS.c.id == forecast_id) & FORECASTS.c.settled_at.is_(None)
+        with self._engine.begin() as connection:
+            settled = connection.execute(FORECASTS.update().where(unsettled).values(values))
+            return settled.rowcount == 1
+
+    def champions(self, ticker: str) -> list[int]:
+        """Return the champions in force, oldest first.
+
+        A promotion adds one; a rollback removes the last one.
+        """
+        with self._engine.connect() as connection:
+            return _champions(connection, ticker)
+
+    def promotions(self, ticker: str | None = None) -> pd.DataFrame:
+        """Return all promotions and rollbacks, or those of a ticker, by ticker and number.
+
+        `previous_version` is a nullable integer: the first champion has no predecessor.
+        """
+        return self._frame(PROMOTIONS, ticker, PROMOTIONS.c.ticker, PROMOTIONS.c.number)
+
+    def promoted_at(self, ticker: str, model_version: int) -> datetime | None:
+        """Return when the version last became, or became again, the champion; None if never."""
+        column = PROMOTIONS.c
+        of_version = (column.ticker == ticker) & (column.model_version == model_version)
+        query = select(column.decided_at).where(of_version).order_by(column.number.desc()).limit(1)
+        with self._engine.connect() as connection:
+            return connection.scalar(query)
+
+    @contextmanager
+    def deciding(self, ticker: str) -> Iterator[Decision]:
+        """Open a decision on a ticker's champion; nobody else decides on it meanwhile.
+
+        What is decided is written at the end of the block, unless that raises. On SQLite nobody
+        else can write to the file meanwhile, this ledger's other methods included: a block that
+        writes to MLflow needs MLflow's tables in another file.
+        """
+        with exclusive(self._engine, PROMOTIONS.name, ticker) as connection:
+            yield Decision(ticker, connection)
+
+    def versions(self, ticker: str) -> set[int]:
+        """Return the model versions that any row of the ticker names; they must be kept."""
+        by_table = [
+            select(table.c.model_version).where(table.c.ticker == ticker)
+            for table in (FORECASTS, PROMOTIONS)
+        ]
+        with self._engine.connect() as connection:
+            return set(connection.scalars(union(*by_table)))
+
+    def _frame(self, table: Table, ticker: str | None, *order: Column[Any]) -> pd.DataFrame:
+        query = select(table).order_by(*order)
+        if ticker is not None:
+            query = query.where(table.c.ticker == ticker)
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).all()
+        return pd.DataFrame(rows, columns=list(table.c.keys())).astype(pandas_dtypes(table))
+
+
+def _session_of(ticker: str, session: date) -> ColumnElement[bool]:
+    return (FORECASTS.c.ticker == ticker) & (FORECASTS.c.session == session)
+
+
+def _champions(connection: Connection, ticker: str) -> list[int]:
+    """Return the champions in force, oldest first, by replaying promotions and rollbacks."""
+    column = PROMOTIONS.c
+    of_ticker = column.ticker == ticker
+    query = select(column.kind, column.model_version).where(of_ticker).order_by(column.number)
+    champions: list[int] = []
+    for kind, version in connection.execute(query):
+        if kind == "promotion":
+            champions.append(version)
+        else:
+            champions.pop()
+    return champions

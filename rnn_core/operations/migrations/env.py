@@ -1,8 +1,0 @@
-"""Alembic runs this: migrations on the connection that the ledger hands over, within its transaction."""
-
-from alembic import context
-
-from rnn_core.operations.ledger import VERSION_TABLE
-
-context.configure(connection=context.config.attributes["connection"], version_table=VERSION_TABLE)
-context.run_migrations()
