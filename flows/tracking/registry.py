@@ -277,6 +277,7 @@ def _loading() -> Iterator[None]:
     """
     with LOADING:
         make_older_names_importable()
+        client()  # tells MLflow, which loads from the store it was told of last, where ours is
         before = list(sys.path)
         try:
             yield

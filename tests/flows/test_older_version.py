@@ -51,7 +51,8 @@ def older(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         with sqlite3.connect(name) as connection:
             connection.executescript(statements)
         connection.close()
-    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    # A relative address would reach the folder of an earlier test in this process
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workplace}/mlflow.db")
     monkeypatch.delenv("LEDGER_URL", raising=False)
     return workplace
 

@@ -154,15 +154,15 @@ def test_a_lesson_that_fails_leaves_no_run_running(monkeypatch: pytest.MonkeyPat
         (["--name", "sine-wave"], "'direction-from-scratch', 'sine-next-value', 'sine-synced'"),
         (
             ["--name", "memory-cell", "--ticker", "AAPL"],
-            "ticker and source are for direction-from-scratch",
+            "ticker and source are only allowed for name=direction-from-scratch",
         ),
         (
             ["--name", "sine-synced", "--source.kind", "synthetic"],
-            "ticker and source are for direction-from-scratch",
+            "ticker and source are only allowed for name=direction-from-scratch",
         ),
         (
             ["--name", "engines-agree", "--training.engine", "torch"],
-            "engines-agree runs both engines",
+            "not allowed for name=engines-agree, which runs both engines",
         ),
         (["--name", "sine-synced", "--training.engine", "jax"], "training.engine"),
         (["--size", "0"], "size"),

@@ -59,6 +59,7 @@ POINTERS = (
     *("x", "center", "scale", "y", "mask", "class_weights", "chosen", "rows", "rate"),
     *("params", "first", "second", "step", "frozen", "losses"),
 )
+VERSION = 2  # of the task and its codes, as kernel.c has it; a library of another one is not used
 FIELDS = {"velocity": "first"}  # where in a task an array goes, if not under its own name
 
 
@@ -80,12 +81,16 @@ def load(path: str) -> ctypes.CDLL | None:
         return None
     pointer = ctypes.c_void_p
     integer = ctypes.c_int64
+    if not hasattr(compiled, "kernel_version"):  # built before there were versions
+        return None
+    compiled.kernel_version.restype = integer
     compiled.kernel_task_size.restype = integer
     compiled.kernel_instruction_sets.restype = integer
     compiled.kernel_train.argtypes = (ctypes.POINTER(Task),)
     compiled.kernel_loss.argtypes = (ctypes.POINTER(Task),)
     compiled.kernel_tanh.argtypes = (integer, integer, pointer, pointer, integer)
-    return compiled if compiled.kernel_task_size() == ctypes.sizeof(Task) else None
+    same_task = compiled.kernel_task_size() == ctypes.sizeof(Task)
+    return compiled if same_task and compiled.kernel_version() == VERSION else None
 
 
 @cache

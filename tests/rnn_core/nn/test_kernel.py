@@ -384,8 +384,23 @@ def test_one_can_ask_whether_the_kernel_is_there(
 def test_a_library_of_another_kernel_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     path = str(next(Path(kernel.__file__).parent.glob("_kernel*.so")))
     assert kernel.load(path) is not None
-    monkeypatch.setattr(kernel, "Task", kernel.ctypes.c_int64)
+    with monkeypatch.context() as patch:
+        patch.setattr(kernel, "Task", kernel.ctypes.c_int64)
+        assert kernel.load(path) is None
+    monkeypatch.setattr(kernel, "VERSION", kernel.VERSION + 1)
     assert kernel.load(path) is None
+
+
+def test_a_library_from_before_the_versions_is_not_used(tmp_path: Path) -> None:
+    """Its tasks are as large, but their codes mean something else."""
+    functions = ("instruction_sets", "train", "loss", "tanh")
+    size = kernel.ctypes.sizeof(kernel.Task)
+    source = "".join(f"int kernel_{name}(void) {{ return 0; }}\n" for name in functions)
+    source += f"long kernel_task_size(void) {{ return {size}; }}\n"
+    (tmp_path / "older.c").write_text(source)
+    command = [require_program("gcc"), "-shared", "-fPIC", "-o", "older.so", "older.c"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert kernel.load(str(tmp_path / "older.so")) is None
 
 
 @pytest.mark.parametrize("code", ["cell", "loss", "rule"])
