@@ -185,10 +185,10 @@ def _calendar_class(exchange: str) -> Any:
 
 def _days_without_trading(calendar: Any) -> pd.DatetimeIndex:
     days = pd.date_range(FIRST_DAY - pd.Timedelta(days=366), LAST_DAY + pd.Timedelta(days=366))
-    trading = _weekdays(calendar.weekmask)[days.dayofweek]
+    trading = _weekdays(calendar.weekmask)[days.day_of_week]
     for first, last, weekmask in calendar.special_weekmasks:
         within = (days >= (first or days[0])) & (days <= (last or days[-1]))
-        trading = np.where(within, _weekdays(weekmask)[days.dayofweek], trading)
+        trading = np.where(within, _weekdays(weekmask)[days.day_of_week], trading)
     closed = days[~trading].union(pd.DatetimeIndex(calendar.adhoc_holidays))
     if calendar.regular_holidays is not None:
         closed = closed.union(calendar.regular_holidays.holidays(days[0], days[-1]))

@@ -77,7 +77,7 @@ def trading_week(exchange: str) -> pd.DatetimeIndex:
     known = hours(exchange).loc[pd.Timestamp(FIRST) : pd.Timestamp(LAST)].index
     days = pd.date_range(known[0], known[-1])
     weekend = (4, 5) if exchange == "XSAU" else (5, 6)
-    return days[~days.dayofweek.isin(weekend)]
+    return days[~days.day_of_week.isin(weekend)]
 
 
 def known_to_holidays() -> list[str]:
@@ -106,7 +106,7 @@ def disputed_by_market_calendars(exchange: str) -> set[str]:
         warnings.simplefilter("ignore")
         days = pd.DatetimeIndex(calendar.valid_days(FIRST, date(2026, 12, 31), tz=None))
     theirs = set(days.strftime("%Y-%m-%d"))
-    own = {day for day in ours(exchange) if day < "2027" and pd.Timestamp(day).dayofweek < 5}
+    own = {day for day in ours(exchange) if day < "2027" and pd.Timestamp(day).day_of_week < 5}
     return own ^ theirs
 
 
@@ -149,8 +149,8 @@ def test_seoul_closes_an_hour_late_on_the_day_of_the_college_entrance_exam() -> 
 
 def test_seoul_traded_on_saturdays_until_1998() -> None:
     saturdays = sessions("XKRX", date(1995, 1, 1), date(1999, 12, 31))
-    assert (saturdays.dayofweek == 5).sum() == 196
-    assert saturdays[saturdays.dayofweek == 5][-1] == pd.Timestamp("1998-12-05")
+    assert (saturdays.day_of_week == 5).sum() == 196
+    assert saturdays[saturdays.day_of_week == 5][-1] == pd.Timestamp("1998-12-05")
 
 
 @pytest.mark.parametrize(
