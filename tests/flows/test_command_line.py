@@ -19,6 +19,7 @@ from tests.flows.conftest import AAPL
 from tests.processes import run
 
 ROWS = pd.read_csv(AAPL).head(700)
+NEW_YORK = ("--source.exchange", "XNYS")  # where the rows were traded
 QUICK = ("--training.epochs", "1", "--training.seeds", "1", "--model.hidden_size", "2")
 
 
@@ -33,8 +34,8 @@ def with_row(row: int, column: str, value: object) -> str:
 
 
 FILES: dict[str, tuple[str | bytes, str]] = {
-    "empty": ("", "prices.csv: cannot be read as CSV or Parquet: No columns"),
-    "binary": (bytes(range(256)) * 40, "prices.csv: cannot be read as CSV or Parquet: 'utf-8'"),
+    "empty": ("", "prices.csv: cannot be read as CSV or Parquet: there is no header"),
+    "binary": (bytes(range(256)) * 40, "it is neither UTF-8, UTF-16 nor CP949 text"),
     "no price column": (ROWS[["Date", "Volume"]].to_csv(index=False), "'Date', 'Volume'"),
     "text in the prices": (with_row(5, "Adj Close", "n/a!"), "n/a!"),
     "twenty rows": (ROWS.head(20).to_csv(index=False), "needs 603"),
@@ -105,7 +106,7 @@ def test_a_bad_file_is_named_and_leaves_no_run_running(
     named: str,
 ) -> None:
     Path("prices.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
-    code, said = shell("--source.kind", "file", "--source.path", "prices.csv", *QUICK)
+    code, said = shell("--source.kind", "file", "--source.path", "prices.csv", *QUICK, *NEW_YORK)
     assert code == 1
     assert named in said
     assert runs()[0].info.status == "FAILED"

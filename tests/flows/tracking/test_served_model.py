@@ -25,6 +25,7 @@ from rnn_core.data import loading
 from rnn_core.nn.ensemble import call
 from tests.flows.conftest import AAPL, TINY
 
+SOURCE = File(path=AAPL, exchange="XNYS")
 PROBLEM = Problem(features=("return", "volume_change", "volatility"))
 
 
@@ -33,7 +34,7 @@ def summary(runs_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Summ
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("served"))
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runs_folder}/mlflow.db")
-        return retrain(ticker="078935.KS", source=File(path=AAPL), problem=PROBLEM, **TINY)
+        return retrain(ticker="078935.KS", source=SOURCE, problem=PROBLEM, **TINY)
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def model_uri(summary: Summary) -> str:
 
 @pytest.fixture(scope="module")
 def prices() -> pd.DataFrame:
-    return loading.load(File(path=AAPL), "078935.KS", datetime.now(UTC)).frame[["close", "volume"]]
+    return loading.load(SOURCE, "078935.KS", datetime.now(UTC)).frame[["close", "volume"]]
 
 
 def test_it_predicts_the_runs_own_forecast_bit_for_bit(
