@@ -10,7 +10,7 @@ from sklearn.metrics import confusion_matrix
 from rnn_core.config import Evaluation as Settings
 from rnn_core.data.windows import Windows
 from rnn_core.errors import ConfigError
-from rnn_core.evaluation import backtest, names, significance
+from rnn_core.evaluation import backtest, direction, names, significance
 from rnn_core.evaluation.backtest import Backtest
 from rnn_core.evaluation.baselines import Baselines, ByName, direction_baselines
 from rnn_core.evaluation.metrics import (
@@ -182,8 +182,7 @@ def _judge(calls: pd.DataFrame, baselines: Baselines, tests: _Scores, trials: in
 def _skilled(up: Array, baselines: Baselines) -> list[str]:
     """Return the baselines whose own calls pass the test of direction."""
     tests = {
-        name: significance.pesaran_timmermann(up, called)
-        for name, called in baselines.called.items()
+        name: direction.pesaran_timmermann(up, called) for name, called in baselines.called.items()
     }
     return [
         name
@@ -239,10 +238,10 @@ def _significance(calls: pd.DataFrame, baselines: Baselines) -> _Scores:
 def _direction_tests(calls: pd.DataFrame) -> Tests:
     up, _, called = _arrays(calls)
     next_return = calls["next_return"].to_numpy()
-    excess = significance.excess_hits(up, called)
+    excess = direction.excess_hits(up, called)
     return {
-        names.PT_PVALUE: significance.pesaran_timmermann(up, called),
-        names.pvalue("ag"): significance.anatolyev_gerko(next_return, called),
+        names.PT_PVALUE: direction.pesaran_timmermann(up, called),
+        names.pvalue("ag"): direction.anatolyev_gerko(next_return, called),
         names.pvalue("pt_bootstrap"): significance.bootstrap_mean(excess),
     }
 
