@@ -19,6 +19,7 @@ BASELINES = {
     "reversal": "opposite of yesterday",
     "persistence": "same as yesterday",
     "logistic": "logistic regression",
+    "boosting": "gradient boosting",
 }
 
 

@@ -94,7 +94,7 @@ def evaluate(
     """
     seed_logits = _by_test_row(logits, folds)
     baselines = direction_baselines(
-        windows.x, windows.y[:, 0, 0], windows.returns, folds.train, folds.test
+        windows.x, windows.y[:, 0, 0], windows.returns, folds, shrinkage
     )
     calls = _calls(windows, folds, seed_logits, baselines, shrinkage)
     confusion = confusion_matrix(calls["up"], called_up(calls["probability"]), labels=[0, 1])

@@ -13,7 +13,7 @@ from rnn_core.evaluation import names
 from rnn_core.evaluation.evaluation import Evaluation
 
 COLOURS = {"skill": "#1a7f37", "inconclusive": "#9a6700", "no evidence of skill": "#57606a"}
-BASELINES = ("majority", "persistence", "reversal", "logistic")
+BASELINES = ("majority", "persistence", "reversal", "logistic", "boosting")
 CAPTIONS = {
     "folds.png": "Accuracy of each fold with its 95 % interval, and of the majority class.",
     "equity.png": "Value of 1 traded on the calls, after costs, and of buy and hold.",
