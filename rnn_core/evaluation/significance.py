@@ -104,6 +104,23 @@ def bootstrap_mean(
     return Bootstrap(mean, float(low), float(high), pvalue, block)
 
 
+def mean_above_zero(values: Array) -> Test | None:
+    """Test whether the mean of a dependent series (n,) is above 0, one-sided.
+
+    t = mean / its standard error by Newey and West (Econometrica 55, 1987, 703–708) with
+    4 (n / 100)^(2/9) lags, against the normal distribution. None for fewer than `FEW_DAYS` values
+    or constant ones.
+    """
+    from statsmodels.regression.linear_model import OLS
+
+    if len(values) < FEW_DAYS or not varies(values):
+        return None
+    lags = {"maxlags": int(4 * (len(values) / 100) ** (2 / 9))}
+    fitted = OLS(values, np.ones_like(values)).fit(cov_type="HAC", cov_kwds=lags)
+    statistic = float(fitted.tvalues[0])
+    return Test(statistic, float(norm.sf(statistic)))
+
+
 def superior(benchmark: Array, losses: Array, *, seed: int = 0, reps: int = DRAWS) -> Test | None:
     """Test whether the best of k forecasts, losses (n, k), beats the losses (n,) of a benchmark.
 
@@ -265,10 +282,12 @@ def deflated_sharpe(
     skew: float = 0.0,
     kurtosis: float = 3.0,
     variance: float | None = None,
+    benchmark: float = 0.0,
 ) -> float | None:
     """Return the probability that the true ratio is above the best of `trials` without skill.
 
-    All ratios are daily. The benchmark of `probabilistic_sharpe` is
+    All ratios are daily. Without skill an account has the ratio `benchmark`, such as that of buy
+    and hold, which is taken as known. That of `probabilistic_sharpe` is `benchmark` +
     √V ((1 − γ) Φ⁻¹(1 − 1/N) + γ Φ⁻¹(1 − 1/(N e))), with γ Euler's constant, and 0 for one trial.
     V, `variance`, is that of the Sharpe ratios of the trials; if it is not known, that of an
     estimate without skill, 1 / (days − 1). None as in `probabilistic_sharpe`.
@@ -286,8 +305,8 @@ def deflated_sharpe(
     if days < 2:
         return None
     spread = sqrt(1 / (days - 1) if variance is None else variance)
-    benchmark = spread * _expected_best(trials)
-    return probabilistic_sharpe(sharpe, days, skew, kurtosis, benchmark)
+    best = benchmark + spread * _expected_best(trials)
+    return probabilistic_sharpe(sharpe, days, skew, kurtosis, best)
 
 
 def varies(values: Array, scale: float | None = None) -> bool:

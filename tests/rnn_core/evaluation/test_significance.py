@@ -339,6 +339,12 @@ class TestSharpe:
         assert falling == sorted(falling, reverse=True)
         assert len(set(falling)) == 4
 
+    def test_it_is_measured_against_what_can_be_had_without_skill(self) -> None:
+        shape = {"skew": -0.5, "kurtosis": 6.0}
+        held = deflated_sharpe(0.08, 800, 1, **shape, benchmark=0.05)
+        assert held == probabilistic_sharpe(0.08, 800, **shape, benchmark=0.05)
+        assert deflated_sharpe(0.08, 800, 1, **shape, benchmark=0.08) == pytest.approx(0.5)
+
     @pytest.mark.parametrize("shape", [0.0, 1.0], ids=["normal", "skewed"])
     def test_the_error_of_the_ratio_is_the_spread_of_its_estimates(self, shape: float) -> None:
         rng, days = np.random.default_rng(14), 1000
