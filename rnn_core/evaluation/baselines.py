@@ -20,6 +20,7 @@ from rnn_core.nn.sequences import Folds
 
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)  # scikit-learn's C of the logistic regression, strongest first
 TREES = 20  # at most
+LEARNED = ("logistic", "boosting")  # they call by their probability; the others by a rule
 
 ByName: TypeAlias = dict[str, Array]
 """Forecasts (n,) of the n test rows, ordered as `test[test >= 0]`, by the name of the baseline."""
@@ -175,10 +176,8 @@ def _logistic(rows: _Rows) -> Array:
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler().fit(rows.x)
-    fitted = [
-        LogisticRegression(C=penalty, max_iter=1000).fit(scaler.transform(rows.x), rows.y)
-        for penalty in PENALTIES
-    ]
+    x = scaler.transform(rows.x)
+    fitted = [LogisticRegression(C=penalty, max_iter=1000).fit(x, rows.y) for penalty in PENALTIES]
 
     def forecasts(x: Array) -> list[Array]:
         # Summed row by row: a matrix product gives other bits for other numbers of rows

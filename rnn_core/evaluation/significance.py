@@ -11,12 +11,11 @@ from scipy.optimize import brentq
 from scipy.stats import false_discovery_control, norm
 
 from rnn_core.errors import ArrayError, ConfigError
-from rnn_core.evaluation.metrics import CONFIDENCE
+from rnn_core.evaluation.metrics import CHANCE, CONFIDENCE
 from rnn_core.nn.arrays import Array
 
 ALPHA = 0.05
 POWER = 0.80
-CHANCE = 0.5
 DRAWS = 10_000  # of a bootstrap: p has a standard error of 0.005 at most, of 0.002 near 5 %
 FEWEST = 10  # values from which a block length is estimated
 FEW_DAYS = 50  # below this number a test is exact, or not done
