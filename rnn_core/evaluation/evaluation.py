@@ -277,7 +277,9 @@ def _backtest_scores(style: str, result: Backtest, trials: int) -> Scores:
         if deflated is not None:
             defined[names.backtest("deflated_sharpe_probability", style)] = deflated
     if style == "long_flat":
-        defined |= {names.hold(name): x for name, x in result.buy_and_hold.statistics.items()}
+        held_statistics = result.buy_and_hold.statistics.items()
+        # Who buys once breaks even at any cost or at none
+        defined |= {names.hold(name): x for name, x in held_statistics if name != "break_even_cost"}
     return Scores(defined, account.undefined)
 
 

@@ -1,0 +1,1 @@
+"""How often the verdict is right on series whose truth is known: `series` makes, `judging` counts."""
