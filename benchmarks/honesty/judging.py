@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import binom
 
-from benchmarks.honesty.series import BOUNCE, NULL, PLANTED, Kind, prices
+from benchmarks.honesty.series import BOUNCE, KINDS, NULL, PLANTED, Kind, prices
 from rnn_core.config import Evaluation, Model, Problem, Training
 from rnn_core.data.folds import folds
 from rnn_core.data.windows import windows
@@ -164,10 +164,10 @@ def _bound(control: Control) -> str:
     return f"at least {control.least_skill}" if control.least_skill else "none"
 
 
-def judge(kind: Kind, training: Training, series: int) -> Judged:
-    """Return the verdict on the series of that number."""
+def judge(kind: str, training: Training, series: int) -> Judged:
+    """Return the verdict on the series of that number; the kind goes by name, for pickle."""
     settings = Evaluation()
-    built = windows(Problem(), prices(kind, series))
+    built = windows(Problem(), prices(KINDS[kind], series))
     walk = folds(settings, built)
     fitted = fit(Model(), training, built, walk)
     logits = out_of_sample(fitted, built, walk)
@@ -183,7 +183,7 @@ def run(
     """Judge every series of the control by the mapping `over`, with a counter in a terminal."""
     before = time.perf_counter()
     judged = []
-    for outcome in over(partial(judge, control.kind, training), range(control.series)):
+    for outcome in over(partial(judge, control.kind.name, training), range(control.series)):
         judged.append(outcome)
         if sys.stderr.isatty():
             name = control.kind.name

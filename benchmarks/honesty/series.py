@@ -209,3 +209,5 @@ PLANTED = (
     Kind("XOR", signs(likely(lambda returns: returns[-1] * returns[-2] > 0, 2))),
     Kind("slow mean", returns_of(slow_mean)),
 )
+
+KINDS = {kind.name: kind for kind in (*NULL, *BOUNCE, *PLANTED)}

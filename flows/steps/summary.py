@@ -152,7 +152,7 @@ def _scores(evaluation: Evaluation, attainable: float | None) -> Rows:
     yield "  buy and hold", _sharpe(scores, names.HOLD_SHARPE)
     if names.NEXT_OPEN in evaluation.accounts:
         yield "  traded at the next open", _sharpe(scores, names.NEXT_OPEN_SHARPE)
-    bound = _sharpe(scores, names.FRICTIONLESS_SHARPE, ", an upper bound")
+    bound = _sharpe(scores, names.FRICTIONLESS_SHARPE, ", an upper bound in expectation")
     yield "  at once and at no cost", bound
     yield "break-even cost", _break_even(evaluation)
 

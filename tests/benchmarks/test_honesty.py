@@ -6,14 +6,20 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.honesty.judging import CONTROLS, Judged, Result, most_false, run
-from benchmarks.honesty.series import BOUNCE, NULL, PLANTED, Kind, prices
+from benchmarks.honesty.judging import (
+    CONTROLS,
+    Judged,
+    Result,
+    most_false,
+    one_process_a_core,
+    run,
+)
+from benchmarks.honesty.series import BOUNCE, KINDS, NULL, Kind, prices
 from rnn_core.config import Training
 from rnn_core.evaluation import direction, evidence, significance
 
 FAST = Training(dtype="float32", seeds=2, epochs=12, patience=4)
 BY_NAME = {control.kind.name: control for control in CONTROLS}
-KINDS = {kind.name: kind for kind in (*NULL, *BOUNCE, *PLANTED)}
 
 
 @pytest.mark.parametrize("name", ["null", "drift", "45 to 65 at 1200", "stale", "650 days"])
@@ -25,6 +31,12 @@ def test_skill_is_found_where_it_was_planted() -> None:
     result = run(BY_NAME["planted"].shortened(3), FAST)
     assert result.broken == []
     assert result.skill == 3
+
+
+def test_processes_judge_as_one_does() -> None:
+    control = BY_NAME["drift"].shortened(3)
+    with one_process_a_core() as pool:
+        assert run(control, FAST, over=pool.map).judged == run(control, FAST).judged
 
 
 def test_a_rule_that_ignores_the_base_rate_breaks_the_bound(

@@ -131,7 +131,7 @@ def test_the_summary_puts_the_accuracy_beside_the_majority_class(
     )
     assert rows["prices"] == "file, column 'Adj Close', 3270 sessions to 2013-03-01"
     assert rows["  what could be found"] == run.data.tags["verdict.power"]
-    assert rows["  at once and at no cost"].endswith(", an upper bound")
+    assert rows["  at once and at no cost"].endswith(", an upper bound in expectation")
     assert rows["  traded at the next open"].startswith(
         f"{run.data.metrics['backtest/next_open_sharpe_net']:.2f}"
     )
