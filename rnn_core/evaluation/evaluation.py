@@ -13,6 +13,7 @@ from rnn_core.evaluation import backtest, names, significance
 from rnn_core.evaluation.backtest import Backtest, Strategy, Timing
 from rnn_core.evaluation.baselines import Baselines, direction_baselines
 from rnn_core.evaluation.evidence import (
+    Calls,
     Scores,
     baseline_showings,
     calls_to_test,
@@ -103,14 +104,7 @@ def evaluate(
     timing = backtest.timing(default.strategy, next_return)
     accounts = _other_accounts(windows, folds, calls, settings)
     tested = calls_to_test(calls, baselines)
-    judged = verdict(
-        network=showing(tested, probability),
-        baselines=baseline_showings(tested, baselines),
-        days=len(calls),
-        trials=trials,
-        worth=_worth(default, timing, settings),
-        against=tested.against,
-    )
+    judged = _judge(tested, probability, baselines, trials, _worth(default, timing, settings))
     recorded = _together(
         significance_scores(tested, probability, baselines, trials),
         _verdict_scores(judged),
@@ -173,6 +167,19 @@ def _arrays(calls: pd.DataFrame) -> tuple[Array, Array, Array]:
     """Return the outcome, the probability of up and the call, each (n,)."""
     probability = calls["probability"].to_numpy()
     return calls["up"].to_numpy(), probability, called_up(probability).astype(int)
+
+
+def _judge(
+    tested: Calls, probability: Array, baselines: Baselines, trials: int, worth: Worth
+) -> Verdict:
+    return verdict(
+        network=showing(tested, probability),
+        baselines=baseline_showings(tested, baselines),
+        days=len(probability),
+        trials=trials,
+        worth=worth,
+        against=tested.against,
+    )
 
 
 def _worth(result: Backtest, timing: Timing, settings: Settings) -> Worth:
