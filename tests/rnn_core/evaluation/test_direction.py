@@ -263,3 +263,13 @@ class TestAnatolyevGerko:
 def autoregressive_cheap(rng: np.random.Generator, count: int) -> np.ndarray:
     """A slow series: the moving sum of 20 shocks."""
     return np.convolve(rng.normal(size=count + 19), np.ones(20) / sqrt(20), mode="valid")
+
+
+def test_folds_of_a_day_are_joined_so_that_they_tell_something() -> None:
+    up = np.arange(200) % 2
+    fold = np.arange(200)
+    assert within_strata(up, up, fold) is None
+    joined = within_strata(up, up, strata(fold, 63))
+    assert joined is not None
+    assert joined.pvalue < 1e-9
+    assert np.bincount(strata(fold, 63)).tolist() == [63, 63, 63, 11]
