@@ -1,1 +1,1 @@
-"""How often the verdict is right on series whose truth is known: `series` makes, `judging` counts."""
+"""Series whose truth is known, and how often the verdict on them is right."""

@@ -24,8 +24,8 @@ MEANINGS = {
     "whether it still holds.",
     "inconclusive": "Its walk-forward was too short to tell skill from chance: treat its calls as "
     "coin tosses.",
-    "no evidence of skill": "Its walk-forward was long enough for an oracle of 55 % to show skill and "
-    "showed none: treat its calls as coin tosses.",
+    "no evidence of skill": "Its walk-forward was long enough for an oracle of 55 % to "
+    "show skill and showed none: treat its calls as coin tosses.",
     NO_CHAMPION: "No model has been promoted, so there are no calls.",
 }
 CALLS = 20  # the last ones, on the page of a ticker
