@@ -1,4 +1,4 @@
-"""The compiled kernel of the NumPy engine; everything else about the package is in pyproject.toml."""
+"""Build the compiled kernel of the NumPy engine; the rest of the package is in pyproject.toml."""
 
 from pathlib import Path
 
