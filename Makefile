@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check \
 	--constraint requirements.lock --editable
-INSTALLED := pyproject.toml setup.py requirements.lock $(wildcard rnn_core/nn/engines/kernel*.[ch])
+INSTALLED := pyproject.toml setup.py requirements.lock $(wildcard rnn_core/nn/engines/kernel/*.[ch])
 # Many tests wait for servers, so that a core has work for more than one process
 PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder --durations 25
 
@@ -14,7 +14,7 @@ run: .venv/installed  ## Retrain the default ticker once
 test: lint  ## Everything that must pass, but for what takes minutes
 	$(PYTEST) --numprocesses 3 -m 'not long' --cov --cov-report=
 	$(BIN)/coverage report
-	! ls rnn_core/nn/engines/*.so >/dev/null 2>&1 || \
+	! ls rnn_core/nn/engines/kernel/*.so >/dev/null 2>&1 || \
 		$(BIN)/coverage report --include='rnn_core/nn/*' --fail-under=100
 
 test-all: test  ## And what takes minutes: simulated months, and each study as a process of its own
@@ -39,7 +39,7 @@ lock: .venv/installed-dev  ## Pin the versions that are installed now in require
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
 
 clean:  ## Delete what can be built again; prices and runs stay
-	rm -rf .venv build rnn_core/nn/engines/*.so *.egg-info .coverage .coverage.* .hypothesis \
+	rm -rf .venv build rnn_core/nn/engines/kernel/*.so *.egg-info .coverage .coverage.* .hypothesis \
 		.import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

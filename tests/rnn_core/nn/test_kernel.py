@@ -494,13 +494,13 @@ def test_the_installation_leaves_the_kernel_beside_its_source(tmp_path: Path) ->
     require_program("gcc")
     folder = copy_of_the_sources(tmp_path)
     subprocess.run(BUILD, cwd=folder, check=True, capture_output=True)
-    (built,) = (folder / "rnn_core/nn/engines").glob("_kernel*.so")
+    (built,) = (folder / "rnn_core/nn/engines/kernel").glob("_kernel*.so")
     assert kernel.load(str(built)) is not None
 
 
 def test_no_sanitizer_finds_anything_in_all_that_is_covered(tmp_path: Path) -> None:
     compiler, build = require_program("gcc"), tmp_path / "sanitized.so"
-    source = ROOT / "rnn_core/nn/engines/kernel.c"
+    source = ROOT / "rnn_core/nn/engines/kernel/kernel.c"
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     subprocess.run(
         [

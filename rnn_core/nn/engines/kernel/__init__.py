@@ -33,7 +33,7 @@ from rnn_core.nn.optim import Rule, State
 from rnn_core.nn.settings import Model, Training
 
 SWITCH = "RNNFLOW_KERNEL"
-LIBRARY = "rnn_core.nn.engines._kernel"
+LIBRARY = f"{__name__}._kernel"
 
 # The codes of the enumerations in kernel.c. A name that is not here is left to NumPy.
 CELL_CODES = {"rnn_tanh": 1, "gru": 2, "lstm": 3}

@@ -1,12 +1,12 @@
 /* The NumPy engine in C: recurrent networks of one layer, trained by backpropagation through time.
  *
- * The equations are those of rnn_core/nn/layers.py, losses.py and optim.py; kernel.py says which
+ * The equations are those of layers/, losses.py and optim.py in rnn_core/nn; __init__.py says which
  * trainings are covered, and makes the calls. A call trains some models of a stack one after the
  * other, each through whole epochs, in memory that is bounded by one model and one piece of a
  * batch. Calls share nothing, so they may run on threads.
  *
- * This file holds what kernel.py sees: the task, the codes, and the choice of an instruction set.
- * The arithmetic is in kernel_template.h and is compiled six times: for each of three instruction
+ * This file holds what Python sees: the task, the codes, and the choice of an instruction set.
+ * The arithmetic is in template.h and is compiled six times: for each of three instruction
  * sets in each of two precisions.
  *
  * Axes, here and in the headers: T steps, n rows of a piece, I inputs, H hidden units (HP when
@@ -22,7 +22,7 @@
 
 /* -- the task */
 
-/* The codes that kernel.py sends. A number never gets another meaning: a library that was built
+/* The codes that Python sends. A number never gets another meaning: a library that was built
  * earlier would take it for the old one. */
 enum Cell { RNN_TANH = 1, GRU = 2, LSTM = 3 };
 enum Loss {
@@ -35,7 +35,7 @@ enum Loss {
 enum Rule { SGD = 1, ADAM = 2, ADAMW = 3 };
 enum Outcome { DONE = 0, NO_MEMORY = -1, UNKNOWN_CODE = -2 };
 
-/* What to do; field by field the Task of kernel.py. Arrays of `void` are in the precision of the
+/* What to do; field by field the Task of __init__.py. Arrays of `void` are in the precision of the
  * task. M models are in the stack, of which this call trains `models`. */
 typedef struct {
     int64_t instruction_set;
@@ -127,18 +127,18 @@ enum { ARRAYS = 14 };                   /* that a call allocates */
 #define BYTES 16
 #define SET plain
 #define TARGET
-#include "kernel_precisions.h"
+#include "precisions.h"
 
 #ifdef __x86_64__
 #define BYTES 32
 #define SET avx2
 #define TARGET __attribute__((target("avx2,fma")))
-#include "kernel_precisions.h"
+#include "precisions.h"
 
 #define BYTES 64
 #define SET avx512
 #define TARGET __attribute__((target("avx512f,avx512dq,avx512vl,fma")))
-#include "kernel_precisions.h"
+#include "precisions.h"
 #endif
 
 /* What is compiled for one instruction set, in double and in single precision. */
@@ -163,7 +163,7 @@ static const Version versions[] = {
 #endif
 };
 
-/* -- what kernel.py calls */
+/* -- what Python calls */
 
 /* Return how many of `versions` this processor can run; the last of them is the fastest. */
 int64_t kernel_instruction_sets(void)
@@ -181,11 +181,11 @@ int64_t kernel_instruction_sets(void)
 #endif
 }
 
-/* Return the VERSION of kernel.py. It grows whenever a task means something else than before, as
+/* Return the VERSION of __init__.py. It grows whenever a task means something else than before, as
  * the size of a task need not change then. */
 int64_t kernel_version(void) { return 2; }
 
-/* Return the size of a task, by which kernel.py recognises a library of another source. */
+/* Return the size of a task, by which Python recognises a library of another source. */
 int64_t kernel_task_size(void) { return sizeof(Task); }
 
 /* Train the chosen models in place, and write their losses; return an Outcome. */
