@@ -423,7 +423,7 @@ def test_a_row_that_is_not_there_is_an_error() -> None:
     engine = started()
     rows = batches(1, 2)[0]
     rows[0, 0, 0] = 23
-    with pytest.raises(IndexError, match="row 23 is asked for; there are 23"):
+    with pytest.raises(IndexError, match="no row 23: the stack has 23 windows"):
         train_epoch(engine, rows, np.full(3, 3e-3))
 
 
