@@ -1,10 +1,11 @@
-"""Thirty trading days of five tickers, through the flows and parameters of `prefect.yaml`, with a clock that is set.
+"""Run thirty trading days of five tickers through the deployments of `prefect.yaml`, clock set.
 
     python -m tests.simulation FOLDER
 
-runs in FOLDER against the Prefect server, MLflow store and ledger that the environment names. Yahoo is a local server
-that knows at each moment what Yahoo would know then: among the days are a holiday, a half day, weekends, a week of
-downtime, the end of summer time in London and in New York, a split, a dividend and a delisting.
+runs in FOLDER against the Prefect server, MLflow store and ledger that the environment names. Yahoo
+is a local server that knows at each moment what Yahoo would know then. Among the days are a
+holiday, a half day, weekends, a week of downtime, the end of summer time in London and in New York,
+a split, a dividend and a delisting.
 """
 
 import json
@@ -132,7 +133,7 @@ def deployed() -> dict[str, tuple[Any, dict[str, Any]]]:
 
 
 def main(folder: Path) -> None:
-    """Live through the days, and write down in `said.json` what each call said, by day and deployment."""
+    """Run all days and write each run's output, by day and deployment, to `said.json`."""
     os.chdir(folder)
     flows = deployed()
     said: dict[str, dict[str, list[str]]] = {}

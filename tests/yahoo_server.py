@@ -1,11 +1,11 @@
-"""A local server that speaks the chart JSON of Yahoo Finance, for tests that run yfinance's own code.
+"""A local server of Yahoo Finance's chart JSON, for tests that run yfinance's own code.
 
     with yahoo_server(monkeypatch, frame) as yahoo:
         yahoo.answers = [TOO_MANY_REQUESTS, TOO_MANY_REQUESTS]  # then the frame again
         load(Yahoo(), "MSFT", now, store=tmp_path)
         assert len(yahoo.requests) == 3
 
-yfinance itself asks a second time, with other cookies, after any status of 400 or more: script those twice.
+yfinance itself asks again, with other cookies, after any status of 400 or more: script those twice.
 """
 
 import json
@@ -54,8 +54,8 @@ UNKNOWN_TICKER = Answer(
 class YahooServer:
     """What the server answers, and what it was asked.
 
-    `frame` (L, 4) has `open`, `close`, `adj_close` and `volume` by naive session in `zone`, and may have nulls and
-    doubled days; `answers` are given first, one a request, before the frame.
+    `frame` (L, 4) has `open`, `close`, `adj_close` and `volume` by naive session in `zone`, and may
+    have nulls and doubled days; `answers` are given first, one a request, before the frame.
     """
 
     frame: pd.DataFrame
@@ -126,7 +126,7 @@ Yahoo = TypeVar("Yahoo", bound=YahooServer)
 def yahoo_server(
     monkeypatch: pytest.MonkeyPatch, frame: pd.DataFrame, **options: str
 ) -> Iterator[YahooServer]:
-    """Serve `frame` on a free port of this machine, and turn yfinance to it; every other host fails at once."""
+    """Serve `frame` on a free local port to yfinance; every other host fails at once."""
     with serving(monkeypatch, YahooServer(frame, **options)) as yahoo:  # type: ignore[arg-type]
         yield yahoo
 

@@ -59,9 +59,9 @@ def midnights(days: pd.DatetimeIndex, zone: str) -> pd.DatetimeIndex:
 
 
 def corrections(exchange: str) -> pd.DataFrame:
-    """Return our table for an exchange: `opens`, `closes` (local, empty: closed), `reason`, `source`.
+    """Return our table of an exchange, indexed by day (a naive midnight).
 
-    The index is the day, a naive midnight.
+    Its columns are `opens`, `closes` (local times, empty if closed), `reason` and `source`.
     """
     table = pd.read_csv(CORRECTIONS, parse_dates=["day"], keep_default_na=False)
     return table[table["exchange"] == exchange].set_index("day").drop(columns="exchange")

@@ -15,25 +15,28 @@ from rnn_core.errors import ConfigError
 # Yahoo's suffix of a ticker → MIC of its exchange
 SUFFIXES = {
     ".AS": "XAMS", ".AX": "XASX", ".BK": "XBKK", ".BO": "XBOM", ".BR": "XBRU", ".CO": "XCSE",
-    ".DE": "XETR", ".F": "XFRA", ".HE": "XHEL", ".HK": "XHKG", ".IC": "XICE", ".IR": "XDUB", ".IS": "XIST",
-    ".JK": "XIDX", ".JO": "XJSE", ".KL": "XKLS", ".KQ": "XKRX", ".KS": "XKRX", ".L": "XLON", ".LS": "XLIS",
-    ".MC": "XMAD", ".MI": "XMIL", ".MX": "XMEX", ".NS": "XBOM", ".NZ": "XNZE", ".OL": "XOSL", ".PA": "XPAR",
-    ".PR": "XPRA", ".SA": "BVMF", ".SI": "XSES", ".SN": "XSGO", ".SR": "XSAU", ".SS": "XSHG", ".ST": "XSTO",
-    ".SW": "XSWX", ".SZ": "XSHG", ".T": "XTKS", ".TO": "XTSE", ".TW": "XTAI", ".TWO": "XTAI",
-    ".VI": "XWBO", ".WA": "XWAR", "=X": "24/5",
+    ".DE": "XETR", ".F": "XFRA", ".HE": "XHEL", ".HK": "XHKG", ".IC": "XICE", ".IR": "XDUB",
+    ".IS": "XIST", ".JK": "XIDX", ".JO": "XJSE", ".KL": "XKLS", ".KQ": "XKRX", ".KS": "XKRX",
+    ".L": "XLON", ".LS": "XLIS", ".MC": "XMAD", ".MI": "XMIL", ".MX": "XMEX", ".NS": "XBOM",
+    ".NZ": "XNZE", ".OL": "XOSL", ".PA": "XPAR", ".PR": "XPRA", ".SA": "BVMF", ".SI": "XSES",
+    ".SN": "XSGO", ".SR": "XSAU", ".SS": "XSHG", ".ST": "XSTO", ".SW": "XSWX", ".SZ": "XSHG",
+    ".T": "XTKS", ".TO": "XTSE", ".TW": "XTAI", ".TWO": "XTAI", ".VI": "XWBO", ".WA": "XWAR",
+    "=X": "24/5",
 }  # fmt: skip
 UNITED_STATES = "XNYS"  # tickers without a suffix
 
 INDICES = {
-    "^AEX": "XAMS", "^AORD": "XASX", "^ATX": "XWBO", "^AXJO": "XASX", "^BFX": "XBRU", "^BSESN": "XBOM",
-    "^BVSP": "BVMF", "^DJI": "XNYS", "^FCHI": "XPAR", "^FTAS": "XLON", "^FTMC": "XLON", "^FTSE": "XLON",
-    "^GDAXI": "XETR", "^GSPC": "XNYS", "^GSPTSE": "XTSE", "^HSCE": "XHKG", "^HSI": "XHKG", "^IBEX": "XMAD",
-    "^IPSA": "XSGO", "^ISEQ": "XDUB", "^IXIC": "XNYS", "^JKSE": "XIDX", "^KLSE": "XKLS", "^KQ11": "XKRX",
-    "^KS11": "XKRX", "^KS200": "XKRX", "^MDAXI": "XETR", "^MID": "XNYS", "^MXX": "XMEX", "^N225": "XTKS",
-    "^NDX": "XNYS", "^NSEBANK": "XBOM", "^NSEI": "XBOM", "^NYA": "XNYS", "^NZ50": "XNZE", "^OEX": "XNYS",
-    "^OMX": "XSTO", "^OMXC25": "XCSE", "^OMXH25": "XHEL", "^OSEAX": "XOSL", "^PSI20": "XLIS", "^RUA": "XNYS",
-    "^RUI": "XNYS", "^RUT": "XNYS", "^SDAXI": "XETR", "^SOX": "XNYS", "^SP600": "XNYS", "^SSMI": "XSWX",
-    "^STI": "XSES", "^STOXX50E": "XETR", "^TECDAX": "XETR", "^TWII": "XTAI", "^VIX": "XNYS", "^XAX": "XNYS",
+    "^AEX": "XAMS", "^AORD": "XASX", "^ATX": "XWBO", "^AXJO": "XASX", "^BFX": "XBRU",
+    "^BSESN": "XBOM", "^BVSP": "BVMF", "^DJI": "XNYS", "^FCHI": "XPAR", "^FTAS": "XLON",
+    "^FTMC": "XLON", "^FTSE": "XLON", "^GDAXI": "XETR", "^GSPC": "XNYS", "^GSPTSE": "XTSE",
+    "^HSCE": "XHKG", "^HSI": "XHKG", "^IBEX": "XMAD", "^IPSA": "XSGO", "^ISEQ": "XDUB",
+    "^IXIC": "XNYS", "^JKSE": "XIDX", "^KLSE": "XKLS", "^KQ11": "XKRX", "^KS11": "XKRX",
+    "^KS200": "XKRX", "^MDAXI": "XETR", "^MID": "XNYS", "^MXX": "XMEX", "^N225": "XTKS",
+    "^NDX": "XNYS", "^NSEBANK": "XBOM", "^NSEI": "XBOM", "^NYA": "XNYS", "^NZ50": "XNZE",
+    "^OEX": "XNYS", "^OMX": "XSTO", "^OMXC25": "XCSE", "^OMXH25": "XHEL", "^OSEAX": "XOSL",
+    "^PSI20": "XLIS", "^RUA": "XNYS", "^RUI": "XNYS", "^RUT": "XNYS", "^SDAXI": "XETR",
+    "^SOX": "XNYS", "^SP600": "XNYS", "^SSMI": "XSWX", "^STI": "XSES", "^STOXX50E": "XETR",
+    "^TECDAX": "XETR", "^TWII": "XTAI", "^VIX": "XNYS", "^XAX": "XNYS",
 }  # fmt: skip
 """Yahoo's name of an index → MIC of the exchange whose sessions it has."""
 
@@ -46,9 +49,10 @@ FUTURES = dict.fromkeys(_GLOBEX.split(), "CMES") | dict.fromkeys(_ICE.split(), "
 """Root of a future's ticker, before `=F` → MIC of its exchange."""
 
 QUOTES = {
-    "AUD", "BNB", "BRL", "BTC", "BUSD", "CAD", "CHF", "CLP", "CNY", "CZK", "DAI", "DKK", "ETH", "EUR",
-    "GBP", "HKD", "HUF", "IDR", "ILS", "INR", "JPY", "KRW", "MXN", "MYR", "NOK", "NZD", "PHP", "PLN",
-    "RUB", "SEK", "SGD", "SOL", "THB", "TRY", "TWD", "USD", "USDC", "USDT", "XRP", "ZAR",
+    "AUD", "BNB", "BRL", "BTC", "BUSD", "CAD", "CHF", "CLP", "CNY", "CZK", "DAI", "DKK", "ETH",
+    "EUR", "GBP", "HKD", "HUF", "IDR", "ILS", "INR", "JPY", "KRW", "MXN", "MYR", "NOK", "NZD",
+    "PHP", "PLN", "RUB", "SEK", "SGD", "SOL", "THB", "TRY", "TWD", "USD", "USDC", "USDT", "XRP",
+    "ZAR",
 }  # fmt: skip
 """What a pair such as BTC-GBP is priced in. Pairs trade around the clock, every day."""
 

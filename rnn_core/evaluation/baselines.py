@@ -17,10 +17,18 @@ from rnn_core.nn.arrays import Array
 ByName: TypeAlias = dict[str, Array]
 """Forecasts (n,) of the n test rows, ordered as `test[test >= 0]`, by the name of the baseline."""
 
+BASELINES = {
+    "majority": "always the majority class",
+    "reversal": "opposite of yesterday",
+    "persistence": "same as yesterday",
+    "logistic": "logistic regression",
+}
+"""The baselines that reports compare the network with: name → description."""
+
 
 @dataclass(frozen=True)
 class Baselines:
-    """Forecasts of the baselines `majority`, `persistence`, `reversal` and `logistic`.
+    """Forecasts of the baselines, by the names of `BASELINES`.
 
     Attributes:
         probability: {name: (n,)} that the next session closes up, inside (0, 1).

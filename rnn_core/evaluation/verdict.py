@@ -3,14 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Literal
+from typing import Final, Literal, TypeAlias
 
 from rnn_core.errors import ConfigError
 from rnn_core.evaluation.metrics import COIN_TOSS
 from rnn_core.evaluation.significance import ALPHA, adjust, days_needed
 
 DETECTABLE = 0.55  # the accuracy that a test period must be long enough to show
-Tag = Literal["skill", "inconclusive", "no evidence of skill"]
+Tag: TypeAlias = Literal["skill", "inconclusive", "no evidence of skill"]
+SKILL: Final = "skill"
+INCONCLUSIVE: Final = "inconclusive"
+NO_EVIDENCE: Final = "no evidence of skill"
 
 
 @dataclass(frozen=True)
@@ -85,13 +88,13 @@ def verdict(
     evidence = _evidence(adjusted, trials, log_loss, base_loss)
     tag: Tag
     if significant and informed:
-        tag = "skill"
+        tag = SKILL
         reason = f"{evidence}, over {days} test days{_caveat(losses, lowest, skilled)}"
     elif days < enough:
-        tag = "inconclusive"
+        tag = INCONCLUSIVE
         reason = f"{days} test days, {enough} needed; {evidence}"
     else:
-        tag = "no evidence of skill"
+        tag = NO_EVIDENCE
         reason = f"{evidence}, over {days} test days"
     inputs = {
         "days": days,

@@ -11,6 +11,7 @@ import pandas as pd
 
 from rnn_core.evaluation.metrics import called_up
 from rnn_core.evaluation.significance import ALPHA, benjamini_hochberg, holm
+from rnn_core.evaluation.verdict import INCONCLUSIVE, NO_EVIDENCE, SKILL
 from rnn_core.nn.arrays import Array
 from rnn_core.operations.live import LiveRecord, in_live_record
 from rnn_core.operations.standing import Standing
@@ -18,12 +19,12 @@ from rnn_core.reporting.figures import live_accuracy, rendered
 from rnn_core.reporting.report import COLOURS, data_uri, render
 
 NO_CHAMPION = "no champion"
-MEANINGS = {
-    "skill": "In its walk-forward it called directions better than chance, and its probabilities "
+MEANINGS: dict[str, str] = {
+    SKILL: "In its walk-forward it called directions better than chance, and its probabilities "
     "beat the base rate. The live record shows whether it still does.",
-    "inconclusive": "Its walk-forward was too short to tell skill from chance: treat its calls as "
+    INCONCLUSIVE: "Its walk-forward was too short to tell skill from chance: treat its calls as "
     "coin tosses.",
-    "no evidence of skill": "Its walk-forward was long enough to show skill and showed none: treat "
+    NO_EVIDENCE: "Its walk-forward was long enough to show skill and showed none: treat "
     "its calls as coin tosses.",
     NO_CHAMPION: "No model has been promoted, so there are no calls.",
 }
@@ -52,7 +53,7 @@ def ticker_page(standing: Standing) -> str:
         alarms=standing.alarms,
         verdict=verdict,
         meaning=MEANINGS[verdict],
-        colour=COLOURS.get(verdict, COLOURS["no evidence of skill"]),
+        colour=COLOURS.get(verdict, COLOURS[NO_EVIDENCE]),
         facts=_facts(standing),
         run=standing.page,
         record=_record(standing.record),
@@ -257,7 +258,7 @@ def _sums(standings: Sequence[Standing], failures: Mapping[str, str]) -> dict[st
 def _skill(standings: Sequence[Standing]) -> str:
     """Say how many tickers show skill before and after adjustment, and how many chance gives."""
     pvalues = _pvalues(standings)
-    skilled = np.array([_verdict(standing) == "skill" for standing in standings], bool)
+    skilled = np.array([_verdict(standing) == SKILL for standing in standings], bool)
     alone, by_holm, by_benjamini_hochberg = (
         np.count_nonzero((adjusted <= ALPHA) & skilled)
         for adjusted in (pvalues, holm(pvalues), benjamini_hochberg(pvalues))

@@ -1,4 +1,4 @@
-"""When the deployments of `prefect.yaml` run, and what they do on holidays and when they are late."""
+"""When the deployments of `prefect.yaml` run; what they do on holidays and when they are late."""
 
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo

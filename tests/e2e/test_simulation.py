@@ -1,4 +1,4 @@
-"""What thirty simulated trading days leave behind, on SQLite and on PostgreSQL: `tests/simulation.py` lives them."""
+"""What thirty trading days of `tests/simulation.py` leave behind, on SQLite and on PostgreSQL."""
 
 import json
 import sys

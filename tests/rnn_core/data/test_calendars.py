@@ -22,8 +22,8 @@ FIRST, LAST = date(2019, 1, 1), date(2027, 12, 31)
 HOLIDAYS_NAME = {"XTKS": "XJPX"}
 ANNOUNCED_A_YEAR_AHEAD = ("XBOM", "XSES", "XSHG")
 OWN_CALENDARS = {
-    "XASX": "ASX", "XHKG": "HKEX", "XLON": "LSE", "XNYS": "NYSE", "XOSL": "OSE", "XSHG": "SSE", "XSWX": "SIX",
-    "XTKS": "JPX", "XTSE": "TSX", "BVMF": "B3", "XBOM": "BSE",
+    "XASX": "ASX", "XHKG": "HKEX", "XLON": "LSE", "XNYS": "NYSE", "XOSL": "OSE", "XSHG": "SSE",
+    "XSWX": "SIX", "XTKS": "JPX", "XTSE": "TSX", "BVMF": "B3", "XBOM": "BSE",
 }  # fmt: skip
 
 DECIDED = {

@@ -136,8 +136,8 @@ STAMPS = {
         for day in CLOSES.index
     ],
     "the close in New York, told in UTC": [
-        f"{(day + pd.Timedelta(hours=16)).tz_localize('America/New_York').tz_convert('UTC').isoformat()}"
-        for day in CLOSES.index
+        f"{close.tz_localize('America/New_York').tz_convert('UTC').isoformat()}"
+        for close in CLOSES.index + pd.Timedelta(hours=16)
     ],
     "midnight of a vendor in Tokyo": [f"{day:%Y-%m-%d}T00:00:00+09:00" for day in CLOSES.index],
 }
