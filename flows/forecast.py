@@ -100,17 +100,13 @@ def forecast_ticker(config: commands.Forecast, ledger: Ledger, ticker: str) -> R
             session=session.date(),
             last_session=prices.frame.index[-1].date(),
             opens_at=opens_at,
-            model_version=champion.version,
-            run_id=champion.run_id,
-            learned_to=champion.data_last,
             probability=probability,
             spread=spread,
-            verdict=champion.verdict,
             data_source=prices.source,
             data_sha256=prices.sha256,
-            **_promise(champion),
             as_of=config.time,
             closures=len(closures),
+            **_known_of(champion),
         ),
         grace=timedelta(minutes=config.grace),
         own_sessions=prices.own_sessions or _has_own_sessions(trained.source),
@@ -131,9 +127,13 @@ def _next_session(config: commands.Forecast, exchange: str) -> tuple[pd.Timestam
     return session, opens_at
 
 
-def _promise(champion: Candidate) -> dict[str, float | None]:
-    """Return what the test days of the champion promise, by column of the ledger."""
+def _known_of(champion: Candidate) -> dict[str, Any]:
+    """Return which model the champion is and what it promises, by column of the ledger."""
     return {
+        "model_version": champion.version,
+        "run_id": champion.run_id,
+        "learned_to": champion.data_last,
+        "verdict": champion.verdict,
         "promised_accuracy": champion.scores.get(names.ACCURACY),
         "promised_low": champion.scores.get(names.ACCURACY_LOW),
         "promised_high": champion.scores.get(names.ACCURACY_HIGH),

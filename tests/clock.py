@@ -1,4 +1,4 @@
-"""The machine's clock, set for a while: the only way to make a forecast of the past count as live."""
+"""The machine's clock, set for a while: the only way to make a past forecast count as live."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Closures that nobody knew of: past sessions of the calendar for which there is no price anywhere."""
+"""Closures that nobody knew: past sessions of the calendar without a price anywhere."""
 
 from collections.abc import Iterator
 from contextlib import suppress

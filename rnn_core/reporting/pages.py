@@ -188,7 +188,7 @@ def _live_and_replayed(forecasts: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFr
 
 
 def _replayed(forecasts: pd.DataFrame, last: int) -> list[dict[str, str]]:
-    """Return a row for each of the last replays, the newest first, with the reason why it is one."""
+    """Return a row for each of the last replays, the newest first, with its reason."""
     reasons = forecasts["replay"].iloc[::-1][:last]
     calls = _calls(forecasts, last)
     return [call | {"why": reason} for call, reason in zip(calls, reasons, strict=True)]

@@ -1,4 +1,4 @@
-"""What counts as live, from the champion's training to the live record: nothing backdated, nothing seen."""
+"""What counts as live, from training to the live record: nothing backdated, nothing seen."""
 
 import os
 import re

@@ -4,12 +4,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
+from time import sleep
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -21,6 +22,7 @@ from sqlalchemy import create_engine, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from rnn_core.errors import LedgerError
+from rnn_core.operations import clock
 from rnn_core.operations.ledger import Forecast, Ledger, database
 from rnn_core.operations.ledger.database import MIGRATIONS, REVISIONS
 from rnn_core.operations.ledger.tables import TABLES
@@ -164,6 +166,22 @@ def test_a_replay_never_stands_in_the_way_of_the_same_models_live_forecast(ledge
     assert (live.replay, live.counted) == (None, True)
     assert ledger.forecasts()["counted"].tolist() == [False, True]
     assert ledger.live_forecast("MSFT", FORECAST.session, 3) == live
+
+
+def test_a_forecast_that_waits_for_another_writer_until_the_open_is_a_replay(
+    ledger: Ledger, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock is read where the row is written, and not before that may wait."""
+    engine = database.engine_at(url)
+    with ThreadPoolExecutor() as pool:
+        with database.exclusive(engine, "forecasts", "MSFT"):
+            waiting = pool.submit(ledger.record, FORECAST)
+            sleep(0.5)
+            assert not waiting.done()
+            monkeypatch.setattr(clock, "machine_time", lambda: OPEN)
+        row = waiting.result()
+    engine.dispose()
+    assert (row.replay, row.counted) == ("written after the open", False)
 
 
 def test_an_identical_replay_is_kept_once_and_one_from_other_prices_again(ledger: Ledger) -> None:

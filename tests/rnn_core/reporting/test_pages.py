@@ -80,7 +80,7 @@ def opening(number: int) -> datetime:
 
 @pytest.fixture(scope="module")
 def forecasts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pd.DataFrame]:
-    """Sixty sessions in a ledger; the last six are right, wrong, a replay, void, called twice, open."""
+    """Sixty sessions; the last six are right, wrong, a replay, void, called twice, open."""
     with Ledger.open(f"sqlite:///{tmp_path_factory.mktemp('ledger')}/ledger.db") as ledger:
         for number, after in enumerate(RETURNS):
             written_at = opening(number) + timedelta(hours=1 if number == 56 else -1)

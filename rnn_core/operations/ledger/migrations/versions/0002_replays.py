@@ -47,6 +47,15 @@ PROMOTIONS = sa.table(
 )
 
 
+RULES = {
+    "forecasts_replays_never_count": "NOT (replay IS NOT NULL AND counted)",
+    "forecasts_live_unseen": "replay IS NOT NULL OR learned_to < session",
+    "forecasts_live_in_time": f"replay IS NOT NULL OR delay <= {LONGEST_DELAY}",
+    "forecasts_delay": "delay >= 0 AND (late OR delay = 0)",
+    "forecasts_closures": "closures >= 0",
+}
+
+
 def upgrade() -> None:
     """Add why a forecast is a replay, judge the rows, and hold the rules as before."""
     _drop_triggers()
@@ -62,23 +71,11 @@ def upgrade() -> None:
     with op.batch_alter_table("forecasts", copy_from=_present_table()) as forecasts:
         for name in ("as_of", "delay", "closures"):
             forecasts.alter_column(name, nullable=False)
-        forecasts.create_check_constraint(
-            "forecasts_replays_never_count", "NOT (replay IS NOT NULL AND counted)"
-        )
-        forecasts.create_check_constraint(
-            "forecasts_live_unseen", "replay IS NOT NULL OR learned_to < session"
-        )
-        forecasts.create_check_constraint(
-            "forecasts_live_in_time", f"replay IS NOT NULL OR delay <= {LONGEST_DELAY}"
-        )
-        forecasts.create_check_constraint("forecasts_delay", "delay >= 0 AND (late OR delay = 0)")
-        forecasts.create_check_constraint("forecasts_closures", "closures >= 0")
-    _index("forecasts_live_once", ["ticker", "session", "model_version"], "replay IS NULL")
-    _index(
-        "forecasts_replayed_once",
-        ["ticker", "session", "model_version", "data_sha256"],
-        "replay IS NOT NULL",
-    )
+        for name, rule in RULES.items():
+            forecasts.create_check_constraint(name, rule)
+    of_model = ["ticker", "session", "model_version"]
+    _index("forecasts_live_once", of_model, "replay IS NULL")
+    _index("forecasts_replayed_once", [*of_model, "data_sha256"], "replay IS NOT NULL")
     _create_triggers()
 
 
@@ -154,7 +151,7 @@ def _index(name: str, columns: list[str], where: str) -> None:
 
 
 def _drop_triggers() -> None:
-    """Drop the triggers of `forecasts` that refuse an update; SQLite loses all with the old table."""
+    """Drop the triggers that refuse an update; SQLite loses all with the old table."""
     if op.get_bind().dialect.name == "postgresql":
         op.execute("DROP TRIGGER forecasts_are_never_rewritten_update ON forecasts")
         op.execute("DROP TRIGGER forecasts_are_settled_once_update ON forecasts")
