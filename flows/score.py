@@ -44,6 +44,7 @@ COLUMNS = (
     "log loss",
     "promised",
     "alarms",
+    "replays",
 )
 
 
@@ -110,15 +111,19 @@ def score_ticker(config: commands.Score, ledger: Ledger, ticker: str) -> Standin
 def settle(ledger: Ledger, prices: Prices, forecast: Any, at: datetime) -> None:
     """Write the outcome of a row of the ledger, if the prices tell it.
 
-    The outcome is the log return since the close that the forecast was made at. If the session has
-    no price and `VOID_AFTER` later sessions have one, the row is void.
+    The outcome is the log return since the close that the forecast was made at. The row is void if
+    there is a price between the two, as it then would be the move of more than one session, or if
+    one of the two is missing and `VOID_AFTER` later sessions have a price.
     """
     close = prices.frame["close"]
     session = pd.Timestamp(forecast.session)
-    if session in close.index:
-        before = close.loc[: pd.Timestamp(forecast.last_session)].iloc[-1]
-        ledger.settle(forecast.id, float(np.log(close[session] / before)), at)
-    elif (close.index > session).sum() >= VOID_AFTER:
+    last_session = pd.Timestamp(forecast.last_session)
+    closes = close.loc[last_session:session]
+    if list(closes.index) == [last_session, session]:
+        ledger.settle(forecast.id, float(np.log(closes.iloc[1] / closes.iloc[0])), at)
+        return
+    between = closes.index.difference([last_session, session])
+    if len(between) or (close.index > session).sum() >= VOID_AFTER:
         ledger.settle(forecast.id, None, at)
 
 
@@ -186,7 +191,8 @@ def _table(standings: Outcomes[Standing]) -> Table:
     table = Table(*COLUMNS)
     for ticker, standing in standings.items():
         alarms = "; ".join(alarm.text for alarm in standing.alarms) or "none"
-        table.add_row(ticker, *_cells(standing.record), alarms)
+        replays = live.replays(standing.forecasts)
+        table.add_row(ticker, *_cells(standing.record), alarms, str(replays))
     for ticker, reason in standings.failed.items():
         table.add_row(ticker, "failed", reason)
     return table

@@ -165,6 +165,15 @@ class Forecast(Daily):
         description="Where prices come from; empty: where the champion's came from",
     )
     session: date | None = Field(None, description="Next session; empty: by the exchange calendar")
+    grace: float = Field(
+        10.0,
+        ge=0,
+        le=60,
+        description=(
+            "Minutes after the open in which a forecast counts as live where each session opens "
+            "as the last one closes"
+        ),
+    )
 
 
 class Score(Daily):

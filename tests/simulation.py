@@ -1,4 +1,4 @@
-"""Run thirty trading days of five tickers through the deployments of `prefect.yaml`, clock set.
+"""Run thirty trading days of five tickers through the flows of `prefect.yaml`, the clock set.
 
     python -m tests.simulation FOLDER
 
@@ -28,6 +28,7 @@ from prefect.flow_engine import FlowRunEngine
 from flows.steps.prices import YAHOO, YAHOO_SLOTS
 from rnn_core.config import Evaluation, Model, Training
 from rnn_core.data.exchanges import closed_sessions, sessions
+from tests.clock import machine_at
 from tests.processes import CHECKOUT
 from tests.yahoo_server import UNKNOWN_TICKER, Answer, YahooServer, sample_frame, serving
 
@@ -155,7 +156,8 @@ def main(folder: Path) -> None:
                 market.now = at
                 flow, parameters = flows[name]
                 for _ in range(2 if day == TWICE else 1):
-                    state = flow(**(parameters | own[name]), now=at, return_state=True)
+                    with machine_at(at):
+                        state = flow(**(parameters | own[name]), now=at, return_state=True)
                     said.setdefault(day.isoformat(), {}).setdefault(name, []).append(
                         f"{state.name}: {state.message or ''}"
                     )

@@ -66,7 +66,7 @@ def read_file(source: File, ticker: str, exchange: str, now: datetime) -> Prices
     Raises:
         DataError: the file cannot be read, lacks a column, or its prices are unfit to train on.
     """
-    path = Path(str(source.path).replace(TICKER, ticker))
+    path = file_of(source, ticker)
     table = _read_table(path, ticker)
     rows = pd.Index(table.index, name="lines" if _is_text(path) else "rows")
     dates = _find(path, table, source.date_column, DATE_NAMES, "date")
@@ -87,6 +87,11 @@ def read_file(source: File, ticker: str, exchange: str, now: datetime) -> Prices
     if faults:
         raise DataError(f"{path}: {'; '.join(faults)}; correct the file")
     return checked(prices, str(path), rows, now)
+
+
+def file_of(source: File, ticker: str) -> Path:
+    """Return the path of the ticker's file."""
+    return Path(str(source.path).replace(TICKER, ticker))
 
 
 def _with_open_and_volume(

@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 import yaml
 
+from rnn_core.data.calendars import hours
 from tests.e2e.prefect_site import Site
 from tests.processes import CHECKOUT, wait_for
 
@@ -37,6 +38,20 @@ def test_scheduled_deployments_plan_the_days_and_the_hour_that_are_written(site:
         )
         starts = _planned(site, deployment, schedule["timezone"])
         assert starts == _written(schedule["cron"], starts), name
+
+
+def test_what_needs_the_days_close_runs_after_the_latest_one_of_any_year() -> None:
+    known = hours("XKRX")
+    real = known[known["close"].dt.normalize() == known["open"].dt.normalize()]
+    latest = (real["close"] - real["close"].dt.normalize()).max()
+    assert latest == timedelta(hours=16, minutes=30), "an exam day's"
+    for entry in yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"]:
+        if entry["entrypoint"].rpartition(":")[2] not in ("score", "retrain", "retrain_universe"):
+            continue
+        for schedule in entry.get("schedules", []):
+            minute, hour, *_ = schedule["cron"].split()
+            assert schedule["timezone"] == "Asia/Seoul"
+            assert timedelta(hours=int(hour), minutes=int(minute)) > latest, entry["entrypoint"]
 
 
 def test_a_change_of_daylight_saving_does_not_move_the_hour(site: Site) -> None:
