@@ -118,7 +118,8 @@ def _read_table(path: Path, ticker: str) -> pd.DataFrame:
     if path.is_dir():
         raise DataError(f"{path}: is a folder, not a file")
     if not path.is_file():
-        raise DataError(f"{path}: no such file")
+        hint = f"; only {TICKER} stands for the ticker" if "{" in str(path) else ""
+        raise DataError(f"{path}: no such file{hint}")
     try:
         table = _read_csv(path, ticker) if _is_text(path) else _read_parquet(path, ticker)
     except (pa.ArrowException, OSError, ValueError, csv.Error) as error:

@@ -173,6 +173,23 @@ def test_a_path_may_name_the_ticker(tmp_path: Path) -> None:
         load(template, "MSFT", NOW)
 
 
+def test_another_name_in_braces_is_not_replaced_and_the_error_says_which_is(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no such file; only \{ticker\} stands for the ticker"):
+        load(File(path=tmp_path / "{symbol}.csv"), "AAPL", NOW)
+
+
+def test_the_rows_of_tel_aviv_are_its_sessions_without_its_calendar(path: Path) -> None:
+    days = pd.date_range("2011-01-02", "2013-02-28", freq="D")
+    sundays_to_thursdays = days[~days.day_name().isin(["Friday", "Saturday"])]
+    closes = CLOSES.iloc[: len(sundays_to_thursdays)].set_axis(
+        sundays_to_thursdays.rename("Date").tz_localize("Asia/Jerusalem")
+    )
+    closes.to_csv(path)
+    prices = load(File(path=path, sessions="data"), "TEVA.TA", NOW)
+    assert list(prices.frame.index) == list(sundays_to_thursdays)
+    assert (prices.steps == 1).all()
+
+
 def test_all_sessions_of_the_sample_are_there() -> None:
     expected = sessions("XNYS", CLOSES.index[0].date(), CLOSES.index[-1].date())
     assert expected.equals(pd.DatetimeIndex(CLOSES.index.to_numpy()))
