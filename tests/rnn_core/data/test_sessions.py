@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnn_core.config import Evaluation, File, Problem
-from rnn_core.data.exchanges import session_dates, sessions, steps
+from rnn_core.data.exchanges import sessions, steps
 from rnn_core.data.folds import folds
 from rnn_core.data.loading import load
 from rnn_core.data.prices import Prices
+from rnn_core.data.time_stamps import session_dates
 from rnn_core.data.windows import Windows, windows
 from rnn_core.errors import DataError
 
