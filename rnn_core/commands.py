@@ -103,6 +103,9 @@ class Recipe(Daily):
         default_factory=Evaluation, description="Walk-forward folds and the backtest"
     )
     promotion: Promotion = Field(default_factory=Promotion, description="When it becomes champion")
+    again: bool = Field(
+        False, description="Retrain even what was already retrained for the last session"
+    )
 
     @model_validator(mode="after")
     def _fits_next_day_direction(self) -> Self:
@@ -136,9 +139,6 @@ class RetrainUniverse(Recipe):
         default_factory=Runner, description="How the tickers are computed in parallel"
     )
     chunk: int = Field(100, ge=1, description="Tickers whose prices are held in memory at once")
-    again: bool = Field(
-        False, description="Retrain tickers again that were already retrained for the last session"
-    )
 
     @model_validator(mode="after")
     def _names_each_ticker_once(self) -> Self:

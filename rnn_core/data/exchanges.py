@@ -144,26 +144,6 @@ def steps(index: pd.DatetimeIndex, exchange: str) -> NDArray[np.int64]:
     return np.concatenate([[1], 1 + np.diff(lacking_before)])
 
 
-def session_dates(
-    instants: pd.DatetimeIndex, as_written: pd.DatetimeIndex, zone: str
-) -> pd.DatetimeIndex:
-    """Return the naive midnights of the sessions that time stamps (L,) mean.
-
-    Midnight in the exchange's zone is that date; else midnight as written, in the stamp's own
-    offset, is the date as written; any other instant has its date in the exchange's zone.
-
-    Args:
-        instants: (L,) the stamps as aware times.
-        as_written: (L,) the same without their offset.
-        zone: time zone of the exchange, such as Asia/Seoul.
-    """
-    local = instants.tz_convert(zone).tz_localize(None)
-    is_local_midnight = local == local.normalize()
-    is_written_midnight = as_written == as_written.normalize()
-    dates = local.normalize().where(is_local_midnight | ~is_written_midnight, as_written)
-    return pd.DatetimeIndex(dates.where(instants.notna()))
-
-
 def closed_sessions(index: pd.DatetimeIndex, exchange: str, now: datetime) -> NDArray[np.bool_]:
     """Return which sessions of `index` (L,), naive midnights, have closed by `now`: (L,) bool.
 

@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rnn_core.config import File
-from rnn_core.data.exchanges import session_dates, time_zone
+from rnn_core.data.exchanges import time_zone
 from rnn_core.data.prices import Prices, adjusted, bad_rows, checked, listed
+from rnn_core.data.time_stamps import STAMP, session_dates, without_offsets
 from rnn_core.errors import DataError
 
 TICKER = "{ticker}"  # in source.path, stands for the ticker
@@ -43,8 +44,6 @@ LONGEST_HEADER = 10_000  # characters
 MOST_NAMED = 12  # columns that an error names
 INDEX_NAME = "__index_level_0__"  # of an index without a name, in a Parquet file
 
-OFFSET = r"\s*(?:Z|[+-]\d\d:?\d\d)$"
-STAMP = r"\d[T ].*" + OFFSET
 DAY_OR_MONTH_FIRST = ("%m/%d/%Y", "%d/%m/%Y")
 DATE_FORMATS = (
     *("ISO8601", *DAY_OR_MONTH_FIRST, "%d.%m.%Y", "%Y.%m.%d", "%Y/%m/%d"),
@@ -123,7 +122,8 @@ def _read_table(path: Path, ticker: str) -> pd.DataFrame:
     if path.is_dir():
         raise DataError(f"{path}: is a folder, not a file")
     if not path.is_file():
-        raise DataError(f"{path}: no such file")
+        hint = f"; only {TICKER} stands for the ticker" if "{" in str(path) else ""
+        raise DataError(f"{path}: no such file{hint}")
     try:
         table = _read_csv(path, ticker) if _is_text(path) else _read_parquet(path, ticker)
     except (pa.ArrowException, OSError, ValueError, csv.Error) as error:
@@ -306,7 +306,7 @@ def _parsed_dates(
     index = pd.DatetimeIndex(dates, name="date")
     if index.tz is None:
         return index.normalize(), faults
-    as_written = index.tz_localize(None) if is_parsed else _without_offsets(column)
+    as_written = index.tz_localize(None) if is_parsed else without_offsets(column)
     return session_dates(index, as_written, zone).rename("date"), faults
 
 
@@ -334,13 +334,6 @@ def _dates_of_text(path: Path, column: "pd.Series[Any]") -> "pd.Series[Any]":
             f"{path}: column {column.name!r} may put day or month first; write dates as YYYY-MM-DD"
         )
     return max(readings.values(), key=lambda reading: reading.notna().sum())
-
-
-def _without_offsets(column: "pd.Series[Any]") -> pd.DatetimeIndex:
-    """Return the times as written, without their offsets from UTC."""
-    text = column.astype(str).str.strip().str.replace(OFFSET, "", regex=True)
-    written = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True)
-    return pd.DatetimeIndex(written).tz_localize(None)
 
 
 # Its numbers

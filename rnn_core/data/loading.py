@@ -1,6 +1,7 @@
 """Load daily prices from Yahoo, a file or the generator: one shape, checked before training."""
 
 import logging
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ import pandas as pd
 from rnn_core.config import File, Source, Synthetic, Yahoo
 from rnn_core.data import yahoo
 from rnn_core.data.exchanges import exchange_of, last_closed_session, time_zone
-from rnn_core.data.files import read_file
+from rnn_core.data.files import TICKER, read_file
 from rnn_core.data.prices import (
     SYNTHETIC_FALLBACK,
     Prices,
@@ -21,7 +22,7 @@ from rnn_core.data.prices import (
 )
 from rnn_core.data.store import Stored, read, update
 from rnn_core.data.synthetic import generate
-from rnn_core.errors import DataError, PricesUnavailable
+from rnn_core.errors import ConfigError, DataError, PricesUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +74,19 @@ def exchange_for(source: Source, ticker: str) -> str:
     'XKRX'
     """
     return exchange_of(ticker, source.exchange, yahoo=isinstance(source, Yahoo))
+
+
+def refuse_one_file_for_several(source: Source, tickers: Collection[str]) -> None:
+    """Refuse a file source that has the same path for several tickers.
+
+    Raises:
+        ConfigError: `source.path` does not depend on the ticker, and there are several.
+    """
+    if isinstance(source, File) and TICKER not in str(source.path) and len(tickers) > 1:
+        raise ConfigError(
+            f"source.path = {str(source.path)!r} is one file for {len(tickers)} tickers; "
+            f"write {TICKER} where their names stand, such as 'prices/{TICKER}.csv'"
+        )
 
 
 def fall_back(

@@ -94,10 +94,11 @@ def test_of_late_runs_one_works_and_none_waits(site: Site) -> None:
     states = {flow_run: site.ended(flow_run) for flow_run in late}
     [at_work] = [flow_run for flow_run in late if site.tracked(flow_run)]
     assert states.pop(at_work)["type"] == "COMPLETED"
+    run_id = site.tracked(at_work).info.run_id
     for state in states.values():
         assert state["message"] in (
             "Deployment concurrency limit reached.",
-            "nothing to do: LATE was retrained for 2013-03-01",
+            f"nothing to do: LATE was retrained for 2013-03-01 (run {run_id}); --again retrains it",
         )
 
 

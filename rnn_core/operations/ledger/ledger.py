@@ -17,6 +17,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Engine, Row, Table, fu
 
 from rnn_core.errors import LedgerError
 from rnn_core.operations import clock
+from rnn_core.operations.ledger.claims import claimed
 from rnn_core.operations.ledger.database import DEFAULT_URL, engine_at, exclusive, migrate
 from rnn_core.operations.ledger.forecast import Forecast
 from rnn_core.operations.ledger.tables import FORECASTS, PROMOTIONS, pandas_dtypes
@@ -248,6 +249,15 @@ class Ledger:
         """
         with exclusive(self._engine, PROMOTIONS.name, ticker) as connection:
             yield Decision(ticker, connection)
+
+    @contextmanager
+    def claim(self, *subject: str) -> Iterator[None]:
+        """Hold the claim on a subject, whose words can name a file; wait if another holds it.
+
+        Nothing is locked but the subject: the block may write to this ledger, and so may others.
+        """
+        with claimed(self._engine, *subject):
+            yield
 
     def versions(self, ticker: str) -> set[int]:
         """Return the model versions that any row of the ticker names; they must be kept."""

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnn_core.config import Evaluation, File, Problem
-from rnn_core.data.exchanges import session_dates, sessions, steps
+from rnn_core.data.exchanges import sessions, steps
 from rnn_core.data.folds import folds
 from rnn_core.data.loading import load
 from rnn_core.data.prices import Prices
+from rnn_core.data.time_stamps import session_dates
 from rnn_core.data.windows import Windows, windows
 from rnn_core.errors import DataError
 
@@ -171,6 +172,23 @@ def test_a_path_may_name_the_ticker(tmp_path: Path) -> None:
     assert len(load(template, "AAPL", NOW).frame) == len(CLOSES)
     with pytest.raises(DataError, match=r"MSFT\.csv: no such file"):
         load(template, "MSFT", NOW)
+
+
+def test_another_name_in_braces_is_not_replaced_and_the_error_says_which_is(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no such file; only \{ticker\} stands for the ticker"):
+        load(File(path=tmp_path / "{symbol}.csv"), "AAPL", NOW)
+
+
+def test_the_rows_of_tel_aviv_are_its_sessions_without_its_calendar(path: Path) -> None:
+    days = pd.date_range("2011-01-02", "2013-02-28", freq="D")
+    sundays_to_thursdays = days[~days.day_name().isin(["Friday", "Saturday"])]
+    closes = CLOSES.iloc[: len(sundays_to_thursdays)].set_axis(
+        sundays_to_thursdays.rename("Date").tz_localize("Asia/Jerusalem")
+    )
+    closes.to_csv(path)
+    prices = load(File(path=path, sessions="data"), "TEVA.TA", NOW)
+    assert list(prices.frame.index) == list(sundays_to_thursdays)
+    assert (prices.steps == 1).all()
 
 
 def test_all_sessions_of_the_sample_are_there() -> None:
