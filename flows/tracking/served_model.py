@@ -45,7 +45,7 @@ class DirectionModel(PythonModel):
     """Probability that the session after the last price closes up, and the ensemble's spread."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the arrays, the problem and the exchange's time zone that the model was logged with."""
+        """Load the arrays, the problem and the exchange's time zone of the logged model."""
         self.fit = checkpoints.load(Path(context.artifacts["arrays"]))
         self.problem = Problem.model_validate_json(
             Path(context.artifacts["problem"]).read_text(encoding="utf-8")
