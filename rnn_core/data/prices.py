@@ -9,7 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rnn_core.data.exchanges import closed_sessions, missing_sessions, no_sessions, steps
+from rnn_core.data.exchanges import (
+    closed_sessions,
+    missing_sessions,
+    no_sessions,
+    sessions_a_year,
+    steps,
+)
 from rnn_core.errors import DataError
 
 SourceName: TypeAlias = Literal["yahoo", "yahoo-stored", "file", "synthetic", "synthetic-fallback"]
@@ -20,6 +26,7 @@ SYNTHETIC_FALLBACK: SourceName = "synthetic-fallback"
 FEWEST_TO_TELL = 10  # rows that show whether prices are daily, weekly or monthly
 MOST_NO_SESSIONS = 0.01  # share of rows on days without a session that is kept, with a warning
 
+DAYS_A_YEAR = 365.25
 SPLIT_RATIOS = (3 / 2, 2, 3, 4, 5, 7, 8, 10, 15, 20, 25, 30, 50, 100)
 
 
@@ -58,6 +65,14 @@ class Prices:
         if self.own_sessions:
             return np.ones(len(self.frame), np.int64)
         return steps(pd.DatetimeIndex(self.frame.index), self.exchange)
+
+    @property
+    def sessions_a_year(self) -> int:
+        """How many sessions a year has: the exchange's number, or the rows' own rate."""
+        if not self.own_sessions:
+            return sessions_a_year(self.exchange)
+        days: int = (self.frame.index[-1] - self.frame.index[0]).days
+        return round((len(self.frame) - 1) / days * DAYS_A_YEAR)
 
     @property
     def sha256(self) -> str:
