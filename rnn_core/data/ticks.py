@@ -77,4 +77,5 @@ def _in_usual_moves(close: Array) -> Array:
     moved = size.where(size > 0)
     around = moved.rolling(WINDOW, center=True, min_periods=1).median()
     usual = 1.4826 * np.fmax(around.to_numpy(), moved.median())
-    return size.to_numpy() / np.fmax(usual, SMALLEST_USUAL)
+    in_usual_moves: Array = size.to_numpy() / np.fmax(usual, SMALLEST_USUAL)
+    return in_usual_moves
