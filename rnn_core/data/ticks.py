@@ -45,7 +45,7 @@ def implausible(close: Array) -> bool:
 
 
 def undone_jumps(close: Array) -> NDArray[np.bool_]:
-    """Return which closes (L,), positive and in order, jump and are back the next day: (L,) bool."""
+    """Return which closes (L,), positive and in order, jump and are back next day: (L,) bool."""
     move = _moves(close)
     left = np.abs(move[:-1] + move[1:])
     jumps = _in_usual_moves(close)[:-1] > UNDONE

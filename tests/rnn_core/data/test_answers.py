@@ -128,6 +128,19 @@ def test_another_factor_than_that_of_the_split_is_refused(root: Path) -> None:
     assert "no split explains it" in refusal(root, truth)
 
 
+def test_a_split_explains_nothing_of_the_sessions_after_it(root: Path) -> None:
+    truth = market()
+    truth.frame[PRICES] /= 7
+    truth.splits = {"2012-03-01": 7.0}
+    assert "no split explains it" in refusal(root, truth)
+
+
+def test_raw_closes_off_by_a_factor_under_right_adjusted_ones_are_refused(root: Path) -> None:
+    yahoo = market()
+    yahoo.frame[["open", "close"]] *= 100
+    assert "are about 100 times those stored" in refusal(root, yahoo)
+
+
 def test_a_large_dividend_is_believed_if_the_answer_tells_of_it(root: Path) -> None:
     truth = market()
     truth.frame.loc[:WEDNESDAY, "adj_close"] *= 0.6
