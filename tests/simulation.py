@@ -72,7 +72,9 @@ class Market(YahooServer):
         if frame is None:
             return UNKNOWN_TICKER
         zone, opens_at = ZONES[TICKERS[ticker]]
-        served = YahooServer(frame, zone, opens_at)
+        is_split = ticker == "SPLIT" and self.now.date() >= SPLIT_DAY
+        splits = {SPLIT_DAY.isoformat(): 2.0} if is_split else {}
+        served = YahooServer(frame, zone, opens_at, splits=splits)
         return YahooServer.chart(served, ticker, query)
 
 

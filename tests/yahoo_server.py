@@ -62,6 +62,10 @@ class YahooServer:
     zone: str = "America/New_York"
     opens_at: str = "09:30"
     delay: float = 0.0  # seconds before each answer
+    symbol: str | None = None  # that it answers for, if not the one asked for
+    currency: str = "USD"
+    splits: dict[str, float] = field(default_factory=dict)  # new shares for an old one, by day
+    dividends: dict[str, float] = field(default_factory=dict)  # by day
     answers: list[Answer] = field(default_factory=list)
     requests: list[tuple[str, dict[str, str]]] = field(
         default_factory=list
@@ -104,19 +108,37 @@ class YahooServer:
         quote = {"open": frame["open"].tolist(), "high": close, "low": close, "close": close}
         result = {
             "meta": {
-                "symbol": ticker,
-                "currency": "USD",
+                "symbol": self.symbol or ticker,
+                "currency": self.currency,
                 "instrumentType": "EQUITY",
                 "exchangeTimezoneName": self.zone,
                 "validRanges": ["1d", "max"],
             },
             "timestamp": seconds[asked].tolist(),
+            "events": self._events(int(query.get("period1", 0))),
             "indicators": {
                 "quote": [{**quote, "volume": frame["volume"].tolist()} if asked.any() else {}],
                 "adjclose": [{"adjclose": frame["adj_close"].tolist()}],
             },
         }
         return {"chart": {"result": [result], "error": None}}
+
+    def _events(self, since: int) -> dict[str, dict[str, dict[str, float]]]:
+        def by_moment(days: dict[str, float], *names: str) -> dict[str, dict[str, float]]:
+            moments = {self._seconds(day): value for day, value in days.items()}
+            return {
+                str(at): {"date": at, names[0]: value} | dict.fromkeys(names[1:], 1)
+                for at, value in moments.items()
+                if at >= since
+            }
+
+        return {
+            "splits": by_moment(self.splits, "numerator", "denominator"),
+            "dividends": by_moment(self.dividends, "amount"),
+        }
+
+    def _seconds(self, day: str) -> int:
+        return int(pd.Timestamp(f"{day} {self.opens_at}", tz=self.zone).timestamp())
 
 
 Yahoo = TypeVar("Yahoo", bound=YahooServer)

@@ -24,6 +24,7 @@ SUFFIXES = {
     "=X": "24/5",
 }  # fmt: skip
 UNITED_STATES = "XNYS"  # tickers without a suffix
+SESSIONS_A_YEAR = {"24/7": 365, "24/5": 260}  # where they are not 252
 
 INDICES = {
     "^AEX": "XAMS", "^AORD": "XASX", "^ATX": "XWBO", "^AXJO": "XASX", "^BFX": "XBRU",
@@ -215,6 +216,15 @@ def time_zone(exchange: str) -> str:
     'Asia/Seoul'
     """
     return str(hours(exchange)["close"].dt.tz)
+
+
+def sessions_a_year(exchange: str) -> int:
+    """Return how many sessions a year of the exchange is counted with, as the field does.
+
+    >>> sessions_a_year("XNYS"), sessions_a_year("24/7"), sessions_a_year("24/5")
+    (252, 365, 260)
+    """
+    return SESSIONS_A_YEAR.get(exchange, 252)
 
 
 def _aware(now: datetime) -> datetime:

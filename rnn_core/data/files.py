@@ -34,9 +34,10 @@ RAW_NAMES = (
     *("close", "closeprice", "closelast", "price", "last", "lastprice"),
     *("종가", "schluss", "schlusskurs"),
 )
+UNADJUSTED_NAMES = ("unadjustedclose", "closeunadjusted", "closeunadj", "rawclose", "closeraw")
 OPEN_NAMES = ("open", "openprice", "시가", "eröffnung")
 VOLUME_NAMES = ("volume", "vol", "거래량", "volumen")
-PRICE_NAMES = {*ADJUSTED_NAMES, *RAW_NAMES, *OPEN_NAMES, *VOLUME_NAMES}
+PRICE_NAMES = {*ADJUSTED_NAMES, *RAW_NAMES, *UNADJUSTED_NAMES, *OPEN_NAMES, *VOLUME_NAMES}
 
 ENCODINGS = ("utf-8-sig", "cp949", "cp1252")
 SEPARATORS = (",", ";", "\t", "|")
@@ -72,13 +73,14 @@ def read_file(source: File, ticker: str, exchange: str, now: datetime) -> Prices
     column = _find(path, table, source.price_column, ADJUSTED_NAMES + RAW_NAMES, "price")
     index, date_faults = _parsed_dates(path, table[dates], rows, time_zone(exchange))
     closes, price_faults = _parsed_prices(path, table[column], rows)
-    frame = _with_open_and_volume(path, table, column, closes).set_axis(index)
+    frame, warnings = _with_open_and_volume(path, table, column, closes)
     prices = Prices(
         ticker,
-        adjusted(frame),
+        adjusted(frame.set_axis(index)),
         source="file",
         column=column,
         exchange=exchange,
+        warnings=warnings,
         own_sessions=source.sessions == "data",
     )
     known = closes.notna().to_numpy() | table[column].isna().to_numpy()
@@ -95,21 +97,28 @@ def file_of(source: File, ticker: str) -> Path:
 
 def _with_open_and_volume(
     path: Path, table: pd.DataFrame, column: str, closes: "pd.Series[float]"
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Return `adj_close` and, where the table has them, `open` with the raw `close`, `volume`.
 
-    A raw close beside the chosen column tells by which factor the opens are to be adjusted.
+    The ratio of the chosen column to a raw close, under whatever names, adjusts the opens. Without
+    a raw close an open is left out with a warning, which is returned too.
     """
     frame = pd.DataFrame({"adj_close": closes})
-    raw = column if _letters(column) in RAW_NAMES else _first_of(table, RAW_NAMES) or column
+    warnings = []
+    raw = _first_of(table, RAW_NAMES + UNADJUSTED_NAMES)
     opening = _first_of(table, OPEN_NAMES)
-    if opening is not None:
+    if opening is not None and raw is None:
+        warnings.append(
+            f"{path}: column {opening!r} is left out: {column!r} may be adjusted, and no raw close "
+            "tells by how much"
+        )
+    elif opening is not None:
         frame["open"] = _numbers(path, table[opening])
         frame["close"] = _numbers(path, table[raw])
     volume = _first_of(table, VOLUME_NAMES)
     if volume is not None:
         frame["volume"] = _numbers(path, table[volume])
-    return frame
+    return frame, tuple(warnings)
 
 
 def _is_text(path: Path) -> bool:

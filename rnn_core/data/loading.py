@@ -10,6 +10,7 @@ import pandas as pd
 
 from rnn_core.config import File, Source, Synthetic, Yahoo
 from rnn_core.data import yahoo
+from rnn_core.data.answers import Answer
 from rnn_core.data.exchanges import exchange_of, last_closed_session, time_zone
 from rnn_core.data.files import TICKER, read_file
 from rnn_core.data.prices import (
@@ -129,14 +130,21 @@ def _synthetic_instead(
 def _from_yahoo(source: Yahoo, ticker: str, exchange: str, now: datetime, store: Path) -> Prices:
     warnings: list[str] = []
 
-    def fetch(first_day: date) -> pd.DataFrame:
-        answer = yahoo.ask(ticker, first_day, time_zone(exchange), source.timeout)
-        frame, dropped = yahoo.tidy(answer)
+    def fetch(first_day: date) -> Answer:
+        answer, dropped = yahoo.ask(ticker, first_day, time_zone(exchange), source.timeout)
         warnings.extend(dropped)
-        return frame
+        return answer
 
     last_session = last_closed_session(exchange, now)
-    stored = update(store, ticker, fetch, start=source.start, last_session=last_session, now=now)
+    stored = update(
+        store,
+        ticker,
+        fetch,
+        start=source.start,
+        last_session=last_session,
+        exchange=exchange,
+        now=now,
+    )
     return _from_stored(source, stored, now, "yahoo", tuple(dict.fromkeys(warnings)))
 
 

@@ -267,7 +267,13 @@ def _backtest(
     rows = folds.test[folds.test >= 0]
     weights = backtest.positions(calls["probability"].to_numpy(), style)
     overnight = _overnight(windows, rows) if settings.trade == "next_open" else None
-    return backtest.backtest(weights, windows.next_returns[rows], settings.cost, overnight)
+    return backtest.backtest(
+        weights,
+        windows.next_returns[rows],
+        settings.cost,
+        overnight,
+        sessions_a_year=windows.sessions_a_year,
+    )
 
 
 def _overnight(windows: Windows, rows: Array) -> Array:
@@ -291,7 +297,9 @@ def _backtest_scores(style: str, result: Backtest, trials: int) -> _Scores:
         if deflated is not None:
             defined[names.backtest("deflated_sharpe", style)] = deflated
     if style == "long_flat":
-        defined |= {names.hold(name): x for name, x in result.buy_and_hold.statistics.items()}
+        hold = result.buy_and_hold
+        defined |= {names.hold(name): x for name, x in hold.statistics.items()}
+        undefined |= {names.hold(name): why for name, why in hold.undefined.items()}
     return _Scores(defined, undefined)
 
 

@@ -1,6 +1,6 @@
 """Every row is a session, and no move over a missing session is one day's."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -194,3 +194,18 @@ def test_the_rows_of_tel_aviv_are_its_sessions_without_its_calendar(path: Path) 
 def test_all_sessions_of_the_sample_are_there() -> None:
     expected = sessions("XNYS", CLOSES.index[0].date(), CLOSES.index[-1].date())
     assert expected.equals(pd.DatetimeIndex(CLOSES.index.to_numpy()))
+
+
+@pytest.mark.parametrize(("exchange", "year"), [("XNYS", 252), ("24/7", 365), ("24/5", 260)])
+def test_a_year_has_the_sessions_of_the_market(exchange: str, year: int) -> None:
+    days = sessions(exchange, date(2012, 1, 1), date(2012, 12, 31)).rename("date")
+    frame = pd.DataFrame({"close": np.linspace(1, 2, len(days))}, days)
+    prices = Prices("X", frame, "file", "Close", exchange)
+    assert windows(Problem(), prices).sessions_a_year == year
+
+
+@pytest.mark.parametrize(("rule", "year"), [("D", 365), ("B", 261)])
+def test_rows_that_are_the_sessions_tell_how_many_a_year_has(
+    path: Path, rule: str, year: int
+) -> None:
+    assert read(path, CLOSES.resample(rule).ffill(), sessions="data").sessions_a_year == year
