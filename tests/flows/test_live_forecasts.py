@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from mlflow import MlflowClient
 from rich.console import Console
 
 from flows import score as scoring
@@ -79,10 +80,14 @@ def real(_store: None, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def pair(_store: None) -> str:
-    """A pair that trades around the clock, with a champion that has learned to Saturday."""
+def pair(_store: None) -> Iterator[str]:
+    """A pair that trades around the clock, with a champion that has learned to Saturday.
+
+    It is deleted afterwards: with it in the store no day is without a session.
+    """
     retrain(ticker="LIVE-USD", now=SUNDAY_BEGINS, **SMALL)
-    return "LIVE-USD"
+    yield "LIVE-USD"
+    MlflowClient(os.environ["MLFLOW_TRACKING_URI"]).delete_registered_model("direction-LIVE-USD")
 
 
 def known_by(now: datetime, *, without: tuple[pd.Timestamp, ...] = ()) -> pd.DataFrame:
