@@ -11,8 +11,9 @@ SMALLEST_USUAL = 1e-3  # log return, so that a pegged currency does not jump by 
 # In usual moves. Of 26 years of AAPL and MSFT none is this far, and of Student's t with 3 degrees
 # of freedom one in 15 years
 FAR = 15.0
-UNDONE = 6.0  # a jump that is undone the next day is never that far in the same series
-DOUBTFUL = 10.0  # of the last close, which the next can still confirm
+# A jump that is undone the next day is never that far in the same series. The last close of
+# AAPL and MSFT was, in 12 years each, four times: such a settlement waits a session
+UNDONE = 6.0
 BACK = 0.25  # share of a jump that is left when it counts as undone
 
 
@@ -41,7 +42,24 @@ def implausible(close: Array) -> bool:
     """
     if not (np.isfinite(close[-1]) and close[-1] > 0):
         return True
-    return bool(_in_usual_moves(close)[-1] > DOUBTFUL)
+    return bool(_in_usual_moves(close)[-1] > UNDONE)
+
+
+def doubtful(close: Array) -> NDArray[np.bool_]:
+    """Return which closes (L,), positive and in order, nothing should be settled by: (L,) bool.
+
+    They are those that jump and are back the next session, and the last one if it is implausible:
+    the next session will tell.
+
+    >>> history = np.array([10, 10.1, 10, 10.2, 10.1, 15.0])
+    >>> doubtful(history).tolist()
+    [False, False, False, False, False, True]
+    >>> doubtful(np.append(history, 15.1)).any(), doubtful(np.append(history, 10.2)).any()
+    (np.False_, np.True_)
+    """
+    doubted = undone_jumps(close)
+    doubted[-1] = implausible(close)
+    return doubted
 
 
 def undone_jumps(close: Array) -> NDArray[np.bool_]:

@@ -133,6 +133,18 @@ def test_a_forecast_of_the_future_rests_on_a_close_that_has_not_come(champion: s
     assert row.replay == "the session before had not closed"
 
 
+def test_a_close_that_has_not_come_settles_nothing(champion: str, ledger: Ledger) -> None:
+    with machine_at(FRIDAY):
+        forecast(ticker=champion, now=FRIDAY)
+        score(ticker=champion, now=FRIDAY + timedelta(days=10))
+    [row] = ledger.forecasts().itertuples()
+    assert row.counted
+    assert pd.isna(row.settled_at)
+    score(ticker=champion, now=FRIDAY + timedelta(days=10))
+    [row] = ledger.forecasts().itertuples()
+    assert pd.notna(row.up)
+
+
 def test_a_flow_that_writes_after_the_open_makes_a_replay_whenever_it_started(
     champion: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
