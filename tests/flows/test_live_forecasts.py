@@ -19,6 +19,7 @@ from flows.score import score
 from flows.tracking import registry
 from rnn_core.config import Evaluation, Model, Promotion, Synthetic, Training
 from rnn_core.data import loading
+from rnn_core.data.answers import Answer
 from rnn_core.data.exchanges import sessions
 from rnn_core.data.store import update
 from rnn_core.errors import DataError, PricesUnavailable
@@ -271,11 +272,13 @@ def test_an_outage_of_yahoo_is_no_closure(
 def test_a_session_on_which_another_ticker_was_traded_is_no_closure(
     real: str, closed_on_monday: YahooServer
 ) -> None:
-    traded = known_by(TUESDAY_BEGINS - MINUTE)
+    none: pd.Series[float] = pd.Series(dtype=float, index=pd.DatetimeIndex([]))
+    traded = Answer(known_by(TUESDAY_BEGINS - MINUTE), "OTHER", "USD", splits=none, dividends=none)
     update(
         loading.STORE,
         "OTHER",
         lambda _: traded,
+        exchange="XNYS",
         start=START,
         last_session=MONDAY,
         now=TUESDAY_BEGINS,
