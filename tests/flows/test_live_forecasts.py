@@ -273,7 +273,8 @@ def test_a_session_on_which_another_ticker_was_traded_is_no_closure(
     real: str, closed_on_monday: YahooServer
 ) -> None:
     none: pd.Series[float] = pd.Series(dtype=float, index=pd.DatetimeIndex([]))
-    traded = Answer(known_by(TUESDAY_BEGINS - MINUTE), "OTHER", "USD", splits=none, dividends=none)
+    frame = known_by(TUESDAY_BEGINS - MINUTE).rename_axis("date")
+    traded = Answer(frame, "OTHER", "USD", splits=none, dividends=none)
     update(
         loading.STORE,
         "OTHER",
