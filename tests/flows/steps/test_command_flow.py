@@ -33,12 +33,10 @@ FLOWS = {
     prune: commands.Prune,
 }
 NAMES = [flow.name for flow in FLOWS]
-RECIPE = ["source", "problem", "model", "training", "evaluation", "promotion"]
+RECIPE = ["source", "problem", "model", "training", "evaluation", "promotion", "again"]
 ORDER = {
     "retrain": ["ticker", *RECIPE, "scheduled", "now"],
-    "retrain-universe": [
-        *["tickers", "file", *RECIPE, "runner", "chunk", "again", "scheduled", "now"]
-    ],
+    "retrain-universe": [*["tickers", "file", *RECIPE, "runner", "chunk", "scheduled", "now"]],
     "forecast": ["ticker", "source", "session", "scheduled", "now"],
     "score": ["ticker", "source", "recent", "drift_level", "tolerated", "scheduled", "now"],
     "study": ["name", "language", "size", "ticker", "source", "training", "now"],
