@@ -23,7 +23,7 @@ from flows.tracking import records, registry, runs, store
 from rnn_core import commands
 from rnn_core.config import File, Source, Yahoo
 from rnn_core.data.exchanges import closed_for_the_day, next_session
-from rnn_core.data.loading import exchange_for
+from rnn_core.data.loading import exchange_for, refuse_one_file_for_several
 from rnn_core.data.prices import Prices, is_synthetic
 from rnn_core.data.windows import prices_needed
 from rnn_core.errors import ChampionMissing, ConfigError, DataError
@@ -53,6 +53,7 @@ def forecast(config: commands.Forecast) -> Outcomes[Row[Any]] | State[Any]:
         raise ChampionMissing(
             "no ticker has a champion; retrain one: python -m flows.retrain --ticker MSFT"
         )
+    refuse_one_file_for_several(config.source, tickers)
     if config.scheduled and (reason := closed_for_the_day(_exchanges(tickers), config.time)):
         return nothing_to_do(reason)
     subject = config.ticker or f"{len(tickers)} tickers"

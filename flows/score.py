@@ -24,6 +24,7 @@ from rnn_core.commands import Retrain
 from rnn_core.config import Source, Yahoo
 from rnn_core.data.exchanges import closed_for_the_day, last_closed_session
 from rnn_core.data.features import FEATURES
+from rnn_core.data.loading import refuse_one_file_for_several
 from rnn_core.data.prices import SYNTHETIC_FALLBACK, Prices
 from rnn_core.data.ticks import doubtful
 from rnn_core.data.windows import features
@@ -61,6 +62,7 @@ def score(config: commands.Score) -> Outcomes[Standing] | State[Any]:
             raise LedgerError(
                 f"the ledger has no forecasts {missing}; make one: python -m flows.forecast"
             )
+        refuse_one_file_for_several(config.source, exchanges)
         tags = {"ticker": config.ticker or "all", "sessions": _sessions(exchanges, config.time)}
         if config.scheduled and (reason := _why_no_work(exchanges, tags, config.time)):
             return nothing_to_do(reason)

@@ -77,7 +77,7 @@ def exchange_for(source: Source, ticker: str) -> str:
     return exchange_of(ticker, source.exchange, yahoo=isinstance(source, Yahoo))
 
 
-def refuse_one_file_for_several(source: Source, tickers: Collection[str]) -> None:
+def refuse_one_file_for_several(source: Source | None, tickers: Collection[str]) -> None:
     """Refuse a file source that has the same path for several tickers.
 
     Raises:

@@ -22,7 +22,7 @@ from rnn_core.data import loading
 from rnn_core.data.answers import Answer
 from rnn_core.data.exchanges import sessions
 from rnn_core.data.store import update
-from rnn_core.errors import DataError, PricesUnavailable
+from rnn_core.errors import ConfigError, DataError, PricesUnavailable
 from rnn_core.operations import clock
 from rnn_core.operations.ledger import Ledger
 from tests.clock import machine_at, on_that_day
@@ -207,6 +207,18 @@ def test_a_file_whose_rows_are_its_own_sessions_is_never_live(real: str, tmp_pat
     source |= {"sessions": "exchange"}
     [row] = forecast_that_day(ticker="OWN", source=source, now=FRIDAY).values()
     assert row.replay == "the file's rows are its own sessions"
+
+
+def test_one_file_for_several_tickers_is_refused(
+    real: str, champion: str, ledger: Ledger, tmp_path: Path
+) -> None:
+    one_file = {"kind": "file", "path": str(tmp_path / "prices.csv")}
+    with pytest.raises(ConfigError, match=r"is one file for [0-9] tickers"):
+        forecast(source=one_file, now=FRIDAY)
+    for ticker in (real, champion):
+        forecast_that_day(ticker=ticker, now=FRIDAY)
+    with pytest.raises(ConfigError, match="is one file for 2 tickers"):
+        score(source=one_file, now=FRIDAY)
 
 
 @pytest.fixture
