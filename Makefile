@@ -1,7 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable
-INSTALLED := pyproject.toml setup.py requirements.lock $(wildcard rnn_core/nn/engines/kernel*.[ch])
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check \
+	--constraint requirements.lock --editable
+INSTALLED := pyproject.toml setup.py requirements.lock $(wildcard rnn_core/nn/engines/kernel/*.[ch])
 # Many tests wait for servers, so that a core has work for more than one process
 PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder --durations 25
 
@@ -13,7 +14,8 @@ run: .venv/installed  ## Retrain the default ticker once
 test: lint  ## Everything that must pass, but for what takes minutes
 	$(PYTEST) --numprocesses 3 -m 'not long' --cov --cov-report=
 	$(BIN)/coverage report
-	! ls rnn_core/nn/engines/*.so >/dev/null 2>&1 || $(BIN)/coverage report --include='rnn_core/nn/*' --fail-under=100
+	! ls rnn_core/nn/engines/kernel/*.so >/dev/null 2>&1 || \
+		$(BIN)/coverage report --include='rnn_core/nn/*' --fail-under=100
 
 test-all: test  ## And what takes minutes: simulated months, and each study as a process of its own
 	$(PYTEST) --numprocesses 2 -m long
@@ -24,10 +26,10 @@ lint: .venv/installed-dev  ## ruff, mypy and the import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-up: .venv/installed  ## Start the Prefect server, a worker, the deployments and the MLflow UI, until Ctrl-C
+up: .venv/installed  ## Start Prefect's server, a worker, the deployments and MLflow's UI
 	$(BIN)/python -m flows.stack
 
-bench: .venv/installed-dev  ## Measure speed; `python -m benchmarks peers pipeline honesty` measures other libraries, the flow and the verdict
+bench: .venv/installed-dev  ## Measure speed; `python -m benchmarks peers` and others measure more
 	$(BIN)/python -m benchmarks seed-loop torch universe growth
 
 gallery: .venv/installed-dev  ## Run every study and write docs/studies.md and the README's table
@@ -37,7 +39,8 @@ lock: .venv/installed-dev  ## Pin the versions that are installed now in require
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
 
 clean:  ## Delete what can be built again; prices and runs stay
-	rm -rf .venv build rnn_core/nn/engines/*.so *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
+	rm -rf .venv build rnn_core/nn/engines/kernel/*.so *.egg-info .coverage .coverage.* .hypothesis \
+		.import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: help

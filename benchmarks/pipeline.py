@@ -23,6 +23,7 @@ import pandas as pd
 from mlflow import MlflowClient
 
 from benchmarks.rounds import save
+from rnn_core.data.answers import Answer
 from rnn_core.data.exchanges import sessions
 from rnn_core.data.store import COLUMNS, update
 from rnn_core.data.synthetic import random_walk
@@ -119,11 +120,21 @@ def store_walks(store: Path) -> None:
     for number in range(TICKERS):
         walk = random_walk(len(days), 0.0, np.random.SeedSequence(number)).set_axis(days)
         frame = walk.assign(adj_close=walk["close"])[COLUMNS]
+        none = pd.Series(dtype=float, index=days[:0])
+        answer = Answer(frame, f"WALK{number}", "USD", splits=none, dividends=none)
 
-        def fetch(_: date, frame: pd.DataFrame = frame) -> pd.DataFrame:
-            return frame
+        def fetch(_: date, answer: Answer = answer) -> Answer:
+            return answer
 
-        update(store, f"WALK{number}", fetch, start=FIRST, last_session=days[-1], now=NOW)
+        update(
+            store,
+            answer.symbol,
+            fetch,
+            start=FIRST,
+            last_session=days[-1],
+            exchange="XNYS",
+            now=NOW,
+        )
 
 
 def timed(environment: dict[str, str], home: Path, *command: str) -> float:

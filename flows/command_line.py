@@ -1,4 +1,4 @@
-"""A flow from the shell: the config tree is the command line, and an error is one line."""
+"""Run a flow from the shell: the options are the config tree, and an error is one line."""
 
 import logging
 import re
@@ -28,6 +28,14 @@ OUR_ERROR = re.compile(
 )
 FAILED = 1
 BAD_OPTIONS = 2
+# Pydantic's errors whose message has the value already, or that have none
+WITHOUT_VALUE = {
+    "assertion_error",
+    "missing",
+    "union_tag_invalid",
+    "union_tag_not_found",
+    "value_error",
+}
 
 
 class _CommandLine(BaseSettings):
@@ -64,8 +72,8 @@ def run(
     """Parse the command line into `config_class` and call `main`.
 
     Exits with 1 after an error of this project, with 2 after bad options. `first` is called before
-    `main`, to import Prefect if the module of `main` does not: the handlers of Prefect's console,
-    which leave out what is printed here, must exist by then.
+    `main`, to import Prefect if the module of `main` does not: the handlers of Prefect's console
+    must exist by then, to leave out the errors that are printed here.
     """
     tune_process()
     config, verbose = _parsed(config_class)
@@ -94,7 +102,7 @@ def say(line: str) -> None:
 
 
 def _parsed(config_class: type[Config]) -> tuple[Config, bool]:
-    """Return the configuration on the command line, and whether tracebacks are asked for."""
+    """Return the configuration on the command line, and whether to show tracebacks."""
     options_class: Any = create_model(config_class.__name__, __base__=(_CommandLine, config_class))
     options_class.__doc__ = config_class.__doc__
     try:
@@ -114,11 +122,12 @@ def _is_not_our_error(record: logging.LogRecord) -> bool:
 
 
 def _in_words(problem: Any) -> str:
+    """Return an error of Pydantic with the option and the value it got, each once."""
     name = ".".join(str(part) for part in problem["loc"])
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "missing":
-        return f"{name}: {message}"
-    return f"{name}: {message} (received {problem['input']!r})"
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if problem["type"] not in WITHOUT_VALUE:
+        message = f"{message} (got {problem['input']!r})"
+    return message if message.startswith(name) else f"{name}: {message}"
 
 
 def _exit(code: int, message: str) -> NoReturn:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -14,15 +14,16 @@ from rich.table import Table
 from sqlalchemy import Row
 
 from flows import command_line
+from flows.steps.closures import announce_closures, closures_before
 from flows.steps.command_flow import command_flow
 from flows.steps.prefect_runs import artifact_key, nothing_to_do, run_name
 from flows.steps.prices import prices_or_fallback, yahoo_slot
 from flows.steps.tickers import Outcomes, for_each
 from flows.tracking import records, registry, runs, store
 from rnn_core import commands
-from rnn_core.config import Source, Yahoo
-from rnn_core.data.exchanges import closed_for_the_day, last_closed_session, next_session
-from rnn_core.data.loading import exchange_for
+from rnn_core.config import File, Source, Yahoo
+from rnn_core.data.exchanges import closed_for_the_day, next_session
+from rnn_core.data.loading import exchange_for, refuse_one_file_for_several
 from rnn_core.data.prices import Prices, is_synthetic
 from rnn_core.data.windows import prices_needed
 from rnn_core.errors import ChampionMissing, ConfigError, DataError
@@ -52,6 +53,7 @@ def forecast(config: commands.Forecast) -> Outcomes[Row[Any]] | State[Any]:
         raise ChampionMissing(
             "no ticker has a champion; retrain one: python -m flows.retrain --ticker MSFT"
         )
+    refuse_one_file_for_several(config.source, tickers)
     if config.scheduled and (reason := closed_for_the_day(_exchanges(tickers), config.time)):
         return nothing_to_do(reason)
     subject = config.ticker or f"{len(tickers)} tickers"
@@ -74,8 +76,8 @@ def forecast_ticker(config: commands.Forecast, ledger: Ledger, ticker: str) -> R
     Raises:
         ChampionMissing: the ticker has no champion, or its champion was deleted.
         ConfigError: `config.session` is not the next session.
-        DataError: the prices do not reach the last closed session, or the champion has learned from
-            prices of another kind, real or synthetic.
+        DataError: the prices do not reach the last closed session and its closure is not credible,
+            or the champion has learned from prices of another kind, real or synthetic.
         PricesUnavailable: Yahoo is unavailable.
     """
     champion = registry.champion(ticker)
@@ -85,30 +87,34 @@ def forecast_ticker(config: commands.Forecast, ledger: Ledger, ticker: str) -> R
     source = config.source or trained.source
     exchange = exchange_for(source, ticker)
     session, opens_at = _next_session(config, exchange)
-    earlier = ledger.forecast_of(ticker, session.date(), champion.version)
+    earlier = ledger.live_forecast(ticker, session.date(), champion.version)
     if earlier is not None:
         return earlier
-    prices = _prices_for(champion, source, ticker, session, config.time)
+    prices = _prices_for(champion, source, ticker, config.time)
+    closures = closures_before(session, prices, source, config.time)
     frame = prices.frame.tail(prices_needed(trained.problem))
     probability, spread = registry.call(ticker, champion.version, frame)
-    return ledger.record(
+    row = ledger.record(
         Forecast(
             ticker=ticker,
             exchange=exchange,
             session=session.date(),
             last_session=prices.frame.index[-1].date(),
             opens_at=opens_at,
-            model_version=champion.version,
-            run_id=champion.run_id,
             probability=probability,
             spread=spread,
-            verdict=champion.verdict,
             data_source=prices.source,
             data_sha256=prices.sha256,
-            **_promise(champion),
-            made_at=config.time,
-        )
+            as_of=config.time,
+            closures=len(closures),
+            **_known_of(champion),
+        ),
+        grace=timedelta(minutes=config.grace),
+        own_sessions=prices.own_sessions or _has_own_sessions(trained.source),
     )
+    if len(closures):
+        announce_closures(closures, prices)
+    return row
 
 
 def _next_session(config: commands.Forecast, exchange: str) -> tuple[pd.Timestamp, datetime]:
@@ -122,9 +128,13 @@ def _next_session(config: commands.Forecast, exchange: str) -> tuple[pd.Timestam
     return session, opens_at
 
 
-def _promise(champion: Candidate) -> dict[str, float | None]:
-    """Return what the test days of the champion promise, by column of the ledger."""
+def _known_of(champion: Candidate) -> dict[str, Any]:
+    """Return which model the champion is and what it promises, by column of the ledger."""
     return {
+        "model_version": champion.version,
+        "run_id": champion.run_id,
+        "learned_to": champion.data_last,
+        "verdict": champion.verdict,
         "promised_accuracy": champion.scores.get(names.ACCURACY),
         "promised_low": champion.scores.get(names.ACCURACY_LOW),
         "promised_high": champion.scores.get(names.ACCURACY_HIGH),
@@ -132,27 +142,21 @@ def _promise(champion: Candidate) -> dict[str, float | None]:
     }
 
 
-def _prices_for(
-    champion: Candidate, source: Source, ticker: str, session: pd.Timestamp, now: datetime
-) -> Prices:
-    """Return prices the champion can forecast `session` from; never made up during an outage."""
+def _prices_for(champion: Candidate, source: Source, ticker: str, now: datetime) -> Prices:
+    """Return prices the champion can forecast from; never made up during an outage."""
     if isinstance(source, Yahoo):
         source = source.model_copy(update={"fallback": "none"})
     prices = prices_or_fallback(source, ticker, now)
-    last_price = prices.frame.index[-1]
-    last_closed = last_closed_session(exchange_for(source, ticker), now)
-    if last_price < last_closed:
-        raise DataError(
-            f"prices of {ticker} end on {last_price:%Y-%m-%d} and {last_closed:%Y-%m-%d} has "
-            f"closed since: {session:%Y-%m-%d} cannot be forecast; wait for newer prices, or check "
-            "that the ticker is still traded"
-        )
     if is_synthetic(prices.source) != is_synthetic(champion.data_source):
         raise DataError(
             f"prices are {prices.source}; the champion of {ticker} has learned from "
             f"{champion.data_source}"
         )
     return prices
+
+
+def _has_own_sessions(source: Source) -> bool:
+    return isinstance(source, File) and source.sessions == "data"
 
 
 def _exchanges(tickers: Iterable[str]) -> Iterator[str]:
@@ -191,9 +195,11 @@ def _cells(row: Row[Any]) -> list[str]:
 
 
 def _counted(row: Row[Any]) -> str:
-    if row.counted:
-        return "yes"
-    return "no: late" if row.late else "no: another model spoke first"
+    if row.replay:
+        return f"no: a replay, {row.replay}"
+    if not row.counted:
+        return "no: another model spoke first"
+    return f"yes, {row.delay:.0f} s after the open" if row.delay else "yes"
 
 
 def main(config: commands.Forecast) -> None:

@@ -10,21 +10,34 @@ from prefect.runtime import flow_run as this_run
 from flows import STARTED, command_line
 from flows.steps.command_flow import command_flow
 from flows.steps.learning import learn, tags
+from flows.steps.once import once_for_a_session, was_done
 from flows.steps.prefect_runs import artifact_key, log_decision, nothing_to_do
 from flows.steps.prices import prices_or_fallback, yahoo_slot
 from flows.steps.summary import Laps, Summary, time_table
 from flows.steps.tasks import build_windows, evaluate_and_plot, train
-from flows.tracking import queries, records, runs
-from rnn_core.commands import Retrain, config_hash
-from rnn_core.data.exchanges import closed_for_the_day, last_closed_session
+from flows.tracking import records, runs
+from rnn_core.commands import Retrain
+from rnn_core.data.exchanges import closed_for_the_day
 from rnn_core.data.loading import exchange_for
 
 
 @command_flow(Retrain, first=["ticker"], flow_run_name="retrain-{ticker}")
 def retrain(config: Retrain) -> Summary | State[Any]:
     """Return what the retrain found, or a state that says why there was nothing to do."""
-    if config.scheduled and (reason := why_no_work(config)):
-        return nothing_to_do(reason)
+    if not config.scheduled:
+        return _retrain(config)
+    exchange = exchange_for(config.source, config.ticker)
+    if closed := closed_for_the_day([exchange], config.time):
+        return nothing_to_do(closed)
+    with once_for_a_session(config) as earlier_run:
+        return (
+            _retrain(config)
+            if earlier_run is None
+            else nothing_to_do(was_done(config, earlier_run))
+        )
+
+
+def _retrain(config: Retrain) -> Summary:
     laps = Laps()
     with runs.start("retrain", config.ticker, config, tags(config), str(this_run.id)) as run_id:
         laps.end("start")
@@ -36,20 +49,6 @@ def retrain(config: Retrain) -> Summary | State[Any]:
     log_decision(config.ticker, summary)
     create_markdown_artifact(summary.markdown(), key=artifact_key(f"retrain-{config.ticker}"))
     return summary
-
-
-def why_no_work(config: Retrain) -> str | None:
-    """Return why a scheduled run has nothing to do, or None if there is work.
-
-    It has nothing to do on a day without a session, or if it was done for the last session.
-    """
-    exchange = exchange_for(config.source, config.ticker)
-    if reason := closed_for_the_day([exchange], config.time):
-        return reason
-    session = f"{last_closed_session(exchange, config.time):%Y-%m-%d}"
-    if not queries.trained(config_hash(config), session, config.ticker):
-        return None
-    return f"{config.ticker} was retrained for {session}"
 
 
 def main(config: Retrain) -> None:

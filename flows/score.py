@@ -24,17 +24,19 @@ from rnn_core.commands import Retrain
 from rnn_core.config import Source, Yahoo
 from rnn_core.data.exchanges import closed_for_the_day, last_closed_session
 from rnn_core.data.features import FEATURES
+from rnn_core.data.loading import refuse_one_file_for_several
 from rnn_core.data.prices import SYNTHETIC_FALLBACK, Prices
+from rnn_core.data.ticks import doubtful
 from rnn_core.data.windows import features
 from rnn_core.errors import LedgerError, PricesUnavailable
-from rnn_core.operations import live
+from rnn_core.operations import clock, live
 from rnn_core.operations.ledger import Ledger
-from rnn_core.operations.live import LiveRecord
+from rnn_core.operations.live import Alarm, LiveRecord
 from rnn_core.operations.promotion import Candidate
 from rnn_core.operations.standing import Standing
 from rnn_core.reporting import pages
 
-VOID_AFTER = 5  # later sessions that have a price: a price still missing then never comes
+VOID_AFTER = 5  # later sessions that have a price: a price that is missing then never comes
 COLUMNS = (
     "ticker",
     "settled",
@@ -44,6 +46,7 @@ COLUMNS = (
     "log loss",
     "promised",
     "alarms",
+    "replays",
 )
 
 
@@ -59,6 +62,7 @@ def score(config: commands.Score) -> Outcomes[Standing] | State[Any]:
             raise LedgerError(
                 f"the ledger has no forecasts {missing}; make one: python -m flows.forecast"
             )
+        refuse_one_file_for_several(config.source, exchanges)
         tags = {"ticker": config.ticker or "all", "sessions": _sessions(exchanges, config.time)}
         if config.scheduled and (reason := _why_no_work(exchanges, tags, config.time)):
             return nothing_to_do(reason)
@@ -79,14 +83,17 @@ def score(config: commands.Score) -> Outcomes[Standing] | State[Any]:
 def score_ticker(config: commands.Score, ledger: Ledger, ticker: str) -> Standing:
     """Settle the forecasts of a ticker whose sessions have closed, and return where it stands.
 
+    No price that is later than the machine's clock settles a forecast, whatever `config.now` says.
+
     Raises:
         PricesUnavailable: there are no prices, not even stored ones; the forecasts stay open.
     """
     forecasts = ledger.forecasts(ticker)
     trained = registry.configuration(ticker, forecasts["run_id"].iloc[-1])
-    prices = _prices(config.source or trained.source, ticker, config.time)
-    for forecast in forecasts[forecasts["settled_at"].isna()].itertuples():
-        settle(ledger, prices, forecast, config.time)
+    known_by = min(config.time, clock.machine_time())
+    prices = _prices(config.source or trained.source, ticker, known_by)
+    open_rows = forecasts[forecasts["settled_at"].isna()].itertuples()
+    waiting = [settle(ledger, prices, forecast, config.time) for forecast in open_rows]
     settled = standing_of(
         ledger,
         ticker,
@@ -104,22 +111,42 @@ def score_ticker(config: commands.Score, ledger: Ledger, ticker: str) -> Standin
         level=config.drift_level,
         tolerated=config.tolerated,
     )
-    return replace(settled, alarms=tuple(alarms))
+    implausible = list(dict.fromkeys(alarm for alarm in waiting if alarm))
+    return replace(settled, alarms=(*alarms, *implausible))
 
 
-def settle(ledger: Ledger, prices: Prices, forecast: Any, at: datetime) -> None:
-    """Write the outcome of a row of the ledger, if the prices tell it.
+def settle(ledger: Ledger, prices: Prices, forecast: Any, at: datetime) -> Alarm | None:
+    """Write the outcome of a row of the ledger, if the prices tell it and can be believed.
 
-    The outcome is the log return since the close that the forecast was made at. If the session has
-    no price and `VOID_AFTER` later sessions have one, the row is void.
+    The outcome is the log return since the close that the forecast was made at. It waits, with an
+    alarm, while one of the two closes is implausible: until the next session confirms it, or until
+    a bad tick is corrected. The row is void if there is a price between the two closes, as it then
+    would be the move of more than one session, or if `VOID_AFTER` later sessions have a price and
+    one of the two closes is still missing or still not believed.
     """
     close = prices.frame["close"]
     session = pd.Timestamp(forecast.session)
-    if session in close.index:
-        before = close.loc[: pd.Timestamp(forecast.last_session)].iloc[-1]
-        ledger.settle(forecast.id, float(np.log(close[session] / before)), at)
-    elif (close.index > session).sum() >= VOID_AFTER:
+    last_session = pd.Timestamp(forecast.last_session)
+    closes = close.loc[last_session:session]
+    is_one_move = list(closes.index) == [last_session, session]
+    doubted = closes[doubtful(close.to_numpy())[close.index.isin(closes.index)]]
+    if is_one_move and doubted.empty:
+        ledger.settle(forecast.id, float(np.log(closes.iloc[1] / closes.iloc[0])), at)
+        return None
+    between = closes.index.difference([last_session, session])
+    if len(between) or (close.index > session).sum() >= VOID_AFTER:
         ledger.settle(forecast.id, None, at)
+        return None
+    return _waits(prices, session, doubted) if is_one_move else None
+
+
+def _waits(prices: Prices, session: pd.Timestamp, doubted: "pd.Series[float]") -> Alarm:
+    listed = ", ".join(f"{price:g} of {day:%Y-%m-%d}" for day, price in doubted.items())
+    return Alarm(
+        "settlement",
+        f"the forecast of {prices.ticker} for {session:%Y-%m-%d} is not settled, because the close "
+        f"is implausible: {listed}; it waits for the next session, or for a correction",
+    )
 
 
 def inputs(
@@ -186,7 +213,8 @@ def _table(standings: Outcomes[Standing]) -> Table:
     table = Table(*COLUMNS)
     for ticker, standing in standings.items():
         alarms = "; ".join(alarm.text for alarm in standing.alarms) or "none"
-        table.add_row(ticker, *_cells(standing.record), alarms)
+        replays = live.replays(standing.forecasts)
+        table.add_row(ticker, *_cells(standing.record), alarms, str(replays))
     for ticker, reason in standings.failed.items():
         table.add_row(ticker, "failed", reason)
     return table

@@ -103,6 +103,9 @@ class Recipe(Daily):
         default_factory=Evaluation, description="Walk-forward folds and the backtest"
     )
     promotion: Promotion = Field(default_factory=Promotion, description="When it becomes champion")
+    again: bool = Field(
+        False, description="Retrain even what was already retrained for the last session"
+    )
 
     @model_validator(mode="after")
     def _fits_next_day_direction(self) -> Self:
@@ -136,9 +139,6 @@ class RetrainUniverse(Recipe):
         default_factory=Runner, description="How the tickers are computed in parallel"
     )
     chunk: int = Field(100, ge=1, description="Tickers whose prices are held in memory at once")
-    again: bool = Field(
-        False, description="Retrain tickers again that were already retrained for the last session"
-    )
 
     @model_validator(mode="after")
     def _names_each_ticker_once(self) -> Self:
@@ -165,6 +165,15 @@ class Forecast(Daily):
         description="Where prices come from; empty: where the champion's came from",
     )
     session: date | None = Field(None, description="Next session; empty: by the exchange calendar")
+    grace: float = Field(
+        10.0,
+        ge=0,
+        le=60,
+        description=(
+            "Minutes after the open in which a forecast counts as live where each session opens "
+            "as the last one closes"
+        ),
+    )
 
 
 class Score(Daily):

@@ -56,7 +56,10 @@ class File(Section):
     """Daily prices from a CSV or Parquet file."""
 
     kind: Literal["file"] = "file"
-    path: Path = Field(description="CSV or Parquet file with a date and a price column")
+    path: Path = Field(
+        description="CSV or Parquet file with a date and a price column; {ticker} stands for the "
+        "ticker"
+    )
     date_column: str | None = Field(
         None, description="Column of dates; empty: the first with a usual name"
     )

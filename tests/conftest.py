@@ -1,4 +1,4 @@
-"""No test reaches the network: Python's sockets are blocked by pytest-socket, other clients by a dead proxy."""
+"""No test reaches the network: pytest-socket blocks Python's sockets, a dead proxy the rest."""
 
 import os
 from collections.abc import Iterator

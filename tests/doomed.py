@@ -13,7 +13,7 @@ DOOMED, UNLUCKY = "DOOMED", "UNLUCKY"
 
 
 def learn_or_die(config: Retrain, *rest: Any) -> Summary:
-    """`learn_one_of_many`; but each process that is at DOOMED dies in the middle, and the first that is at UNLUCKY."""
+    """Do as `learn_one_of_many`, but die at DOOMED every time and at UNLUCKY the first time."""
     if config.ticker == DOOMED:
         learning.learn = die
     if config.ticker == UNLUCKY and not (tried := Path("tried")).exists():

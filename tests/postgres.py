@@ -20,7 +20,8 @@ import pytest
 
 from tests.processes import free_port, require_program, wait_for
 
-USER = "postgres"  # of the server, and of this machine where the tests run as root: PostgreSQL refuses to
+# The user of the server, and of this machine if the tests run as root: PostgreSQL refuses root
+USER = "postgres"
 HOST = "127.0.0.1"
 HASTY = (
     "fsync=off",
@@ -54,7 +55,7 @@ class Postgres:
 
 @contextmanager
 def running_postgres() -> Iterator[Postgres]:
-    """A server that answers; skips the test where PostgreSQL is not installed, but fails where CI=true."""
+    """Yield a running server; without PostgreSQL skip the test, or fail it if CI=true."""
     debian = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path())  # not on the PATH
     programs = Path(require_program(str(debian / "postgres"))).parent
     found = Postgres(HOST, free_port(), USER, programs)

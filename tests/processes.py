@@ -43,9 +43,10 @@ def free_port() -> int:
 
 
 def isolated(home: Path, **variables: str) -> dict[str, str]:
-    """This environment without settings of Prefect and MLflow, and with a PREFECT_HOME by which `end` knows its own.
+    """Return this environment without settings of Prefect and MLflow.
 
-    Coverage is not measured there: it makes servers three times slower, and tests in one process run the same lines.
+    Its PREFECT_HOME tells `end` which processes are its own. Coverage is not measured there: it
+    makes servers three times slower, and tests in one process run the same lines.
     """
     without = ("PREFECT_", "MLFLOW_", "COVERAGE_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(without)}

@@ -1,10 +1,11 @@
-"""Thirty trading days of five tickers, through the flows and parameters of `prefect.yaml`, with a clock that is set.
+"""Run thirty trading days of five tickers through the flows of `prefect.yaml`, the clock set.
 
     python -m tests.simulation FOLDER
 
-runs in FOLDER against the Prefect server, MLflow store and ledger that the environment names. Yahoo is a local server
-that knows at each moment what Yahoo would know then: among the days are a holiday, a half day, weekends, a week of
-downtime, the end of summer time in London and in New York, a split, a dividend and a delisting.
+runs in FOLDER against the Prefect server, MLflow store and ledger that the environment names. Yahoo
+is a local server that knows at each moment what Yahoo would know then. Among the days are a
+holiday, a half day, weekends, a week of downtime, the end of summer time in London and in New York,
+a split, a dividend and a delisting.
 """
 
 import json
@@ -27,6 +28,7 @@ from prefect.flow_engine import FlowRunEngine
 from flows.steps.prices import YAHOO, YAHOO_SLOTS
 from rnn_core.config import Evaluation, Model, Training
 from rnn_core.data.exchanges import closed_sessions, sessions
+from tests.clock import machine_at
 from tests.processes import CHECKOUT
 from tests.yahoo_server import UNKNOWN_TICKER, Answer, YahooServer, sample_frame, serving
 
@@ -70,7 +72,9 @@ class Market(YahooServer):
         if frame is None:
             return UNKNOWN_TICKER
         zone, opens_at = ZONES[TICKERS[ticker]]
-        served = YahooServer(frame, zone, opens_at)
+        is_split = ticker == "SPLIT" and self.now.date() >= SPLIT_DAY
+        splits = {SPLIT_DAY.isoformat(): 2.0} if is_split else {}
+        served = YahooServer(frame, zone, opens_at, splits=splits)
         return YahooServer.chart(served, ticker, query)
 
 
@@ -132,7 +136,7 @@ def deployed() -> dict[str, tuple[Any, dict[str, Any]]]:
 
 
 def main(folder: Path) -> None:
-    """Live through the days, and write down in `said.json` what each call said, by day and deployment."""
+    """Run all days and write each run's output, by day and deployment, to `said.json`."""
     os.chdir(folder)
     flows = deployed()
     said: dict[str, dict[str, list[str]]] = {}
@@ -154,7 +158,8 @@ def main(folder: Path) -> None:
                 market.now = at
                 flow, parameters = flows[name]
                 for _ in range(2 if day == TWICE else 1):
-                    state = flow(**(parameters | own[name]), now=at, return_state=True)
+                    with machine_at(at):
+                        state = flow(**(parameters | own[name]), now=at, return_state=True)
                     said.setdefault(day.isoformat(), {}).setdefault(name, []).append(
                         f"{state.name}: {state.message or ''}"
                     )

@@ -1,11 +1,11 @@
-"""A local server that speaks the chart JSON of Yahoo Finance, for tests that run yfinance's own code.
+"""A local server of Yahoo Finance's chart JSON, for tests that run yfinance's own code.
 
     with yahoo_server(monkeypatch, frame) as yahoo:
         yahoo.answers = [TOO_MANY_REQUESTS, TOO_MANY_REQUESTS]  # then the frame again
         load(Yahoo(), "MSFT", now, store=tmp_path)
         assert len(yahoo.requests) == 3
 
-yfinance itself asks a second time, with other cookies, after any status of 400 or more: script those twice.
+yfinance itself asks again, with other cookies, after any status of 400 or more: script those twice.
 """
 
 import json
@@ -54,14 +54,18 @@ UNKNOWN_TICKER = Answer(
 class YahooServer:
     """What the server answers, and what it was asked.
 
-    `frame` (L, 4) has `open`, `close`, `adj_close` and `volume` by naive session in `zone`, and may have nulls and
-    doubled days; `answers` are given first, one a request, before the frame.
+    `frame` (L, 4) has `open`, `close`, `adj_close` and `volume` by naive session in `zone`, and may
+    have nulls and doubled days; `answers` are given first, one a request, before the frame.
     """
 
     frame: pd.DataFrame
     zone: str = "America/New_York"
     opens_at: str = "09:30"
     delay: float = 0.0  # seconds before each answer
+    symbol: str | None = None  # that it answers for, if not the one asked for
+    currency: str = "USD"
+    splits: dict[str, float] = field(default_factory=dict)  # new shares for an old one, by day
+    dividends: dict[str, float] = field(default_factory=dict)  # by day
     answers: list[Answer] = field(default_factory=list)
     requests: list[tuple[str, dict[str, str]]] = field(
         default_factory=list
@@ -104,19 +108,37 @@ class YahooServer:
         quote = {"open": frame["open"].tolist(), "high": close, "low": close, "close": close}
         result = {
             "meta": {
-                "symbol": ticker,
-                "currency": "USD",
+                "symbol": self.symbol or ticker,
+                "currency": self.currency,
                 "instrumentType": "EQUITY",
                 "exchangeTimezoneName": self.zone,
                 "validRanges": ["1d", "max"],
             },
             "timestamp": seconds[asked].tolist(),
+            "events": self._events(int(query.get("period1", 0))),
             "indicators": {
                 "quote": [{**quote, "volume": frame["volume"].tolist()} if asked.any() else {}],
                 "adjclose": [{"adjclose": frame["adj_close"].tolist()}],
             },
         }
         return {"chart": {"result": [result], "error": None}}
+
+    def _events(self, since: int) -> dict[str, dict[str, dict[str, float]]]:
+        def by_moment(days: dict[str, float], *names: str) -> dict[str, dict[str, float]]:
+            moments = {self._seconds(day): value for day, value in days.items()}
+            return {
+                str(at): {"date": at, names[0]: value} | dict.fromkeys(names[1:], 1)
+                for at, value in moments.items()
+                if at >= since
+            }
+
+        return {
+            "splits": by_moment(self.splits, "numerator", "denominator"),
+            "dividends": by_moment(self.dividends, "amount"),
+        }
+
+    def _seconds(self, day: str) -> int:
+        return int(pd.Timestamp(f"{day} {self.opens_at}", tz=self.zone).timestamp())
 
 
 Yahoo = TypeVar("Yahoo", bound=YahooServer)
@@ -126,7 +148,7 @@ Yahoo = TypeVar("Yahoo", bound=YahooServer)
 def yahoo_server(
     monkeypatch: pytest.MonkeyPatch, frame: pd.DataFrame, **options: str
 ) -> Iterator[YahooServer]:
-    """Serve `frame` on a free port of this machine, and turn yfinance to it; every other host fails at once."""
+    """Serve `frame` on a free local port to yfinance; every other host fails at once."""
     with serving(monkeypatch, YahooServer(frame, **options)) as yahoo:  # type: ignore[arg-type]
         yield yahoo
 

@@ -1,6 +1,7 @@
-"""darts' BlockRNNModel: the next return by squared error from the last state; every window once an epoch.
+"""darts' BlockRNNModel: the next return by squared error from the last state.
 
-Its head reads the last state as ours does. Progress bar, logger and checkpoints are off.
+Every window is seen once an epoch. Its head reads the last state as ours does. Progress bar,
+logger and checkpoints are off.
 """
 
 import sys

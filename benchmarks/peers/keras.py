@@ -1,4 +1,4 @@
-"""Keras 3 on torch: the same maths, but one bias vector where torch has two, and its own initial values."""
+"""Keras 3 on torch: the same maths, but one bias vector (torch has two) and its own start."""
 
 import os
 import sys

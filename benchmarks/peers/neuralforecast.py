@@ -1,7 +1,7 @@
-"""neuralforecast's RNN: the next return by squared error, 940 updates of 32 windows drawn at random.
+"""neuralforecast's RNN: the next return by squared error, 940 updates of 32 random windows.
 
-Its decoder is a perceptron behind the recurrent layer, here the smallest there is. Progress bar, logger and
-checkpoints are off.
+Its decoder is a perceptron behind the recurrent layer, here the smallest there is. Progress bar,
+logger and checkpoints are off.
 """
 
 import sys

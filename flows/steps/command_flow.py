@@ -1,4 +1,4 @@
-"""A flow with the fields of a configuration class as its parameters."""
+"""A flow whose parameters are the fields of a configuration class."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ from prefect.utilities.hashing import file_hash
 
 from flows.steps.prefect_runs import close_tracked_run
 from rnn_core.commands import Command, Daily
+from rnn_core.nn.memory import tune_process
 
 Config = TypeVar("Config", bound=Command)
 Result = TypeVar("Result")
@@ -26,12 +27,13 @@ def command_flow(
     """Make a flow of a function that takes a configuration.
 
     The flow takes a parameter for each field. Its types and defaults, and the descriptions on the
-    run form of a deployment, are those of the fields. `now` is the present time unless it is given.
+    run form of a deployment, are those of the fields. `now` is the current time unless it is given.
+    A run tunes its process: a worker starts one for each run, without `flows.command_line`.
 
     Args:
         config_class: The configuration.
-        first: Parameters that head the form; those shared by all commands are at its end.
-        flow_run_name: Template of the parameters, or function, that names a flow run.
+        first: The first parameters of the form; those shared by all commands are at its end.
+        flow_run_name: A template of parameters, or a function, that names a flow run.
     """
 
     def make(function: Callable[[Config], Result]) -> Flow[..., Result]:
@@ -40,6 +42,7 @@ def command_flow(
 
         @wraps(function)
         def from_parameters(*args: Any, **kwargs: Any) -> Result:
+            tune_process()
             values = signature.bind(*args, **kwargs).arguments
             values["now"] = values.get("now") or datetime.now(UTC)
             return function(config_class(**values))

@@ -37,14 +37,19 @@ Steps: TypeAlias = tuple[
 """Functions called as `build_windows`, `fit` and `evaluate_and_plot` are."""
 
 
+def session_of(config: Retrain) -> str:
+    """Return the last closed session of the ticker, as YYYY-MM-DD."""
+    exchange = exchange_for(config.source, config.ticker)
+    return f"{last_closed_session(exchange, config.time):%Y-%m-%d}"
+
+
 def tags(config: Retrain) -> dict[str, str]:
     """Return the tags of a ticker's run at its start: enough to know later what was done."""
-    session = last_closed_session(exchange_for(config.source, config.ticker), config.time)
     return {
         "ticker": config.ticker,
         "engine": config.training.engine,
         "config_hash": config_hash(config),
-        "session": f"{session:%Y-%m-%d}",
+        "session": session_of(config),
     }
 
 

@@ -1,4 +1,4 @@
-"""The short table that a retrain ends with, for the terminal and for the Prefect UI."""
+"""The summary of a retrain: a short table for the terminal and the Prefect UI."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,17 +10,11 @@ from flows.tracking import runs
 from flows.tracking.registry import model_name
 from rnn_core.data.prices import Prices
 from rnn_core.evaluation import names
+from rnn_core.evaluation.baselines import BASELINES
 from rnn_core.evaluation.evaluation import Evaluation
+from rnn_core.evaluation.metrics import COIN_TOSS
 from rnn_core.nn.training import Fit
 from rnn_core.operations.promotion import Judgement
-
-BASELINES = {
-    "majority": "always the majority class",
-    "reversal": "opposite of yesterday",
-    "persistence": "same as yesterday",
-    "logistic": "logistic regression",
-    "boosting": "gradient boosting",
-}
 
 
 class Laps:
@@ -39,16 +33,16 @@ class Laps:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a retrain found.
+    """The results of a retrain.
 
     Attributes:
         title: ticker and test period.
-        rows: pairs of a name and a value, ready to be shown.
+        rows: pairs of a name and a value, as text.
         forecast: the probability that the next session closes up, and its spread over the seeds.
         seconds: time by step.
         run_id: the MLflow run.
         url: its page.
-        how_to_open: that URL, or a command that serves it.
+        how_to_open: the URL, or a command that serves it.
         version: of the registered model, None on fallback data, which is not registered.
         judgement: on that version.
     """
@@ -140,11 +134,11 @@ def _scores(evaluation: Evaluation, attainable: float | None) -> Rows:
     zeros = int(scores[names.ZERO_RETURNS])
     if zeros:
         yield "  returns of 0", f"{zeros}, counted as down"
-    for key, name in BASELINES.items():
-        yield f"  {name}", f"{scores[names.baseline_accuracy(key)]:.1%}"
+    for name, description in BASELINES.items():
+        yield f"  {description}", f"{scores[names.baseline_accuracy(name)]:.1%}"
     if attainable is not None:
         yield "  the best that is attainable", f"{attainable:.1%}"
-    yield "log loss", f"{scores[names.LOG_LOSS]:.4f} (a coin toss: 0.6931)"
+    yield "log loss", f"{scores[names.LOG_LOSS]:.4f} (a coin toss: {COIN_TOSS:.4f})"
     auc = f"{scores[names.AUC]:.3f}" if names.AUC in scores else "undefined: one class only"
     yield "Brier score, AUC", f"{scores[names.BRIER]:.4f}, {auc}"
     sharpe = _sharpe(scores, names.SHARPE, " long or flat, by the year")

@@ -1,6 +1,7 @@
 """Questions about the runs that MLflow has recorded."""
 
 from collections.abc import Iterator, Sequence
+from math import inf
 
 import pandas as pd
 from mlflow.entities import Run
@@ -46,20 +47,39 @@ def first(condition: str, experiments: Sequence[str]) -> str | None:
     return next((run.info.run_id for run in search(condition, experiments)), None)
 
 
-def trained(config_hash: str, session: str, ticker: str | None = None) -> set[str]:
-    """Return the tickers that were trained with a configuration when `session` had closed last.
+def retrained(
+    config: Retrain, session: str, ticker: str | None = None, since: float = inf
+) -> dict[str, str]:
+    """Return the latest run of each ticker that did for a session what `config` would: their ids.
 
-    Runs on fallback data do not count. With a `ticker`, only runs of that one are looked at.
+    Such a run has the same settings and kind of source, and its prices reach the session. A run on
+    fallback data does not count, nor one on stored prices that end before the session.
+
+    Args:
+        config: names the settings and the kind of source; its ticker does not matter.
+        session: the last closed one, as YYYY-MM-DD.
+        ticker: leave out the runs of other tickers.
+        since: a run that ended after this time (seconds since 1970) counts whatever its prices.
     """
     conditions = [
-        f"tags.config_hash = '{config_hash}'",
+        f"tags.config_hash = '{config_hash(config)}'",
         f"tags.session = '{session}'",
+        f"params.`source.kind` = '{config.source.kind}'",
         FINISHED,
-        f"tags.`data.source` != '{SYNTHETIC_FALLBACK}'",
     ]
     if ticker is not None:
         conditions.append(f"tags.ticker = '{ticker}'")
-    return {run.data.tags["ticker"] for run in search(" and ".join(conditions), TRAINING)}
+    latest: dict[str, str] = {}
+    for run in search(" and ".join(conditions), TRAINING):
+        if _has_the_price_of(run, session) or run.info.end_time >= since * 1000:
+            latest.setdefault(run.data.tags["ticker"], run.info.run_id)
+    return latest
+
+
+def _has_the_price_of(run: Run, session: str) -> bool:
+    tags = run.data.tags
+    is_fallback = tags.get("data.source") == SYNTHETIC_FALLBACK
+    return not is_fallback and tags.get("data.last", "") >= session
 
 
 def trials(config: Retrain, source: str, first: pd.Timestamp, last: pd.Timestamp) -> int:

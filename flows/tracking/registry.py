@@ -16,12 +16,14 @@ from mlflow.entities import LoggedModelStatus, Run
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
+from mlflow.types.schema import AnyType
 
 from flows.tracking import served_model
 from flows.tracking.served_code import copy_served_code, make_older_names_importable
 from flows.tracking.store import client, experiment_of, get_run, unusable
 from rnn_core.commands import Retrain
 from rnn_core.config import Problem
+from rnn_core.data.exchanges import time_zone
 from rnn_core.data.prices import SYNTHETIC_FALLBACK, Prices
 from rnn_core.data.windows import prices_needed
 from rnn_core.errors import ChampionMissing
@@ -48,7 +50,8 @@ def register(run_id: str, config: Retrain, prices: Prices, fit: Fit) -> int | No
     """Log the live model as code and arrays, and register it as `challenger`.
 
     The model takes a frame of closing prices, and of volumes if a feature needs them, oldest first,
-    and returns the probability that the session after the last one closes up.
+    and returns the probability that the session after the last one closes up. Rows with dates may
+    come in any order.
 
     Returns:
         The version; None for fallback data, whose model is logged but not registered.
@@ -166,7 +169,8 @@ def call(ticker: str, model_version: int, frame: pd.DataFrame) -> tuple[float, f
         model = mlflow.pyfunc.load_model(
             f"models:/{model_name(ticker)}/{model_version}", suppress_warnings=True
         )
-    columns = model.metadata.get_input_schema().input_names()
+    names = model.metadata.get_input_schema().input_names()
+    columns = [name for name in names if name in frame]
     forecast = model.predict(frame[columns].astype(float)).iloc[0]
     return float(forecast["probability_up"]), float(forecast["spread"])
 
@@ -195,7 +199,8 @@ def _save(model: Model, folder: Path, problem: Problem, prices: Prices, fit: Fit
         python_model=served_model.__file__,
         artifacts={"arrays": str(arrays), "problem": str(problem_file)},
         code_paths=[str(copy_served_code(folder))],
-        signature=ModelSignature(_doubles(columns), _doubles(served_model.OUTPUTS)),
+        signature=_signature(columns),
+        model_config={"time_zone": time_zone(prices.exchange)},
         input_example=example,
         pip_requirements=_requirements(),
     )
@@ -216,8 +221,16 @@ def _register_challenger(ticker: str, run_id: str, model_id: str) -> int:
     return int(registered.version)
 
 
-def _doubles(names: Sequence[str]) -> Schema:
-    return Schema([ColSpec("double", name) for name in names])
+def _signature(columns: Sequence[str]) -> ModelSignature:
+    """Return the signature of a model that reads the columns.
+
+    MLflow itself checks nothing: a column of doubles would refuse whole numbers, and what MLflow
+    says of a missing column repeats the frame. The model says in one line what is wrong.
+    """
+    names = (*columns, served_model.DATE)
+    inputs = Schema([ColSpec(AnyType(), name, required=False) for name in names])
+    outputs = Schema([ColSpec("double", name) for name in served_model.OUTPUTS])
+    return ModelSignature(inputs, outputs)
 
 
 @cache

@@ -21,7 +21,8 @@ from prefect.tasks import Task
 from pydantic import ValidationError
 
 from flows.steps.command_flow import command_flow
-from flows.steps.learning import learn_one_of_many, tags
+from flows.steps.learning import learn_one_of_many, session_of
+from flows.steps.once import once_for_a_session, was_done
 from flows.steps.prefect_runs import IN_MEMORY, log_decision, nothing_to_do, progress
 from flows.steps.prices import fetch_prices, prices_or_fallback, yahoo_slot
 from flows.steps.standing import standing_of
@@ -34,7 +35,7 @@ from rnn_core.commands import Retrain, RetrainUniverse
 from rnn_core.config import Source
 from rnn_core.data import loading
 from rnn_core.data.exchanges import closed_for_the_day
-from rnn_core.data.loading import exchange_for
+from rnn_core.data.loading import exchange_for, refuse_one_file_for_several
 from rnn_core.data.prices import Prices
 from rnn_core.data.store import stored_tickers
 from rnn_core.errors import ConfigError, ProcessLost
@@ -55,7 +56,10 @@ def retrain_universe(config: RetrainUniverse) -> Outcomes[Standing] | State[Any]
     prepare(config.runner)
     todo = list(configs.values()) if config.again else _without_done(configs.values())
     if not todo and not configs.failed:
-        return nothing_to_do(f"all {len(configs)} tickers were retrained on their last session")
+        return nothing_to_do(
+            f"all {len(configs)} tickers were retrained for their last session; "
+            "--again retrains them"
+        )
     workers = task_runner(config.runner)
     subject = f"{len(todo)} tickers"
     counted = {"tickers": str(len(todo))}
@@ -76,8 +80,15 @@ def listed(config: RetrainUniverse) -> list[str]:
     """Return the tickers to retrain, in order.
 
     Raises:
-        ConfigError: there are none, the file cannot be read, or it names one twice.
+        ConfigError: there are none, the file cannot be read, it names one twice, or all of several
+            would be given the prices of one.
     """
+    tickers = _tickers_to_retrain(config)
+    refuse_one_file_for_several(config.source, tickers)
+    return tickers
+
+
+def _tickers_to_retrain(config: RetrainUniverse) -> list[str]:
     if config.tickers:
         return list(config.tickers)
     if config.file is not None:
@@ -134,14 +145,13 @@ def _no_session(configs: Collection[Retrain], now: datetime) -> str | None:
 
 
 def _without_done(configs: Collection[Retrain]) -> list[Retrain]:
-    """Return those that were not retrained yet on their last closed session."""
-    done: dict[str, set[str]] = {}  # tickers by session
+    """Return those that were not retrained yet for their last closed session."""
+    done: dict[str, dict[str, str]] = {}  # runs by session and ticker
     todo = []
     for config in configs:
-        run_tags = tags(config)
-        session = run_tags["session"]
+        session = session_of(config)
         if session not in done:
-            done[session] = queries.trained(run_tags["config_hash"], session)
+            done[session] = queries.retrained(config, session)
         if config.ticker not in done[session]:
             todo.append(config)
     get_run_logger().info("%d of %d tickers are to be retrained", len(todo), len(configs))
@@ -230,16 +240,22 @@ def retrain_one(
     """Retrain one ticker as a child of the run `parent`, and return the id of its run.
 
     `perform` does the work. If a process or a worker is lost, another one is asked to do its work
-    again; a ticker that was finished before that is not retrained twice.
+    again; a ticker that was finished before that is not retrained twice, nor is one that another
+    universe or a scheduled retrain is at work on.
 
     Raises:
         TrackingError: this worker's MLflow is not that of the flow.
+        LedgerError: another flow has been retraining the ticker for half an hour.
         ProcessLost: the process at work died, a second time.
     """
     finished = queries.finished_child(parent, config.ticker)
     if finished is not None:
         return finished
-    summary = perform(partial(learn_one_of_many, config, prices, parent, flow_run_id))
+    with once_for_a_session(config) as earlier_run:
+        if earlier_run is not None:
+            get_run_logger().info(was_done(config, earlier_run))
+            return earlier_run
+        summary = perform(partial(learn_one_of_many, config, prices, parent, flow_run_id))
     log_decision(config.ticker, summary)
     return summary.run_id
 

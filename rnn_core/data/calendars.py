@@ -23,7 +23,7 @@ from rnn_core.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 KEPT = Path("data/calendars")
-FORMAT = 2  # of the kept files: a number in their names
+FORMAT = 3  # of the kept files: a number in their names
 FIRST_DAY = pd.Timestamp("1990-01-01")
 LAST_DAY = pd.Timestamp("2049-12-31")
 CORRECTIONS = Path(__file__).with_name("corrections.csv")
@@ -59,9 +59,9 @@ def midnights(days: pd.DatetimeIndex, zone: str) -> pd.DatetimeIndex:
 
 
 def corrections(exchange: str) -> pd.DataFrame:
-    """Return our table for an exchange: `opens`, `closes` (local, empty: closed), `reason`, `source`.
+    """Return our table of an exchange, indexed by day (a naive midnight).
 
-    The index is the day, a naive midnight.
+    Its columns are `opens`, `closes` (local times, empty if closed), `reason` and `source`.
     """
     table = pd.read_csv(CORRECTIONS, parse_dates=["day"], keep_default_na=False)
     return table[table["exchange"] == exchange].set_index("day").drop(columns="exchange")
@@ -154,12 +154,31 @@ def _calendar(exchange: str) -> Any:
     start = max(FIRST_DAY, kind.bound_min() or FIRST_DAY)
     end = min(LAST_DAY, kind.bound_max() or LAST_DAY)
     try:
-        return kind(start=start, end=end)
+        calendar = kind(start=start, end=end)
+        _refuse_misread_holidays(calendar)
     except (ValueError, NotImplementedError) as error:
         reason = " ".join(str(error).split())[:100]
         raise ConfigError(
-            f"source.exchange = {exchange!r}: the calendar library cannot build it ({reason})"
+            f"source.exchange = {exchange!r}: the calendar library cannot build it ({reason}); "
+            "leave source.exchange empty and set source.sessions=data, which takes the rows of a "
+            "file for the sessions"
         ) from error
+    return calendar
+
+
+def _refuse_misread_holidays(calendar: Any) -> None:
+    """Refuse a calendar with holidays that pandas 3 computes otherwise than the library's rules.
+
+    Tel Aviv's are steps of a subclass of pandas' Easter, which pandas 3 does not ask either.
+
+    Raises:
+        ValueError: the calendar has such a holiday.
+    """
+    day = pd.Timestamp("2024-01-01")
+    for rule in getattr(calendar.regular_holidays, "rules", ()):
+        for offset in np.atleast_1d(np.array(rule.offset, object)):
+            if "_apply" in vars(type(offset)) and day + offset != offset._apply(day):
+                raise ValueError(f"pandas {pd.__version__} misreads its holiday {rule.name}")
 
 
 def _calendar_class(exchange: str) -> Any:

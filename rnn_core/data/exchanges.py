@@ -15,25 +15,29 @@ from rnn_core.errors import ConfigError
 # Yahoo's suffix of a ticker → MIC of its exchange
 SUFFIXES = {
     ".AS": "XAMS", ".AX": "XASX", ".BK": "XBKK", ".BO": "XBOM", ".BR": "XBRU", ".CO": "XCSE",
-    ".DE": "XETR", ".F": "XFRA", ".HE": "XHEL", ".HK": "XHKG", ".IC": "XICE", ".IR": "XDUB", ".IS": "XIST",
-    ".JK": "XIDX", ".JO": "XJSE", ".KL": "XKLS", ".KQ": "XKRX", ".KS": "XKRX", ".L": "XLON", ".LS": "XLIS",
-    ".MC": "XMAD", ".MI": "XMIL", ".MX": "XMEX", ".NS": "XBOM", ".NZ": "XNZE", ".OL": "XOSL", ".PA": "XPAR",
-    ".PR": "XPRA", ".SA": "BVMF", ".SI": "XSES", ".SN": "XSGO", ".SR": "XSAU", ".SS": "XSHG", ".ST": "XSTO",
-    ".SW": "XSWX", ".SZ": "XSHG", ".T": "XTKS", ".TO": "XTSE", ".TW": "XTAI", ".TWO": "XTAI",
-    ".VI": "XWBO", ".WA": "XWAR", "=X": "24/5",
+    ".DE": "XETR", ".F": "XFRA", ".HE": "XHEL", ".HK": "XHKG", ".IC": "XICE", ".IR": "XDUB",
+    ".IS": "XIST", ".JK": "XIDX", ".JO": "XJSE", ".KL": "XKLS", ".KQ": "XKRX", ".KS": "XKRX",
+    ".L": "XLON", ".LS": "XLIS", ".MC": "XMAD", ".MI": "XMIL", ".MX": "XMEX", ".NS": "XBOM",
+    ".NZ": "XNZE", ".OL": "XOSL", ".PA": "XPAR", ".PR": "XPRA", ".SA": "BVMF", ".SI": "XSES",
+    ".SN": "XSGO", ".SR": "XSAU", ".SS": "XSHG", ".ST": "XSTO", ".SW": "XSWX", ".SZ": "XSHG",
+    ".T": "XTKS", ".TO": "XTSE", ".TW": "XTAI", ".TWO": "XTAI", ".VI": "XWBO", ".WA": "XWAR",
+    "=X": "24/5",
 }  # fmt: skip
 UNITED_STATES = "XNYS"  # tickers without a suffix
+SESSIONS_A_YEAR = {"24/7": 365, "24/5": 260}  # where they are not 252
 
 INDICES = {
-    "^AEX": "XAMS", "^AORD": "XASX", "^ATX": "XWBO", "^AXJO": "XASX", "^BFX": "XBRU", "^BSESN": "XBOM",
-    "^BVSP": "BVMF", "^DJI": "XNYS", "^FCHI": "XPAR", "^FTAS": "XLON", "^FTMC": "XLON", "^FTSE": "XLON",
-    "^GDAXI": "XETR", "^GSPC": "XNYS", "^GSPTSE": "XTSE", "^HSCE": "XHKG", "^HSI": "XHKG", "^IBEX": "XMAD",
-    "^IPSA": "XSGO", "^ISEQ": "XDUB", "^IXIC": "XNYS", "^JKSE": "XIDX", "^KLSE": "XKLS", "^KQ11": "XKRX",
-    "^KS11": "XKRX", "^KS200": "XKRX", "^MDAXI": "XETR", "^MID": "XNYS", "^MXX": "XMEX", "^N225": "XTKS",
-    "^NDX": "XNYS", "^NSEBANK": "XBOM", "^NSEI": "XBOM", "^NYA": "XNYS", "^NZ50": "XNZE", "^OEX": "XNYS",
-    "^OMX": "XSTO", "^OMXC25": "XCSE", "^OMXH25": "XHEL", "^OSEAX": "XOSL", "^PSI20": "XLIS", "^RUA": "XNYS",
-    "^RUI": "XNYS", "^RUT": "XNYS", "^SDAXI": "XETR", "^SOX": "XNYS", "^SP600": "XNYS", "^SSMI": "XSWX",
-    "^STI": "XSES", "^STOXX50E": "XETR", "^TECDAX": "XETR", "^TWII": "XTAI", "^VIX": "XNYS", "^XAX": "XNYS",
+    "^AEX": "XAMS", "^AORD": "XASX", "^ATX": "XWBO", "^AXJO": "XASX", "^BFX": "XBRU",
+    "^BSESN": "XBOM", "^BVSP": "BVMF", "^DJI": "XNYS", "^FCHI": "XPAR", "^FTAS": "XLON",
+    "^FTMC": "XLON", "^FTSE": "XLON", "^GDAXI": "XETR", "^GSPC": "XNYS", "^GSPTSE": "XTSE",
+    "^HSCE": "XHKG", "^HSI": "XHKG", "^IBEX": "XMAD", "^IPSA": "XSGO", "^ISEQ": "XDUB",
+    "^IXIC": "XNYS", "^JKSE": "XIDX", "^KLSE": "XKLS", "^KQ11": "XKRX", "^KS11": "XKRX",
+    "^KS200": "XKRX", "^MDAXI": "XETR", "^MID": "XNYS", "^MXX": "XMEX", "^N225": "XTKS",
+    "^NDX": "XNYS", "^NSEBANK": "XBOM", "^NSEI": "XBOM", "^NYA": "XNYS", "^NZ50": "XNZE",
+    "^OEX": "XNYS", "^OMX": "XSTO", "^OMXC25": "XCSE", "^OMXH25": "XHEL", "^OSEAX": "XOSL",
+    "^PSI20": "XLIS", "^RUA": "XNYS", "^RUI": "XNYS", "^RUT": "XNYS", "^SDAXI": "XETR",
+    "^SOX": "XNYS", "^SP600": "XNYS", "^SSMI": "XSWX", "^STI": "XSES", "^STOXX50E": "XETR",
+    "^TECDAX": "XETR", "^TWII": "XTAI", "^VIX": "XNYS", "^XAX": "XNYS",
 }  # fmt: skip
 """Yahoo's name of an index → MIC of the exchange whose sessions it has."""
 
@@ -46,9 +50,10 @@ FUTURES = dict.fromkeys(_GLOBEX.split(), "CMES") | dict.fromkeys(_ICE.split(), "
 """Root of a future's ticker, before `=F` → MIC of its exchange."""
 
 QUOTES = {
-    "AUD", "BNB", "BRL", "BTC", "BUSD", "CAD", "CHF", "CLP", "CNY", "CZK", "DAI", "DKK", "ETH", "EUR",
-    "GBP", "HKD", "HUF", "IDR", "ILS", "INR", "JPY", "KRW", "MXN", "MYR", "NOK", "NZD", "PHP", "PLN",
-    "RUB", "SEK", "SGD", "SOL", "THB", "TRY", "TWD", "USD", "USDC", "USDT", "XRP", "ZAR",
+    "AUD", "BNB", "BRL", "BTC", "BUSD", "CAD", "CHF", "CLP", "CNY", "CZK", "DAI", "DKK", "ETH",
+    "EUR", "GBP", "HKD", "HUF", "IDR", "ILS", "INR", "JPY", "KRW", "MXN", "MYR", "NOK", "NZD",
+    "PHP", "PLN", "RUB", "SEK", "SGD", "SOL", "THB", "TRY", "TWD", "USD", "USDC", "USDT", "XRP",
+    "ZAR",
 }  # fmt: skip
 """What a pair such as BTC-GBP is priced in. Pairs trade around the clock, every day."""
 
@@ -140,26 +145,6 @@ def steps(index: pd.DatetimeIndex, exchange: str) -> NDArray[np.int64]:
     return np.concatenate([[1], 1 + np.diff(lacking_before)])
 
 
-def session_dates(
-    instants: pd.DatetimeIndex, as_written: pd.DatetimeIndex, zone: str
-) -> pd.DatetimeIndex:
-    """Return the naive midnights of the sessions that time stamps (L,) mean.
-
-    Midnight in the exchange's zone is that date; else midnight as written, in the stamp's own
-    offset, is the date as written; any other instant has its date in the exchange's zone.
-
-    Args:
-        instants: (L,) the stamps as aware times.
-        as_written: (L,) the same without their offset.
-        zone: time zone of the exchange, such as Asia/Seoul.
-    """
-    local = instants.tz_convert(zone).tz_localize(None)
-    is_local_midnight = local == local.normalize()
-    is_written_midnight = as_written == as_written.normalize()
-    dates = local.normalize().where(is_local_midnight | ~is_written_midnight, as_written)
-    return pd.DatetimeIndex(dates.where(instants.notna()))
-
-
 def closed_sessions(index: pd.DatetimeIndex, exchange: str, now: datetime) -> NDArray[np.bool_]:
     """Return which sessions of `index` (L,), naive midnights, have closed by `now`: (L,) bool.
 
@@ -231,6 +216,15 @@ def time_zone(exchange: str) -> str:
     'Asia/Seoul'
     """
     return str(hours(exchange)["close"].dt.tz)
+
+
+def sessions_a_year(exchange: str) -> int:
+    """Return how many sessions a year of the exchange is counted with, as the field does.
+
+    >>> sessions_a_year("XNYS"), sessions_a_year("24/7"), sessions_a_year("24/5")
+    (252, 365, 260)
+    """
+    return SESSIONS_A_YEAR.get(exchange, 252)
 
 
 def _aware(now: datetime) -> datetime:

@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rnn_core.config import File
-from rnn_core.data.exchanges import session_dates, time_zone
+from rnn_core.data.exchanges import time_zone
 from rnn_core.data.prices import Prices, adjusted, bad_rows, checked, listed
+from rnn_core.data.time_stamps import STAMP, session_dates, without_offsets
 from rnn_core.errors import DataError
 
 TICKER = "{ticker}"  # in source.path, stands for the ticker
@@ -33,9 +34,10 @@ RAW_NAMES = (
     *("close", "closeprice", "closelast", "price", "last", "lastprice"),
     *("종가", "schluss", "schlusskurs"),
 )
+UNADJUSTED_NAMES = ("unadjustedclose", "closeunadjusted", "closeunadj", "rawclose", "closeraw")
 OPEN_NAMES = ("open", "openprice", "시가", "eröffnung")
 VOLUME_NAMES = ("volume", "vol", "거래량", "volumen")
-PRICE_NAMES = {*ADJUSTED_NAMES, *RAW_NAMES, *OPEN_NAMES, *VOLUME_NAMES}
+PRICE_NAMES = {*ADJUSTED_NAMES, *RAW_NAMES, *UNADJUSTED_NAMES, *OPEN_NAMES, *VOLUME_NAMES}
 
 ENCODINGS = ("utf-8-sig", "cp949", "cp1252")
 SEPARATORS = (",", ";", "\t", "|")
@@ -43,8 +45,6 @@ LONGEST_HEADER = 10_000  # characters
 MOST_NAMED = 12  # columns that an error names
 INDEX_NAME = "__index_level_0__"  # of an index without a name, in a Parquet file
 
-OFFSET = r"\s*(?:Z|[+-]\d\d:?\d\d)$"
-STAMP = r"\d[T ].*" + OFFSET
 DAY_OR_MONTH_FIRST = ("%m/%d/%Y", "%d/%m/%Y")
 DATE_FORMATS = (
     *("ISO8601", *DAY_OR_MONTH_FIRST, "%d.%m.%Y", "%Y.%m.%d", "%Y/%m/%d"),
@@ -66,20 +66,21 @@ def read_file(source: File, ticker: str, exchange: str, now: datetime) -> Prices
     Raises:
         DataError: the file cannot be read, lacks a column, or its prices are unfit to train on.
     """
-    path = Path(str(source.path).replace(TICKER, ticker))
+    path = file_of(source, ticker)
     table = _read_table(path, ticker)
     rows = pd.Index(table.index, name="lines" if _is_text(path) else "rows")
     dates = _find(path, table, source.date_column, DATE_NAMES, "date")
     column = _find(path, table, source.price_column, ADJUSTED_NAMES + RAW_NAMES, "price")
     index, date_faults = _parsed_dates(path, table[dates], rows, time_zone(exchange))
     closes, price_faults = _parsed_prices(path, table[column], rows)
-    frame = _with_open_and_volume(path, table, column, closes).set_axis(index)
+    frame, warnings = _with_open_and_volume(path, table, column, closes)
     prices = Prices(
         ticker,
-        adjusted(frame),
+        adjusted(frame.set_axis(index)),
         source="file",
         column=column,
         exchange=exchange,
+        warnings=warnings,
         own_sessions=source.sessions == "data",
     )
     known = closes.notna().to_numpy() | table[column].isna().to_numpy()
@@ -89,23 +90,35 @@ def read_file(source: File, ticker: str, exchange: str, now: datetime) -> Prices
     return checked(prices, str(path), rows, now)
 
 
+def file_of(source: File, ticker: str) -> Path:
+    """Return the path of the ticker's file."""
+    return Path(str(source.path).replace(TICKER, ticker))
+
+
 def _with_open_and_volume(
     path: Path, table: pd.DataFrame, column: str, closes: "pd.Series[float]"
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Return `adj_close` and, where the table has them, `open` with the raw `close`, `volume`.
 
-    A raw close beside the chosen column tells by which factor the opens are to be adjusted.
+    The ratio of the chosen column to a raw close, under whatever names, adjusts the opens. Without
+    a raw close an open is left out with a warning, which is returned too.
     """
     frame = pd.DataFrame({"adj_close": closes})
-    raw = column if _letters(column) in RAW_NAMES else _first_of(table, RAW_NAMES) or column
+    warnings = []
+    raw = _first_of(table, RAW_NAMES + UNADJUSTED_NAMES)
     opening = _first_of(table, OPEN_NAMES)
-    if opening is not None:
+    if opening is not None and raw is None:
+        warnings.append(
+            f"{path}: column {opening!r} is left out: {column!r} may be adjusted, and no raw close "
+            "tells by how much"
+        )
+    elif opening is not None:
         frame["open"] = _numbers(path, table[opening])
         frame["close"] = _numbers(path, table[raw])
     volume = _first_of(table, VOLUME_NAMES)
     if volume is not None:
         frame["volume"] = _numbers(path, table[volume])
-    return frame
+    return frame, tuple(warnings)
 
 
 def _is_text(path: Path) -> bool:
@@ -118,7 +131,8 @@ def _read_table(path: Path, ticker: str) -> pd.DataFrame:
     if path.is_dir():
         raise DataError(f"{path}: is a folder, not a file")
     if not path.is_file():
-        raise DataError(f"{path}: no such file")
+        hint = f"; only {TICKER} stands for the ticker" if "{" in str(path) else ""
+        raise DataError(f"{path}: no such file{hint}")
     try:
         table = _read_csv(path, ticker) if _is_text(path) else _read_parquet(path, ticker)
     except (pa.ArrowException, OSError, ValueError, csv.Error) as error:
@@ -301,7 +315,7 @@ def _parsed_dates(
     index = pd.DatetimeIndex(dates, name="date")
     if index.tz is None:
         return index.normalize(), faults
-    as_written = index.tz_localize(None) if is_parsed else _without_offsets(column)
+    as_written = index.tz_localize(None) if is_parsed else without_offsets(column)
     return session_dates(index, as_written, zone).rename("date"), faults
 
 
@@ -329,13 +343,6 @@ def _dates_of_text(path: Path, column: "pd.Series[Any]") -> "pd.Series[Any]":
             f"{path}: column {column.name!r} may put day or month first; write dates as YYYY-MM-DD"
         )
     return max(readings.values(), key=lambda reading: reading.notna().sum())
-
-
-def _without_offsets(column: "pd.Series[Any]") -> pd.DatetimeIndex:
-    """Return the times as written, without their offsets from UTC."""
-    text = column.astype(str).str.strip().str.replace(OFFSET, "", regex=True)
-    written = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True)
-    return pd.DatetimeIndex(written).tz_localize(None)
 
 
 # Its numbers

@@ -1,6 +1,7 @@
 """Load daily prices from Yahoo, a file or the generator: one shape, checked before training."""
 
 import logging
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
@@ -9,8 +10,9 @@ import pandas as pd
 
 from rnn_core.config import File, Source, Synthetic, Yahoo
 from rnn_core.data import yahoo
+from rnn_core.data.answers import Answer
 from rnn_core.data.exchanges import exchange_of, last_closed_session, time_zone
-from rnn_core.data.files import read_file
+from rnn_core.data.files import TICKER, read_file
 from rnn_core.data.prices import (
     SYNTHETIC_FALLBACK,
     Prices,
@@ -21,7 +23,7 @@ from rnn_core.data.prices import (
 )
 from rnn_core.data.store import Stored, read, update
 from rnn_core.data.synthetic import generate
-from rnn_core.errors import DataError, PricesUnavailable
+from rnn_core.errors import ConfigError, DataError, PricesUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +77,19 @@ def exchange_for(source: Source, ticker: str) -> str:
     return exchange_of(ticker, source.exchange, yahoo=isinstance(source, Yahoo))
 
 
+def refuse_one_file_for_several(source: Source | None, tickers: Collection[str]) -> None:
+    """Refuse a file source that has the same path for several tickers.
+
+    Raises:
+        ConfigError: `source.path` does not depend on the ticker, and there are several.
+    """
+    if isinstance(source, File) and TICKER not in str(source.path) and len(tickers) > 1:
+        raise ConfigError(
+            f"source.path = {str(source.path)!r} is one file for {len(tickers)} tickers; "
+            f"write {TICKER} where their names stand, such as 'prices/{TICKER}.csv'"
+        )
+
+
 def fall_back(
     source: Yahoo, ticker: str, now: datetime, reason: PricesUnavailable, *, store: Path = STORE
 ) -> Prices:
@@ -115,14 +130,21 @@ def _synthetic_instead(
 def _from_yahoo(source: Yahoo, ticker: str, exchange: str, now: datetime, store: Path) -> Prices:
     warnings: list[str] = []
 
-    def fetch(first_day: date) -> pd.DataFrame:
-        answer = yahoo.ask(ticker, first_day, time_zone(exchange), source.timeout)
-        frame, dropped = yahoo.tidy(answer)
+    def fetch(first_day: date) -> Answer:
+        answer, dropped = yahoo.ask(ticker, first_day, time_zone(exchange), source.timeout)
         warnings.extend(dropped)
-        return frame
+        return answer
 
     last_session = last_closed_session(exchange, now)
-    stored = update(store, ticker, fetch, start=source.start, last_session=last_session, now=now)
+    stored = update(
+        store,
+        ticker,
+        fetch,
+        start=source.start,
+        last_session=last_session,
+        exchange=exchange,
+        now=now,
+    )
     return _from_stored(source, stored, now, "yahoo", tuple(dict.fromkeys(warnings)))
 
 

@@ -9,7 +9,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rnn_core.data.exchanges import closed_sessions, missing_sessions, no_sessions, steps
+from rnn_core.data.exchanges import (
+    closed_sessions,
+    missing_sessions,
+    no_sessions,
+    sessions_a_year,
+    steps,
+)
+from rnn_core.data.ticks import far_moves, undone_jumps
 from rnn_core.errors import DataError
 
 SourceName: TypeAlias = Literal["yahoo", "yahoo-stored", "file", "synthetic", "synthetic-fallback"]
@@ -20,6 +27,7 @@ SYNTHETIC_FALLBACK: SourceName = "synthetic-fallback"
 FEWEST_TO_TELL = 10  # rows that show whether prices are daily, weekly or monthly
 MOST_NO_SESSIONS = 0.01  # share of rows on days without a session that is kept, with a warning
 
+DAYS_A_YEAR = 365.25
 SPLIT_RATIOS = (3 / 2, 2, 3, 4, 5, 7, 8, 10, 15, 20, 25, 30, 50, 100)
 
 
@@ -58,6 +66,14 @@ class Prices:
         if self.own_sessions:
             return np.ones(len(self.frame), np.int64)
         return steps(pd.DatetimeIndex(self.frame.index), self.exchange)
+
+    @property
+    def sessions_a_year(self) -> int:
+        """How many sessions a year has: the exchange's number, or the rows' own rate."""
+        if not self.own_sessions:
+            return sessions_a_year(self.exchange)
+        days: int = (self.frame.index[-1] - self.frame.index[0]).days
+        return round((len(self.frame) - 1) / days * DAYS_A_YEAR)
 
     @property
     def sha256(self) -> str:
@@ -118,7 +134,7 @@ def checked(prices: Prices, subject: str, rows: pd.Index, now: datetime) -> Pric
     _refuse_too_few(frame, subject, prices.column, now)
     if not prices.own_sessions:
         warnings += _session_warnings(frame, subject, prices.exchange)
-    warnings += _split_warnings(frame, subject, prices.column)
+    warnings += _jump_warnings(frame, subject, prices.column)
     warnings += _gap_warnings(frame, subject)
     return replace(prices, frame=frame, warnings=tuple(warnings))
 
@@ -201,19 +217,35 @@ def _refuse_sparse(index: pd.DatetimeIndex, subject: str, exchange: str) -> None
         )
 
 
-def _split_warnings(frame: pd.DataFrame, subject: str, column: str) -> list[str]:
-    """Warn of sessions that open or close at about a common split ratio of the close before."""
+def _jump_warnings(frame: pd.DataFrame, subject: str, column: str) -> list[str]:
+    """Warn of every jump that is hardly a market's, each under its likeliest name."""
+    close = frame["close"].to_numpy()
+    undone = undone_jumps(close)
+    back = np.append(False, undone[:-1])
+    split = _splits(frame) & ~undone & ~back
+    kinds = {
+        "jumps and is back the next session, as by a bad tick, in {}; correct it": undone,
+        "jumps as by an unadjusted split in {}; take an adjusted close": split,
+        "moves far outside its usual range in {}; see if that is true": far_moves(close) & ~split,
+    }
+    sessions = session_names(frame.index)
+    return [
+        f"{subject}: column {column!r} {text.format(listed(sessions, rows))}"
+        for text, rows in kinds.items()
+        if rows.any()
+    ]
+
+
+def _splits(frame: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which rows (L,) open or close at about a common split ratio of the close before."""
     first_price = frame.get("open", frame["close"])
     # A split shows in the first price after it; a whole day's move blurs it
     tolerance = 0.03 if "open" in frame else 0.10
     jump = np.abs(np.log((first_price / frame["close"].shift()).to_numpy()))
-    split = (np.abs(jump[:, None] - np.log(SPLIT_RATIOS)) < tolerance).any(axis=1)
-    if not split.any():
-        return []
-    return [
-        f"{subject}: column {column!r} jumps as by an unadjusted split in "
-        f"{listed(session_names(frame.index), split)}; take an adjusted close"
-    ]
+    split: NDArray[np.bool_] = (np.abs(jump[:, None] - np.log(SPLIT_RATIOS)) < tolerance).any(
+        axis=1
+    )
+    return split
 
 
 def _gap_warnings(frame: pd.DataFrame, subject: str) -> list[str]:

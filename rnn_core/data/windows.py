@@ -33,6 +33,7 @@ class Windows(Sequences):
         returns: (N,) log return of that session, dimensionless.
         next_returns: (N,) log return of the next session; NaN for the live window.
         features: I names.
+        sessions_a_year: how many sessions a year of the market has.
         overnight: (N,) log return from the close to the next open; NaN for the live window. None
             if the prices have no opens.
     """
@@ -41,6 +42,7 @@ class Windows(Sequences):
     returns: Array
     next_returns: Array
     features: tuple[str, ...]
+    sessions_a_year: int
     overnight: Array | None = None
 
     @property
@@ -77,6 +79,7 @@ def windows(problem: "Problem", prices: "Prices") -> Windows:
         returns=returns,
         next_returns=next_returns,
         features=problem.features,
+        sessions_a_year=prices.sessions_a_year,
         overnight=_overnight(frame)[-count:] if "open" in frame else None,
     )
 

@@ -3,6 +3,7 @@
 import logging
 import re
 import tempfile
+from collections.abc import Mapping
 from datetime import date
 from functools import cache
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from rnn_core.data.answers import Answer, is_price
 from rnn_core.data.prices import listed, session_names
 from rnn_core.data.store import COLUMNS
 from rnn_core.errors import PricesUnavailable
@@ -25,8 +27,28 @@ YAHOO_COLUMNS = {
 PASSING = re.compile("server error|gateway|unavailable|currently down", re.IGNORECASE)
 
 
-def ask(ticker: str, first_day: date, zone: str, timeout: float) -> pd.DataFrame:
-    """Return yfinance's table of all sessions from `first_day` on, by one request.
+def ask(ticker: str, first_day: date, zone: str, timeout: float) -> tuple[Answer, list[str]]:
+    """Return the prices of all sessions from `first_day` on, by one request, and warnings.
+
+    Raises:
+        PricesUnavailable: whatever went wrong, in one line.
+    """
+    table, metadata = _table(ticker, first_day, zone, timeout)
+    frame, warnings = tidy(table)
+    answer = Answer(
+        frame=frame,
+        symbol=str(metadata.get("symbol")),
+        currency=metadata.get("currency"),
+        splits=_events(table, "Stock Splits"),
+        dividends=_events(table, "Dividends", "Capital Gains"),
+    )
+    return answer, warnings
+
+
+def _table(
+    ticker: str, first_day: date, zone: str, timeout: float
+) -> tuple[pd.DataFrame, Mapping[str, Any]]:
+    """Return yfinance's table and what else the answer says of the ticker.
 
     Yahoo has no request for several tickers: yfinance's download of a batch makes one for each
     ticker, and before that another for its time zone.
@@ -46,14 +68,26 @@ def ask(ticker: str, first_day: date, zone: str, timeout: float) -> pd.DataFrame
         # Setting the zone spares a request, whose failure yfinance would remember while it lives
         request._tz = zone
         # No `end`: yfinance remembers answers about a closed range too, failures included
-        answer: pd.DataFrame = request.history(
-            start=first_day, auto_adjust=False, actions=False, keepna=True, timeout=timeout
+        table = request.history(
+            start=first_day, auto_adjust=False, actions=True, keepna=True, timeout=timeout
         )
+        metadata = request.history_metadata  # of that answer: no further request
     except Exception as error:  # yfinance lets through whatever curl, JSON and pandas raise
         raise PricesUnavailable(
             f"Yahoo gives no prices of {ticker}: {_one_line(error)}", transient=_is_transient(error)
         ) from error
-    return answer
+    return table, metadata
+
+
+def _events(table: pd.DataFrame, *columns: str) -> "pd.Series[float]":
+    """Return the sum of the columns by naive session, where it is not zero."""
+    known = table[[column for column in columns if column in table]].fillna(0).sum(axis=1)
+    happened = known[known != 0].astype(float)
+    return happened.set_axis(_sessions(happened.index))
+
+
+def _sessions(index: pd.Index) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(index).tz_localize(None).normalize().rename("date")
 
 
 @cache
@@ -95,22 +129,25 @@ def _one_line(error: Exception) -> str:
 def tidy(answer: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Return yfinance's table with the store's COLUMNS by naive session, and warnings.
 
-    Rows without a close and all but the last of several rows of one session are dropped, each with
-    a warning. The columns of `answer` may have one level or several.
+    Rows without a close, or with one that is no price, and all but the last of several rows of one
+    session are dropped, each with a warning. The columns of `answer` may have one level or several.
     """
     if answer.empty:
         no_sessions = pd.DatetimeIndex([], name="date")
         return pd.DataFrame(columns=COLUMNS, index=no_sessions, dtype=float), []
     frame = answer.set_axis([_column(label) for label in answer.columns], axis=1)
     frame = frame[COLUMNS].astype(float)
-    frame.index = pd.DatetimeIndex(frame.index).tz_localize(None).normalize().rename("date")
-    no_close = frame[["close", "adj_close"]].isna().any(axis=1).to_numpy()
+    frame.index = _sessions(frame.index)
+    closes = frame[["close", "adj_close"]].to_numpy()
+    no_close = np.isnan(closes).any(axis=1)
+    no_price = ~no_close & ~is_price(closes).all(axis=1)
     repeated = frame.index.duplicated(keep="last")
     warnings = [
         *_dropped(frame, no_close, "without a close"),
+        *_dropped(frame, no_price, "with a close that is no positive number"),
         *_dropped(frame, repeated, "given twice"),
     ]
-    complete = frame[~no_close]
+    complete = frame[~(no_close | no_price)]
     return complete[~complete.index.duplicated(keep="last")], warnings
 
 

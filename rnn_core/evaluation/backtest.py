@@ -29,7 +29,7 @@ from rnn_core.evaluation.metrics import CALLS_UP, CONFIDENCE
 from rnn_core.evaluation.significance import Test, mean_above_zero, sharpe_error
 from rnn_core.nn.arrays import Array, check_array
 
-DAYS_A_YEAR = 252  # trading days
+ROUNDING = 1e-6  # returns of prices in single precision differ by less, for no other reason
 BASIS_POINT = 1e-4
 Style = Literal["long_flat", "long_short"]
 
@@ -39,7 +39,7 @@ class Sharpe:
     """Sharpe ratio of daily returns over cash that pays nothing.
 
     Attributes:
-        annual: mean / standard deviation · √252.
+        annual: mean / standard deviation · √(sessions a year).
         low: lower end of its interval.
         high: upper end of its interval.
         daily: mean / standard deviation, as `significance.deflated_sharpe` takes it.
@@ -66,7 +66,7 @@ class Strategy:
         turnover: (n,) the value traded, as a share of the equity at that time.
         net: (n,) simple daily return after costs.
         equity: (n,) value at the end of each day of 1 invested at the start.
-        sharpe: None if the net returns do not vary or are fewer than two.
+        sharpe: None if the returns before costs do not vary after the first day.
         statistics: by name, `total_return` and `max_drawdown` (shares), `turnover` (a year),
             `sharpe_net`, `sharpe_low`, `sharpe_high` (a year), `break_even_cost` (basis points);
             undefined ones are left out.
@@ -123,7 +123,12 @@ def positions(probability: Array, style: Style) -> Array:
 
 
 def backtest(
-    weights: Array, next_return: Array, cost: float, overnight: Array | None = None
+    weights: Array,
+    next_return: Array,
+    cost: float,
+    overnight: Array | None = None,
+    *,
+    sessions_a_year: int,
 ) -> Backtest:
     """Return the account of holding weights (n,), decided at n successive closes.
 
@@ -141,6 +146,7 @@ def backtest(
         cost: basis points of the value traded.
         overnight: (n,) the part of `next_return` up to the next open (log, opens adjusted as the
             closes are). With it, trades are done at the next open, else at the next close.
+        sessions_a_year: how many sessions a year of the market has.
 
     Raises:
         ConfigError: a cost below 0 or of 10,000 and more, which is all that is traded.
@@ -159,22 +165,24 @@ def backtest(
     ones = np.ones_like(weights)
     if overnight is None:
         start = np.zeros_like(next_return)
-        strategy = _account(_later(weights), start, next_return, cost)
-        hold = _account(_later(ones), start, next_return, cost)
+        strategy = _account(_later(weights), start, next_return, cost, sessions_a_year)
+        hold = _account(_later(ones), start, next_return, cost, sessions_a_year)
         return Backtest(strategy, hold, "next close")
     overnight = check_array("overnight", overnight, next_return.shape, axes="n")
-    strategy = _account(weights, overnight, next_return - overnight, cost)
-    hold = _account(ones, overnight, next_return - overnight, cost)
+    rest = next_return - overnight
+    strategy = _account(weights, overnight, rest, cost, sessions_a_year)
+    hold = _account(ones, overnight, rest, cost, sessions_a_year)
     return Backtest(strategy, hold, "next open")
 
 
-def frictionless(weights: Array, next_return: Array) -> Strategy:
+def frictionless(weights: Array, next_return: Array, *, sessions_a_year: int) -> Strategy:
     """Return the account of weights (n,) traded at once and at no cost at the close they come from.
 
     Nobody can trade so: the close is known only when it is over. It bounds what the calls are worth
-    from above. `next_return` (n,) is as in `backtest`.
+    from above. `next_return` (n,) and `sessions_a_year` are as in `backtest`.
     """
-    return _account(weights, np.zeros_like(next_return), next_return, cost=0)
+    start = np.zeros_like(next_return)
+    return _account(weights, start, next_return, 0, sessions_a_year)
 
 
 def timing(strategy: Strategy, next_return: Array) -> Timing:
@@ -190,25 +198,28 @@ def timing(strategy: Strategy, next_return: Array) -> Timing:
     return Timing(float(beyond.mean() / BASIS_POINT), test)
 
 
-def sharpe(returns: Array, confidence: float = CONFIDENCE) -> Sharpe | None:
+def sharpe(
+    returns: Array, *, sessions_a_year: int, confidence: float = CONFIDENCE
+) -> Sharpe | None:
     """Return the annual Sharpe ratio of simple daily returns (n,).
 
-    It is None for fewer than two returns or constant ones. Its interval is SR ± z · error, with
+    It is None for returns that do not vary. Its interval is SR ± z · error, with
     Lo's (2002) standard error for independent returns and Mertens' (2002) terms for skewness and
     kurtosis: `significance.sharpe_error`.
     """
     days = len(returns)
-    if days < 2 or np.ptp(returns) <= 1e-12 * np.abs(returns).max():
+    if not _varies(returns):
         return None
+    annual = sqrt(sessions_a_year)
     daily = float(returns.mean() / returns.std(ddof=1))
     skewness = float(skew(returns))
     full_kurtosis = float(kurtosis(returns, fisher=False))
     z = norm.ppf((1 + confidence) / 2)
     reach = z * sharpe_error(daily, days, skewness, full_kurtosis)
     return Sharpe(
-        annual=_annual(daily),
-        low=_annual(daily - reach),
-        high=_annual(daily + reach),
+        annual=daily * annual,
+        low=float((daily - reach) * annual),
+        high=float((daily + reach) * annual),
         daily=daily,
         days=days,
         skew=skewness,
@@ -216,8 +227,9 @@ def sharpe(returns: Array, confidence: float = CONFIDENCE) -> Sharpe | None:
     )
 
 
-def _annual(daily_ratio: float) -> float:
-    return float(daily_ratio * sqrt(DAYS_A_YEAR))
+def _varies(returns: Array) -> bool:
+    """Return False for fewer than two returns, or for returns that are equal up to rounding."""
+    return len(returns) > 1 and bool(np.ptp(returns) > ROUNDING)
 
 
 def max_drawdown(equity: Array) -> float:
@@ -237,7 +249,9 @@ def _later(series: Array) -> Array:
     return np.append(np.zeros(1), series[:-1])
 
 
-def _account(weight: Array, until_trade: Array, since_trade: Array, cost: float) -> Strategy:
+def _account(
+    weight: Array, until_trade: Array, since_trade: Array, cost: float, sessions_a_year: int
+) -> Strategy:
     """Account for days that begin with yesterday's holdings and trade to `weight`; all (n,).
 
     The trade is between two log returns, `until_trade` and `since_trade`.
@@ -256,9 +270,10 @@ def _account(weight: Array, until_trade: Array, since_trade: Array, cost: float)
     statistics = {
         "total_return": float(equity[-1] - 1),
         "max_drawdown": max_drawdown(equity),
-        "turnover": float(turnover.mean() * DAYS_A_YEAR),
+        "turnover": float(turnover.mean() * sessions_a_year),
     }
-    ratio = sharpe(net)
+    # The first day is spent in cash until the trade, and costs alone are no variation
+    ratio = sharpe(net, sessions_a_year=sessions_a_year) if _varies(gross[1:]) else None
     sharpes, constant = _sharpe_statistics(ratio, len(net))
     break_even, no_break_even = _break_even(gross, traded)
     return Strategy(
@@ -276,7 +291,7 @@ def _sharpe_statistics(ratio: Sharpe | None, days: int) -> tuple[dict[str, float
     """Return the ratio and its interval by name, or why they are undefined."""
     names = ("sharpe_net", "sharpe_low", "sharpe_high")
     if ratio is None:
-        return {}, dict.fromkeys(names, f"the net returns of {days} days do not vary")
+        return {}, dict.fromkeys(names, f"the returns of {days} days do not vary")
     return dict(zip(names, (ratio.annual, ratio.low, ratio.high), strict=True)), {}
 
 

@@ -25,10 +25,19 @@ LEARNED = ("logistic", "boosting")  # they call by their probability; the others
 ByName: TypeAlias = dict[str, Array]
 """Forecasts (n,) of the n test rows, ordered as `test[test >= 0]`, by the name of the baseline."""
 
+BASELINES = {
+    "majority": "always the majority class",
+    "reversal": "opposite of yesterday",
+    "persistence": "same as yesterday",
+    "logistic": "logistic regression",
+    "boosting": "gradient boosting",
+}
+"""The baselines that reports compare the network with: name → description."""
+
 
 @dataclass(frozen=True)
 class Baselines:
-    """Forecasts of `majority`, `persistence`, `reversal`, `logistic` and `boosting`.
+    """Forecasts of the baselines, by the names of `BASELINES`.
 
     Attributes:
         probability: {name: (n,)} that the next session closes up, inside (0, 1).

@@ -227,7 +227,13 @@ def _backtest(
     rows = folds.test[folds.test >= 0]
     weights = backtest.positions(calls["probability"].to_numpy(), style)
     overnight = _overnight(windows, rows) if settings.trade == "next_open" else None
-    return backtest.backtest(weights, windows.next_returns[rows], settings.cost, overnight)
+    return backtest.backtest(
+        weights,
+        windows.next_returns[rows],
+        settings.cost,
+        overnight,
+        sessions_a_year=windows.sessions_a_year,
+    )
 
 
 def _overnight(windows: Windows, rows: Array) -> Array:
@@ -250,10 +256,15 @@ def _other_accounts(
 ) -> dict[str, Strategy]:
     next_return = calls["next_return"].to_numpy()
     weights = backtest.positions(calls["probability"].to_numpy(), "long_flat")
-    accounts = {names.FRICTIONLESS: backtest.frictionless(weights, next_return)}
+    year = windows.sessions_a_year
+    accounts = {
+        names.FRICTIONLESS: backtest.frictionless(weights, next_return, sessions_a_year=year)
+    }
     overnight = _opens(windows, folds.test[folds.test >= 0])
     if overnight is not None and settings.trade != "next_open":
-        at_open = backtest.backtest(weights, next_return, settings.cost, overnight)
+        at_open = backtest.backtest(
+            weights, next_return, settings.cost, overnight, sessions_a_year=year
+        )
         accounts[names.NEXT_OPEN] = at_open.strategy
     return accounts
 
@@ -275,6 +286,7 @@ def _timing_scores(timing: Timing) -> Scores:
 def _backtest_scores(style: str, result: Backtest, trials: int) -> Scores:
     account = _account_scores(style, result.strategy)
     defined = account.defined
+    undefined = account.undefined
     ratio = result.strategy.sharpe
     held = result.buy_and_hold.sharpe
     if ratio is not None and held is not None:
@@ -287,7 +299,9 @@ def _backtest_scores(style: str, result: Backtest, trials: int) -> Scores:
         held_statistics = result.buy_and_hold.statistics.items()
         # Who buys once breaks even at any cost or at none
         defined |= {names.hold(name): x for name, x in held_statistics if name != "break_even_cost"}
-    return Scores(defined, account.undefined)
+        held_undefined = result.buy_and_hold.undefined.items()
+        undefined |= {names.hold(name): why for name, why in held_undefined}
+    return Scores(defined, undefined)
 
 
 def _by_fold(calls: pd.DataFrame) -> pd.DataFrame:

@@ -3,14 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from rnn_core.errors import ConfigError
 from rnn_core.evaluation.metrics import CHANCE, COIN_TOSS, wilson_interval
 from rnn_core.evaluation.significance import ALPHA, POWER, adjust, days_needed, detectable_accuracy
 
 DETECTABLE = 0.55  # the accuracy that a test period must be long enough to show
-Tag = Literal["skill", "inconclusive", "no evidence of skill"]
+Tag: TypeAlias = Literal["skill", "inconclusive", "no evidence of skill"]
+SKILL: Final = "skill"
+INCONCLUSIVE: Final = "inconclusive"
+NO_EVIDENCE: Final = "no evidence of skill"
 
 
 class Measured(NamedTuple):
@@ -150,15 +153,15 @@ def verdict(
     measured = _measured(days)
     tag: Tag
     if _passes(adjusted, network.log_loss, base_loss):
-        tag = "skill"
+        tag = SKILL
         headline = _skill_headline(_better(network, baselines), worth)
         reason = f"{evidence}, over {days} test days{_caveats(network, baselines, lowest, days)}"
     elif days < enough:
-        tag = "inconclusive"
+        tag = INCONCLUSIVE
         headline = tag + _worse_than_chance(network, days)
         reason = f"{days} test days, {enough} needed; {evidence}"
     else:
-        tag = "no evidence of skill"
+        tag = NO_EVIDENCE
         headline = tag + _worse_than_chance(network, days)
         reason = f"{evidence}, over {days} test days"
     inputs = {

@@ -52,10 +52,31 @@ class LiveRecord:
 
 
 @dataclass(frozen=True)
+class Replays:
+    """The forecasts that do not count as live; no part of any live record, interval or alarm.
+
+    Attributes:
+        forecasts: how many there are.
+        settled: those with a known outcome.
+        hits: those that were right.
+    """
+
+    forecasts: int
+    settled: int
+    hits: int
+
+    def __str__(self) -> str:
+        """Return the count, and the hit rate of those with a known outcome."""
+        if not self.settled:
+            return f"{self.forecasts}"
+        return f"{self.forecasts}, {self.hits / self.settled:.1%} of {self.settled} right"
+
+
+@dataclass(frozen=True)
 class Alarm:
     """A finding that a user should look at: its kind, and one sentence with the figures."""
 
-    kind: Literal["performance", "drift", "stale"]
+    kind: Literal["performance", "drift", "stale", "closure", "settlement"]
     text: str
 
 
@@ -100,7 +121,8 @@ def confidence_sequence(
 def in_live_record(forecasts: pd.DataFrame) -> "pd.Series[bool]":
     """Return a mask of the rows of the ledger that make the live record.
 
-    They are the forecasts that count and whose outcome is known. `forecasts` has the columns of
+    They are the forecasts that count and whose outcome is known. A replay never counts, and of the
+    live forecasts of a session the first one does. `forecasts` has the columns of
     `Ledger.forecasts`.
 
     >>> forecasts = pd.DataFrame({"counted": [True, True, False], "up": [True, None, False]})
@@ -108,6 +130,24 @@ def in_live_record(forecasts: pd.DataFrame) -> "pd.Series[bool]":
     [True, False, False]
     """
     return forecasts["counted"] & forecasts["up"].notna()
+
+
+def is_replay(forecasts: pd.DataFrame) -> "pd.Series[bool]":
+    """Return a mask of the rows of the ledger that do not count as live, whatever the reason."""
+    return forecasts["replay"].notna()
+
+
+def replays(forecasts: pd.DataFrame) -> Replays:
+    """Return how many rows of the ledger are replays, and how many of those were right.
+
+    >>> row = {"replay": "written after the open", "probability": 0.6, "up": True}
+    >>> print(replays(pd.DataFrame([row, row | {"up": None}, row | {"replay": None}])))
+    2, 100.0% of 1 right
+    """
+    replayed = forecasts[is_replay(forecasts)]
+    settled = replayed[replayed["up"].notna()]
+    hits = called_up(settled["probability"].to_numpy(float)) == settled["up"].to_numpy(bool)
+    return Replays(forecasts=len(replayed), settled=len(settled), hits=int(hits.sum()))
 
 
 def live_record(settled: pd.DataFrame) -> LiveRecord | None:

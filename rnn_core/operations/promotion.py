@@ -9,6 +9,7 @@ import pandas as pd
 from rnn_core.config import Promotion
 from rnn_core.data.prices import is_synthetic
 from rnn_core.evaluation.significance import ALPHA, diebold_mariano
+from rnn_core.evaluation.verdict import SKILL
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def _own_checks(
         ),
     ]
     if settings.require_skill:
-        skilled = challenger.verdict == "skill"
+        skilled = challenger.verdict == SKILL
         checks.append(Check("skill", skilled, f"verdict is {challenger.verdict}"))
     return checks
 

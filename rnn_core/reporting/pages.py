@@ -11,23 +11,25 @@ import pandas as pd
 
 from rnn_core.evaluation.metrics import called_up
 from rnn_core.evaluation.significance import ALPHA, benjamini_hochberg, holm
+from rnn_core.evaluation.verdict import INCONCLUSIVE, NO_EVIDENCE, SKILL
 from rnn_core.nn.arrays import Array
-from rnn_core.operations.live import LiveRecord, in_live_record
+from rnn_core.operations.live import LiveRecord, in_live_record, is_replay, replays
 from rnn_core.operations.standing import Standing
 from rnn_core.reporting.figures import live_accuracy, rendered
 from rnn_core.reporting.report import COLOURS, data_uri, render
 
 NO_CHAMPION = "no champion"
-MEANINGS = {
-    "skill": "In its walk-forward it called directions better than the base rate does, and its "
+MEANINGS: dict[str, str] = {
+    SKILL: "In its walk-forward it called directions better than the base rate does, and its "
     "probabilities beat it. The page of its run says what that is worth in money, the live record "
     "whether it still holds.",
-    "inconclusive": "Its walk-forward was too short to tell skill from chance: treat its calls as "
+    INCONCLUSIVE: "Its walk-forward was too short to tell skill from chance: treat its calls as "
     "coin tosses.",
-    "no evidence of skill": "Its walk-forward was long enough for an oracle of 55 % to "
+    NO_EVIDENCE: "Its walk-forward was long enough for an oracle of 55 % to "
     "show skill and showed none: treat its calls as coin tosses.",
     NO_CHAMPION: "No model has been promoted, so there are no calls.",
 }
+NO_PART = "They do not count as live and are no part of the live record, its intervals or alarms."
 CALLS = 20  # the last ones, on the page of a ticker
 CALLS_IN_SHORT = 5
 ROWS_IN_SHORT = 30
@@ -44,8 +46,9 @@ COLUMNS_IN_SHORT = (
 
 
 def ticker_page(standing: Standing) -> str:
-    """Return the page of a ticker, as HTML: alarms, champion, live record, last calls."""
+    """Return the page of a ticker, as HTML: alarms, champion, live record, last calls, replays."""
     verdict = _verdict(standing)
+    live, replayed = _live_and_replayed(standing.forecasts)
     return render(
         "ticker.html",
         ticker=standing.ticker,
@@ -53,12 +56,15 @@ def ticker_page(standing: Standing) -> str:
         alarms=standing.alarms,
         verdict=verdict,
         meaning=MEANINGS[verdict],
-        colour=COLOURS.get(verdict, COLOURS["no evidence of skill"]),
+        colour=COLOURS.get(verdict, COLOURS[NO_EVIDENCE]),
         facts=_facts(standing),
         run=standing.page,
         record=_record(standing.record),
         figures=_live_figures(standing),
-        calls=_calls(standing.forecasts, CALLS),
+        calls=_calls(live, CALLS),
+        replays=replays(standing.forecasts) if len(replayed) else None,
+        replayed=_replayed(replayed, CALLS),
+        no_part=NO_PART,
     )
 
 
@@ -83,13 +89,16 @@ def universe_page(standings: Sequence[Standing], failures: Mapping[str, str], ti
 def markdown(standing: Standing) -> str:
     """Return a short account of a ticker, as Markdown for a Prefect artifact."""
     verdict = _verdict(standing)
+    live, replayed = _live_and_replayed(standing.forecasts)
     blocks = [
         f"### {standing.ticker}: {verdict}",
         MEANINGS[verdict],
         "\n".join(f"- ⚠ **{alarm.kind}**: {alarm.text}" for alarm in standing.alarms),
         _table([{"": name, " ": value} for name, value in _facts(standing).items()]),
         _table(_record(standing.record)) or "No call is settled yet.",
-        _table(_calls(standing.forecasts, CALLS_IN_SHORT)),
+        _table(_calls(live, CALLS_IN_SHORT)),
+        f"#### Replays\n\n{replays(standing.forecasts)}. {NO_PART}" if len(replayed) else "",
+        _table(_replayed(replayed, CALLS_IN_SHORT)),
         standing.page and f"[Run]({standing.page})",
     ]
     return "\n\n".join(filter(None, blocks))
@@ -175,6 +184,18 @@ def _calls(forecasts: pd.DataFrame, last: int) -> list[dict[str, str]]:
     return [_call(forecasts.iloc[row]) for row in range(len(forecasts))[::-1][:last]]
 
 
+def _live_and_replayed(forecasts: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    replayed = is_replay(forecasts)
+    return forecasts[~replayed], forecasts[replayed]
+
+
+def _replayed(forecasts: pd.DataFrame, last: int) -> list[dict[str, str]]:
+    """Return a row for each of the last replays, the newest first, with its reason."""
+    reasons = forecasts["replay"].iloc[::-1][:last]
+    calls = _calls(forecasts, last)
+    return [call | {"why": reason} for call, reason in zip(calls, reasons, strict=True)]
+
+
 def _call(call: Any) -> dict[str, str]:
     unknown = pd.isna(call.up)
     happened = "" if unknown else f"{_direction(call.up)} {expm1(call.next_return):+.2%}"
@@ -201,9 +222,9 @@ def _outcome(call: Any) -> str:
         outcome = "✓ right"
     else:
         outcome = "✗ wrong"
-    if call.late:
-        return f"{outcome}, late"
-    return outcome if call.counted else f"{outcome}, not counted"
+    if pd.notna(call.replay) or call.counted:
+        return outcome
+    return f"{outcome}, not counted"
 
 
 def _rows(standings: Sequence[Standing]) -> list[dict[str, str]]:
@@ -217,7 +238,7 @@ def _row(standing: Standing, by_holm: float, by_benjamini_hochberg: float) -> di
     champion = standing.champion
     record = standing.record
     forecasts = standing.forecasts
-    every_row = np.arange(len(forecasts))
+    live_rows = np.flatnonzero(~is_replay(forecasts))
     return {
         "ticker": standing.ticker,
         "alarms": ", ".join(f"⚠ {alarm.kind}" for alarm in standing.alarms),
@@ -229,9 +250,10 @@ def _row(standing: Standing, by_holm: float, by_benjamini_hochberg: float) -> di
         "days": f"{record.days}" if record else "",
         "live": _live(record) if record else "",
         "promised": _promised(record) if record else "",
-        "last call": _last("{session} {called} {p (up)}", forecasts, every_row),
+        "last call": _last("{session} {called} {p (up)}", forecasts, live_rows),
         "last outcome": _last("{session} {outcome}", forecasts, _settled(forecasts)),
         "prices": _prices(standing),
+        "replays": str(replays(forecasts)) if is_replay(forecasts).any() else "",
     }
 
 
@@ -252,13 +274,14 @@ def _sums(standings: Sequence[Standing], failures: Mapping[str, str]) -> dict[st
         "alarms": ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "none",
         "failures": f"{len(failures)}",
         "settled calls": f"{days:,}, {hits / days:.1%} of them right" if days else "none",
+        "replays": f"{sum(is_replay(standing.forecasts).sum() for standing in standings):,}",
     }
 
 
 def _skill(standings: Sequence[Standing]) -> str:
     """Say how many tickers show skill before and after adjustment, and how many chance gives."""
     pvalues = _pvalues(standings)
-    skilled = np.array([_verdict(standing) == "skill" for standing in standings], bool)
+    skilled = np.array([_verdict(standing) == SKILL for standing in standings], bool)
     alone, by_holm, by_benjamini_hochberg = (
         np.count_nonzero((adjusted <= ALPHA) & skilled)
         for adjusted in (pvalues, holm(pvalues), benjamini_hochberg(pvalues))

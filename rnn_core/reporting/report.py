@@ -10,10 +10,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from rnn_core.commands import Retrain
 from rnn_core.data.prices import Prices
 from rnn_core.evaluation import names
+from rnn_core.evaluation.baselines import BASELINES
 from rnn_core.evaluation.evaluation import Evaluation
+from rnn_core.evaluation.metrics import COIN_TOSS
+from rnn_core.evaluation.verdict import INCONCLUSIVE, NO_EVIDENCE, SKILL
 
-COLOURS = {"skill": "#1a7f37", "inconclusive": "#9a6700", "no evidence of skill": "#57606a"}
-BASELINES = ("majority", "persistence", "reversal", "logistic", "boosting")
+COLOURS: dict[str, str] = {SKILL: "#1a7f37", INCONCLUSIVE: "#9a6700", NO_EVIDENCE: "#57606a"}
 CAPTIONS = {
     "folds.png": "Accuracy of each fold with its 95 % interval, and of the majority class.",
     "equity.png": "Value of 1 traded on the calls, after costs, and of buy and hold.",
@@ -71,13 +73,15 @@ def data_uri(png: bytes) -> str:
 
 @cache
 def _templates() -> Environment:
-    return Environment(
+    templates = Environment(
         loader=PackageLoader("rnn_core.reporting"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    templates.globals["coin_toss"] = f"{COIN_TOSS:.4f}"
+    return templates
 
 
 def _rivals(scores: dict[str, float]) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""One Prefect server, one worker and the deployments of `prefect.yaml`, set up as a user does, for all tests here."""
+"""One Prefect server, one worker and the deployments of `prefect.yaml`, set up as a user does."""
 
 from collections.abc import Iterator
 

@@ -45,7 +45,7 @@ class Site:
     def deployed(
         self, deployment: str, /, *options: str, **parameters: Any
     ) -> tuple[str, "CompletedProcess[str]"]:
-        """Run a deployment with these parameters: the id of the flow run, if there is one, and what was said."""
+        """Run a deployment; return the flow run's id (empty if there is none) and the output."""
         values = (
             value if isinstance(value, str) else json.dumps(value) for value in parameters.values()
         )
@@ -59,7 +59,7 @@ class Site:
         return found[1] if found else "", done
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """GET from the API, or POST if there is a body; again while the server's SQLite is locked."""
+        """GET from the API, or POST a body; try again while the server's SQLite is locked."""
         method = "GET" if body is None else "POST"
 
         def answer() -> httpx.Response | None:

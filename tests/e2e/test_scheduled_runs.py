@@ -1,10 +1,11 @@
-"""When the deployments of `prefect.yaml` run, and what they do on holidays and when they are late."""
+"""When the deployments of `prefect.yaml` run; what they do on holidays and when they are late."""
 
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import yaml
 
+from rnn_core.data.calendars import hours
 from tests.e2e.prefect_site import Site
 from tests.processes import CHECKOUT, wait_for
 
@@ -37,6 +38,20 @@ def test_scheduled_deployments_plan_the_days_and_the_hour_that_are_written(site:
         )
         starts = _planned(site, deployment, schedule["timezone"])
         assert starts == _written(schedule["cron"], starts), name
+
+
+def test_what_needs_the_days_close_runs_after_the_latest_one_of_any_year() -> None:
+    known = hours("XKRX")
+    real = known[known["close"].dt.normalize() == known["open"].dt.normalize()]
+    latest = (real["close"] - real["close"].dt.normalize()).max()
+    assert latest == timedelta(hours=16, minutes=30), "an exam day's"
+    for entry in yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"]:
+        if entry["entrypoint"].rpartition(":")[2] not in ("score", "retrain", "retrain_universe"):
+            continue
+        for schedule in entry.get("schedules", []):
+            minute, hour, *_ = schedule["cron"].split()
+            assert schedule["timezone"] == "Asia/Seoul"
+            assert timedelta(hours=int(hour), minutes=int(minute)) > latest, entry["entrypoint"]
 
 
 def test_a_change_of_daylight_saving_does_not_move_the_hour(site: Site) -> None:
@@ -79,10 +94,11 @@ def test_of_late_runs_one_works_and_none_waits(site: Site) -> None:
     states = {flow_run: site.ended(flow_run) for flow_run in late}
     [at_work] = [flow_run for flow_run in late if site.tracked(flow_run)]
     assert states.pop(at_work)["type"] == "COMPLETED"
+    run_id = site.tracked(at_work).info.run_id
     for state in states.values():
         assert state["message"] in (
             "Deployment concurrency limit reached.",
-            "nothing to do: LATE was retrained for 2013-03-01",
+            f"nothing to do: LATE was retrained for 2013-03-01 (run {run_id}); --again retrains it",
         )
 
 

@@ -1,4 +1,4 @@
-"""What thirty simulated trading days leave behind, on SQLite and on PostgreSQL: `tests/simulation.py` lives them."""
+"""What thirty trading days of `tests/simulation.py` leave behind, on SQLite and on PostgreSQL."""
 
 import json
 import sys
@@ -147,13 +147,16 @@ def test_each_ticker_and_session_has_exactly_one_counted_forecast(lived: Lived) 
     assert set(found.values()) == {1}
 
 
-def test_what_was_said_late_is_marked_and_not_counted(lived: Lived) -> None:
-    late = lived.forecasts().query("late")
+def test_what_was_written_late_is_a_replay_and_everything_else_is_live(lived: Lived) -> None:
+    forecasts = lived.forecasts()
+    late = forecasts.query("late")
     assert set(late["ticker"]) == {"SPLIT", "DIVIDEND", "LONDON.L"}, (
         "in Seoul the session was over, and the next named"
     )
+    assert set(late["replay"]) == {"written after the open"}
     assert not late["counted"].any()
     assert (late["made_at"] >= late["opens_at"]).all()
+    assert forecasts.query("not late")["replay"].isna().all()
 
 
 def test_every_settled_forecast_is_right_or_wrong_as_the_prices_say(lived: Lived) -> None:

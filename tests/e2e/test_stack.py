@@ -1,4 +1,4 @@
-"""`python -m flows.stack` in a copy of the checkout: everything comes up, and all of it goes down."""
+"""`python -m flows.stack` in a copy of the checkout: everything starts, and everything stops."""
 
 import os
 import shutil

@@ -14,7 +14,7 @@ from mlflow.entities import Run
 
 from flows import command_line
 from flows.retrain import main
-from rnn_core.commands import Retrain
+from rnn_core.commands import Retrain, RetrainUniverse
 from tests.flows.conftest import AAPL
 from tests.processes import run
 
@@ -64,6 +64,28 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
     "a rate that is not a number": (["--training.learning_rate", "nan"], "training.learning_rate"),
 }
 
+MESSAGES: dict[str, tuple[list[str], str]] = {
+    "a section's validator": (
+        ["--training.device", "cuda"],
+        "training.device=cuda requires engine=torch (got engine=numpy)",
+    ),
+    "a field's validator": (
+        ["--ticker", "A/B"],
+        "ticker: not a ticker: 'A/B'; letters, digits and . - ^ = are allowed, "
+        "such as MSFT or 005930.KS",
+    ),
+    "an unknown kind": (
+        ["--source.kind", "bloomberg"],
+        "source: Input tag 'bloomberg' found using 'kind' does not match any of the expected tags: "
+        "'yahoo', 'file', 'synthetic'",
+    ),
+    "a missing field": (["--source.kind", "file"], "source.file.path: Field required"),
+    "a bound": (
+        ["--training.epochs", "0"],
+        "training.epochs: Input should be greater than or equal to 1 (got '0')",
+    ),
+}
+
 
 @pytest.fixture
 def shell(
@@ -96,6 +118,22 @@ def test_a_bad_option_is_named_before_anything_starts(
     assert code == 2
     assert named in said
     assert len(runs()) == before
+
+
+@pytest.mark.parametrize(("options", "message"), MESSAGES.values(), ids=MESSAGES)
+def test_a_bad_option_and_its_value_are_named_once(
+    shell: Callable[..., tuple[int, str]], options: list[str], message: str
+) -> None:
+    assert shell(*options) == (2, f"error: {message}")
+
+
+def test_a_validator_of_several_options_is_quoted_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["flows.universe", "--tickers", "A,A"])
+    with pytest.raises(SystemExit):
+        command_line.run(RetrainUniverse, main)
+    assert capsys.readouterr().err == "error: tickers name A more than once\n"
 
 
 @pytest.mark.parametrize(("content", "named"), FILES.values(), ids=FILES)

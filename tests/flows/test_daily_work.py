@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from flows.forecast import forecast
+from flows import forecast as forecasting
 from flows.prune import prune
 from flows.retrain import retrain
 from flows.rollback import roll_back
@@ -29,8 +29,10 @@ from rnn_core.data import loading
 from rnn_core.errors import ChampionMissing, ConfigError, DataError, LedgerError, TrackingError
 from rnn_core.operations.ledger import Ledger
 from rnn_core.operations.promotion import Candidate
+from tests.clock import on_that_day
 from tests.flows.conftest import AAPL
 
+forecast = on_that_day(forecasting.forecast)
 WALK = Synthetic(days=700)
 SMALL: dict[str, Any] = {
     "source": WALK,
@@ -193,11 +195,14 @@ def test_a_scheduled_run_does_nothing_twice_for_one_session(
     assert "2021-06-04" in state.message
 
 
-def test_a_late_forecast_is_marked_and_does_not_count(store: MlflowClient, ledger: Ledger) -> None:
+def test_a_late_forecast_is_a_replay_and_does_not_count(
+    store: MlflowClient, ledger: Ledger
+) -> None:
     retrain(ticker="LATE", now=WEDNESDAY, **SMALL)
     opened = datetime(2021, 6, 3, 13, 30, tzinfo=UTC)
     [row] = forecast(ticker="LATE", now=opened).values()
     assert (row.session, row.late, row.counted) == (date(2021, 6, 3), True, False)
+    assert (row.replay, row.delay) == ("written after the open", 0)
     [standing] = score(ticker="LATE", now=WEDNESDAY + timedelta(days=1)).values()
     assert standing.record is None
 

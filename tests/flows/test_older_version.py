@@ -21,6 +21,7 @@ from rnn_core.config import Evaluation, Model, Training, Yahoo
 from rnn_core.data.exchanges import sessions
 from rnn_core.data.loading import STORE
 from rnn_core.data.store import read
+from rnn_core.operations import live
 from rnn_core.operations.ledger import Ledger
 from tests.yahoo_server import sample_frame, yahoo_server
 
@@ -76,10 +77,13 @@ def test_its_registered_models_forecast_the_same_bits(version: int) -> None:
     assert registry.call(TICKER, version, frame) == FORECASTS[version]
 
 
-def test_its_forecasts_are_in_the_ledger_and_are_not_made_again() -> None:
+def test_its_forecasts_are_in_the_ledger_as_replays_and_are_not_made_again() -> None:
+    """They were backdated: version 0.1.0 wrote them two years after their sessions."""
     with Ledger.open() as ledger:
         before = ledger.forecasts(TICKER)
     assert list(before["probability"]) == [probability for probability, _ in FORECASTS.values()]
+    assert set(before["replay"]) == {"written after the open"}
+    assert not before["counted"].any()
     rows = forecast(ticker=TICKER, now=datetime(2024, 6, 3, 23, tzinfo=UTC))
     assert rows[TICKER].id == before["id"].iloc[-1]
 
@@ -91,8 +95,8 @@ def test_its_champion_forecasts_the_next_session_and_its_forecasts_are_scored() 
     standing = score(ticker=TICKER, now=NEXT_DAY)[TICKER]
     assert standing.champion is not None
     assert standing.champion.version == 2
-    assert standing.record is not None
-    assert standing.record.days == 2
+    assert standing.record is None
+    assert live.replays(standing.forecasts).settled == 2
 
 
 @pytest.mark.usefixtures("_a_day_later")

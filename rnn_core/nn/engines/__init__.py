@@ -51,7 +51,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Targets:
-    """What the N windows should yield at S steps, and how that is scored.
+    """The targets of the N windows at S steps, and how predictions are scored.
 
     Attributes:
         y: (N, S, O) targets.
@@ -78,12 +78,12 @@ class Engine(Protocol):
 
     @property
     def params(self) -> Params:
-        """A copy of the present parameters, {name: (M, …)}."""
+        """Return a copy of the current parameters, {name: (M, …)}."""
         ...
 
     @property
     def frozen(self) -> Array:
-        """(M,) the update at which a model's gradient or step turned non-finite, else −1.
+        """Return the update (M,) at which a model's gradient or step turned non-finite, else −1.
 
         A frozen model stays at its last finite parameters and takes no further update.
         """
@@ -91,7 +91,7 @@ class Engine(Protocol):
 
     @property
     def kernel(self) -> bool:
-        """Whether the compiled kernel computes."""
+        """Return whether the compiled kernel computes."""
         ...
 
     def train(self, rows: Array, rate: Array) -> Array:
@@ -111,7 +111,7 @@ class Engine(Protocol):
 
     @property
     def state(self) -> dict[str, Array]:
-        """A copy of everything that training changes, as NumPy arrays, for a checkpoint."""
+        """Return a copy of everything that training changes, as NumPy arrays, for a checkpoint."""
         ...
 
     @state.setter
@@ -138,7 +138,7 @@ def usable_cores() -> int:
 
 
 def thread_count() -> int:
-    """Return how many threads an engine takes: OMP_NUM_THREADS, as BLAS does, else one a core."""
+    """Return the threads of an engine: OMP_NUM_THREADS, as for BLAS, else one per core."""
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     if asked.isdecimal() and int(asked):
         return int(asked)
@@ -166,7 +166,7 @@ def start(
 ) -> Engine:
     """Return the engine that `training.engine` names, holding `params` {name: (M, …)}.
 
-    `rngs`, one a model, draw the dropout.
+    `rngs`, one per model, draw the dropout.
 
     Raises:
         ConfigError: `training.engine` is torch, which is not installed.

@@ -1,8 +1,8 @@
 """The NumPy engine: hand-written backpropagation through time, in chunks of models, on threads.
 
 Where the compiled kernel covers a training, it trains and validates instead; without it, the same
-nets are trained by `unrolled`. Predictions are always those of `network`: what is evaluated is, bit
-for bit, what a machine without the kernel serves.
+nets are trained by `unrolled`. Predictions are always those of `network`, so what is evaluated is,
+bit for bit, what a machine without the kernel serves.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,17 +23,17 @@ from rnn_core.nn.settings import Model, Training
 
 CHUNK = 32  # models of one pass: their activations fit a core's second-level cache
 MICRO_BATCH = 256  # rows of one pass, for the same reason and to share them among threads
-AHEAD = 2**16  # values of inputs that are gathered at once, for as many updates as that makes
+AHEAD = 2**16  # values of inputs to gather at once, for one update or several
 PREDICTED_ROWS = 64  # rows of one prediction batch: BLAS gives other bits for other batch sizes
 
 
 class Gathered(NamedTuple):
-    """All that is read of the rows of k successive updates, before the first of them.
+    """The data of k successive updates, read before the first of them.
 
     Attributes:
         batches: k batches.
-        logits: (k, m, B, S, O), of which those of the pieces are views.
-        aim: what these logits are scored against.
+        logits: (k, m, B, S, O); those of the pieces are views of it.
+        aim: the targets of these logits.
         scored: (k, m) scored steps.
     """
 
@@ -61,11 +61,11 @@ class Chunk(NamedTuple):
     """Some models in training.
 
     Attributes:
-        models: (m,) their numbers in the stack.
-        flat: (m, P) their parameters, in the order of a net.
-        memory: that of the rule, in the same order.
-        gradient: of `flat`.
-        alive: (m,) which of them are still finite.
+        models: (m,) numbers of the models in the stack.
+        flat: (m, P) parameters, in the order of a net.
+        memory: the update rule's state, in the same order.
+        gradient: computes the gradient of `flat`.
+        alive: (m,) which models are still finite.
     """
 
     models: Array
@@ -105,24 +105,28 @@ class NumpyEngine:
         self._kernel: kernel.Kernel | None = None
         if self._covered and kernel.available():
             self._kernel = kernel.Kernel(model, self._rule, inputs, targets)
+        self._arrange_parameters()
+
+    def _arrange_parameters(self) -> None:
+        """Set the shapes of a net's blocks of parameters, and its order (P,) of parameters."""
         places = unflatten(np.arange(self._flat.shape[1]), self._shapes)
-        blocks = layout(model, places) if self._covered else places
+        blocks = layout(self._model, places) if self._covered else places
         self._blocks = {name: block.shape for name, block in blocks.items()}
         self._order = np.concatenate([block.ravel() for block in blocks.values()])
 
     @property
     def kernel(self) -> bool:
-        """Whether the compiled kernel trains and validates, not NumPy."""
+        """Return whether the compiled kernel, not NumPy, trains and validates."""
         return self._kernel is not None
 
     @property
     def params(self) -> Params:
-        """A copy of the present parameters, {name: (M, …)}."""
+        """Return a copy of the current parameters, {name: (M, …)}."""
         return unflatten(self._flat.copy(), self._shapes)
 
     @property
     def state(self) -> dict[str, Array]:
-        """A copy of everything that training changes."""
+        """Return a copy of everything that training changes."""
         changing = {
             "params": self._flat,
             "frozen": self.frozen,
@@ -167,7 +171,7 @@ class NumpyEngine:
         return losses
 
     def _in_chunks(self, rows: Array, rate: Array) -> Array:
-        """Train in NumPy, some models at a time; many models share the threads, else rows do."""
+        """Train in NumPy, chunk by chunk; threads share the chunks, or the rows of the only one."""
         losses = np.full(rate.shape, np.nan)
         busy = np.flatnonzero((rows >= 0).any(axis=(1, 2, 3)) & (self.frozen < 0))
         chunks = _chunks(busy)
@@ -186,18 +190,17 @@ class NumpyEngine:
     def _train(self, models: Array, rows: Array, rate: Array, over_rows: Map) -> Array:
         """Train `models` (m,) on `rows` (m, E, steps, B) at `rate` (m, E); return losses (m, E)."""
         plan = self._plan(rows, rate)
-        chunk = self._take(models, plan, over_rows)
+        chunk = self._copy_out(models, plan, over_rows)
         losses = np.zeros(plan.rates.shape)
         scored = np.zeros(plan.rates.shape)
-        values = plan.rows[0].size * self._inputs.x[0].size  # that one update reads
-        ahead = max(1, AHEAD // values)
+        ahead = self._updates_ahead(plan)
         for start in range(0, len(plan.rows), ahead):
             span = slice(start, start + ahead)
             gathered = self._gather(models, plan.rows[span], plan.parts)
             moving = self._update(chunk, gathered, plan.rates[span], self._updates + start)
             losses[span] = self._loss.mean(gathered.logits, gathered.aim)
             scored[span] = gathered.scored * moving
-        self._put_back(chunk)
+        self._write_back(chunk)
         return _by_epoch(losses, scored, epochs=rate.shape[1])
 
     def _update(self, chunk: Chunk, gathered: Gathered, rates: Array, first: int) -> Array:
@@ -225,15 +228,20 @@ class NumpyEngine:
         padded = np.pad(by_update, padding, constant_values=-1)
         return Plan(padded, np.repeat(rate.T, steps, axis=0), parts)
 
-    def _take(self, models: Array, plan: Plan, over_rows: Map) -> Chunk:
+    def _updates_ahead(self, plan: Plan) -> int:
+        """Return for how many updates of a plan to gather the inputs at once."""
+        inputs_per_update: int = plan.rows[0].size * self._inputs.x[0].size
+        return max(1, AHEAD // inputs_per_update)
+
+    def _copy_out(self, models: Array, plan: Plan, over_rows: Map) -> Chunk:
         """Copy what the training of `models` changes."""
         flat = self._flat[np.ix_(models, self._order)]
         memory = {name: value[self._places(models, value)] for name, value in self._memory.items()}
         gradient = self._gradient(models, flat, plan, over_rows)
         return Chunk(models, flat, memory, gradient, alive=np.full(len(models), True))
 
-    def _put_back(self, chunk: Chunk) -> None:
-        """Write what the training of a chunk has changed."""
+    def _write_back(self, chunk: Chunk) -> None:
+        """Write the changes of a chunk to the stack."""
         self._flat[np.ix_(chunk.models, self._order)] = chunk.flat
         for name, value in chunk.memory.items():
             whole = self._memory[name]
@@ -244,7 +252,7 @@ class NumpyEngine:
         return models if value.ndim == 1 else np.ix_(models, self._order)
 
     def _gather(self, models: Array, rows: Array, parts: int) -> Gathered:
-        """Read all that the updates on `rows` (k, m, B) need; a batch has so many `parts`."""
+        """Read the data of the updates on `rows` (k, m, B), each cut into `parts` pieces."""
         x, lengths = self._inputs.batch(models, rows)
         y, mask = self._targets.batch(rows)
         steps = self._inputs.x.shape[1] if self._model.readout == "steps" else 1
@@ -261,7 +269,7 @@ class NumpyEngine:
         return Gradient(nets, self._loss, over_rows)
 
     def _net(self, models: Array, flat: Array, rows: int) -> Net:
-        """Return the net for so many `rows` whose parameters are `flat` (m, P)."""
+        """Return the net of batches of `rows` sequences, with the parameters `flat` (m, P)."""
         if self._covered:
             shape = (len(flat), rows, *self._inputs.x.shape[1:])
             return Unrolled(self._model, flat, self._blocks, shape)
@@ -282,7 +290,7 @@ class NumpyEngine:
 
 
 def predict(model: Model, params: Params, inputs: Inputs, rows: Array) -> Array:
-    """Return the logits (M, s, S, O) of `rows` (M, s); those of padding (−1) mean nothing.
+    """Return the logits (M, s, S, O) of `rows` (M, s); ignore those of padding (−1).
 
     Rows go through in batches of one fixed size, so a row gives the same bits alone as among many.
     """
@@ -323,8 +331,8 @@ def _by_epoch(losses: Array, scored: Array, epochs: int) -> Array:
 
 @contextmanager
 def _threads() -> Iterator[Map]:
-    """Yield a `map` on as many threads as there may be, each with a BLAS of one thread."""
-    from concurrent.futures import ThreadPoolExecutor  # imports logging, which the kernel needs not
+    """Yield a `map` on `thread_count()` threads, each with a BLAS of one thread."""
+    from concurrent.futures import ThreadPoolExecutor  # slow to import, unused with the kernel
 
     one_thread = _libraries().limit(limits=1, user_api="blas")
     with one_thread, ThreadPoolExecutor(thread_count()) as pool:
@@ -335,4 +343,4 @@ def _threads() -> Iterator[Map]:
 def _libraries() -> Any:
     from threadpoolctl import ThreadpoolController
 
-    return ThreadpoolController()  # searches all loaded libraries, as long as ten updates take
+    return ThreadpoolController()  # searches all loaded libraries: as slow as ten updates

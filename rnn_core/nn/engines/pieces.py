@@ -16,13 +16,13 @@ EXPLODING = np.errstate(over="ignore", invalid="ignore")  # a model that overflo
 
 
 class Piece(NamedTuple):
-    """Some rows of a batch: what a net reads, where its logits go, and their aim.
+    """Some rows of a batch: the inputs of a net, the place of its logits, and their targets.
 
     Attributes:
         x: (m, n, T, I) inputs.
-        lengths: (m, n) valid steps, all if None.
+        lengths: (m, n) valid steps; all steps if None.
         logits: (m, n, S, O), to be written.
-        weight: (m, n, S, O or 1), as in `losses.Aim`, and so the next two.
+        weight: (m, n, S, O or 1), as in `losses.Aim`; so are the next two.
         hits: (m, n, S, O).
         unscored: (m, n, S, 1), or None.
     """
@@ -41,7 +41,7 @@ Batch: TypeAlias = tuple[Piece, ...]
 class Gradient:
     """The gradient of all parameters (m, P) from a batch, piece by piece.
 
-    Pieces are mapped by `over_rows`, each on a net of its own; their gradients are added in the
+    `over_rows` maps the pieces, each on its own net; their gradients are added in the
     order of the rows, so the bits are the same on any number of threads.
     """
 
@@ -53,13 +53,13 @@ class Gradient:
     def __call__(self, batch: Batch) -> Array:
         """Write the logits of a batch and return its gradient (m, P).
 
-        The next call may overwrite what was returned.
+        The next call may overwrite the returned array.
         """
         if len(batch) == 1:
             return self._of(self._nets[0], batch[0])
         return reduce(np.add, self._over_rows(self._on_a_free_net, batch))
 
-    @EXPLODING  # NumPy's error state holds in one thread alone
+    @EXPLODING  # NumPy's error state belongs to one thread
     def _on_a_free_net(self, piece: Piece) -> Array:
         net = self._nets.pop()
         grads = self._of(net, piece).copy()

@@ -1,7 +1,7 @@
 """The torch engine: the same networks, with products batched over the stack and autograd.
 
-The arithmetic of the layers is written once more here, forward only, over a leading model axis,
-which torch's own recurrent modules do not have.
+The arithmetic of the layers is repeated here, forward only, over a leading model axis, which
+torch's own recurrent modules lack.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -33,7 +33,7 @@ Step = Callable[[Tensor, Tensor, States, Tensor], States]
 """From the sums of the inputs and of the hidden state (M, N, G·H), the state before, and the slope
 of a PReLU (M, 1): the state after a step."""
 
-RULES = ("sgd", "adam", "adamw")  # those of `rnn_core.nn.optim`, which takes tensors too
+RULES = ("sgd", "adam", "adamw")  # `rnn_core.nn.optim` takes tensors too
 
 
 class TorchEngine:
@@ -50,11 +50,7 @@ class TorchEngine:
         params: Params,
         rngs: Sequence[np.random.Generator],
     ) -> None:
-        if training.device == "cuda" and not torch.cuda.is_available():
-            raise ConfigError("training.device is cuda and torch finds no GPU; use cpu")
-        _check_known("model.cell", model.cell, STEPS)
-        _check_known("targets.loss", targets.loss, LOSSES)
-        _check_known("training.optimiser", training.optimiser, RULES)
+        _check_covered(model, training, targets)
         self._tensor = partial(torch.as_tensor, device=training.device)
         self._model = model
         self._inputs = inputs
@@ -70,12 +66,12 @@ class TorchEngine:
 
     @property
     def params(self) -> Params:
-        """A copy of the present parameters, {name: (M, …)}."""
+        """Return a copy of the current parameters, {name: (M, …)}."""
         return {name: _array(value).copy() for name, value in self._unflatten(self._flat).items()}
 
     @property
     def state(self) -> dict[str, Array]:
-        """A copy of everything that training changes."""
+        """Return a copy of everything that training changes."""
         changing = {
             "params": self._flat,
             "frozen": self.frozen,
@@ -129,7 +125,7 @@ class TorchEngine:
     def _loss(
         self, flat: Tensor, rows: Array, rngs: Sequence[np.random.Generator] | None
     ) -> tuple[Tensor, Array]:
-        """Return the mean loss (M,) of a batch of `rows` (M, B), and what was scored (M, B, S)."""
+        """Return the mean loss (M,) of a batch of `rows` (M, B), and its mask (M, B, S)."""
         x, lengths = self._inputs.batch(np.arange(len(rows)), rows)
         y, mask = self._targets.batch(rows)
         logits = _network(
@@ -144,7 +140,7 @@ class TorchEngine:
         return self._mean_loss(logits, self._tensor(y), self._tensor(mask)), mask
 
     def _mean_loss(self, logits: Tensor, y: Tensor, mask: Tensor) -> Tensor:
-        """Return the weighted mean (M,) over what is scored; 0 where nothing is."""
+        """Return the weighted mean (M,) over the scored steps; 0 without any."""
         scored = mask[..., None]
         class_weights = self._targets.class_weights
         weights = None if class_weights is None else self._tensor(class_weights).to(logits)
@@ -160,13 +156,21 @@ class TorchEngine:
         return {name: piece.reshape(len(flat), *shape) for (name, shape), piece in pieces}
 
 
+def _check_covered(model: Model, training: Training, targets: Targets) -> None:
+    if training.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("training.device is cuda and torch finds no GPU; use cpu")
+    _check_known("model.cell", model.cell, STEPS)
+    _check_known("targets.loss", targets.loss, LOSSES)
+    _check_known("training.optimiser", training.optimiser, RULES)
+
+
 def _check_known(field: str, name: str, known: Collection[str]) -> None:
     if name not in known:
         raise ConfigError(f"{field} is {name}; the torch engine has {', '.join(known)}")
 
 
 def _class_weighted(y: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return how much an element counts as 0 and as 1, (M, N, T, O) each."""
+    """Return the weights of each element as a 0 and as a 1, (M, N, T, O) each."""
     if weights is None:
         return 1 - y, y
     return weights[0] * (1 - y), weights[1] * y
@@ -193,9 +197,8 @@ def _brier(logits: Tensor, y: Tensor, weights: Tensor | None) -> Weighted:
 
 def _cross_entropy(logits: Tensor, y: Tensor, weights: Tensor | None) -> Weighted:
     weighted = y if weights is None else y * weights
-    return -(weighted * logits.log_softmax(-1)).sum(-1, keepdim=True), weighted.sum(
-        -1, keepdim=True
-    )
+    loss = -(weighted * logits.log_softmax(-1)).sum(-1, keepdim=True)
+    return loss, weighted.sum(-1, keepdim=True)
 
 
 def _mean_squared_error(logits: Tensor, y: Tensor, weights: Tensor | None) -> Weighted:
@@ -220,14 +223,9 @@ def _network(
     truncate: int | None = None,
 ) -> Tensor:
     """Return the logits of x (M, N, T, I), as `rnn_core.nn.network.network`."""
-    steps = x.shape[2]
-    piece = steps if truncate is None else truncate
-    if piece < steps and model.bidirectional:
-        given = f"training.truncate is {truncate} of {steps} steps"
-        raise ConfigError(f"{given}; a bidirectional model cannot be truncated")
+    piece = _piece_length(model, x.shape[2], truncate)
     if lengths is not None:
-        valid = torch.arange(steps, device=x.device) < lengths[..., None]
-        x = torch.where(valid[..., None], x, 0)
+        x = _zero_padding(x, lengths)
     scales: list[Tensor] = []
     if rngs is not None and model.dropout > 0:
         scales = _dropout_scales(x, model, rngs, piece)
@@ -242,6 +240,21 @@ def _network(
     return _linear(params, "head", features)
 
 
+def _piece_length(model: Model, steps: int, truncate: int | None) -> int:
+    """Return how many steps a gradient travels back at most."""
+    piece = steps if truncate is None else truncate
+    if piece < steps and model.bidirectional:
+        given = f"training.truncate is {truncate} of {steps} steps"
+        raise ConfigError(f"{given}; a bidirectional model cannot be truncated")
+    return piece
+
+
+def _zero_padding(x: Tensor, lengths: Tensor) -> Tensor:
+    """Return x (M, N, T, I) with zeros beyond `lengths` (M, N)."""
+    valid = torch.arange(x.shape[2], device=x.device) < lengths[..., None]
+    return torch.where(valid[..., None], x, 0)
+
+
 def _linear(params: Tensors, name: str, x: Tensor) -> Tensor:
     """Return (M, N, S, O) of x (M, N, S, F)."""
     weight = params[f"{name}.weight"].mT
@@ -254,8 +267,7 @@ def _dropout_scales(
 ) -> list[Tensor]:
     """Return 0 or 1 / (1 − p) for each element (M, N, T, D·H) that a layer hands to the next.
 
-    They are those that the NumPy layers draw, in their order: for each `piece` of steps, layer by
-    layer.
+    The NumPy layers draw the same, in the same order: for each `piece` of steps, layer by layer.
     """
     models, rows, steps, _ = x.shape
     width = model.hidden_size * (2 if model.bidirectional else 1)
@@ -284,7 +296,7 @@ def _layer(
 
 
 class Weights(NamedTuple):
-    """The parameters of one direction of one layer; those that it lacks are zero."""
+    """The parameters of one direction of one layer; zero for those it lacks."""
 
     ih: Tensor  # (M, I, G·H)
     hh: Tensor  # (M, H, G·H)
@@ -329,7 +341,7 @@ def _scan(
     for t in reversed(range(steps)) if backwards else range(steps):
         alive = None if lengths is None else (t < lengths)[..., None]
         if t > 0 and t % piece == 0:
-            # The state is carried on; its gradient only where the sequence was over.
+            # The state passes on; its gradient only where the sequence has ended.
             state = _where(alive, tuple(part.detach() for part in state), state)
         recurrent = torch.baddbmm(weights.bias_hh, state[0], weights.hh)
         after = STEPS[cell](inputs[t], recurrent, state, weights.slope)
@@ -339,7 +351,7 @@ def _scan(
 
 
 def _where(alive: Tensor | None, new: States, old: States) -> States:
-    """Return the new state of sequences that are `alive`, all if None; of the others the old."""
+    """Return the new state of the `alive` sequences (all if None) and the old state of the rest."""
     if alive is None:
         return new
     return tuple(torch.where(alive, n, o) for n, o in zip(new, old, strict=True))

@@ -2,12 +2,12 @@
 
 It covers what the compiled kernel covers (rnn_tanh, gru and lstm, of one layer, in one direction)
 and computes what `rnn_core.nn.network` does, from the same equations, in a fraction of the calls:
-in small batches the calls are what takes the time. All that a step reads is in one matrix, so one
-product makes its sums, and one the gradients of all weights.
+in small batches the calls take most of the time. All inputs of a step are in one matrix, so one
+product gives its sums, and one the gradients of all weights.
 
 Axes: M models, T steps, N sequences, I inputs, H hidden units, G gates, S steps that are read out,
-O outputs. Sequences come last: what a step computes for a model is one contiguous block. A single
-model has no M; see `unrolled_products`.
+O outputs. Sequences come last, so the results of a step for a model are one contiguous block. A
+single model has no axis M; see `unrolled_products`.
 """
 
 from collections.abc import Callable
@@ -33,12 +33,12 @@ TORCH_GATES = {"rnn_tanh": "a", "gru": "rzn", "lstm": "ifgo"}
 
 
 def layout(model: Model, places: Params) -> Params:
-    """Return the blocks of parameters, from the `places` at which those of torch's names stand.
+    """Return the blocks of parameters, from the `places` of the parameters by torch's names.
 
-    `head` is (O, 1 + H), the bias before the weights. `recurrent` is (G·H, 1 + H + 1 + I): what
-    multiplies 1, the hidden state before, 1 and the inputs. A GRU needs the sums of the two sides
-    apart: `recurrent` (3·H, 1 + H) in torch's order of the gates, and `inputs` (3·H, 1 + I).
-    Without biases these have no ones.
+    `head` is (O, 1 + H), the bias before the weights. `recurrent` is (G·H, 1 + H + 1 + I): the
+    factors of 1, the previous hidden state, 1 and the inputs. A GRU needs the two sums apart:
+    `recurrent` (3·H, 1 + H) in torch's order of the gates, and `inputs` (3·H, 1 + I). Without
+    biases the ones are left out.
     """
     cell = model.cell
     head = np.column_stack([places["head.bias"], places["head.weight"]])
@@ -51,7 +51,7 @@ def layout(model: Model, places: Params) -> Params:
 
 
 def _with_bias(places: Params, side: str, gates: str, wanted: str) -> Array:
-    """Return the bias, if there is one, before the weight of one side; the gates as `wanted`."""
+    """Return the bias (if any) and weight of one side in one array, the gates as `wanted`."""
     names = (f"bias_{side}_l0", f"weight_{side}_l0")
     rows = np.column_stack([places[name] for name in names if name in places])
     by_gate = rows.reshape(len(gates), -1, rows.shape[1])
@@ -59,9 +59,9 @@ def _with_bias(places: Params, side: str, gates: str, wanted: str) -> Array:
 
 
 class _Room(NamedTuple):
-    """The arrays that a net works in, which it writes again and again."""
+    """The arrays of a net, which every call overwrites."""
 
-    reads: Array  # (M, T + 1, 1 + H + bias + I, N): 1, h before the step, 1 if there are biases, x
+    reads: Array  # (M, T + 1, 1 + H + bias + I, N): 1, previous h, 1 if there are biases, x
     logits: Array  # (M, S, O, N)
     d_logits: Array  # (M, S, O, N)
     d_hidden: Array  # (M, S, H, N)
@@ -71,7 +71,7 @@ class _Room(NamedTuple):
 class Unrolled:
     """A net of one size whose parameters are a given array.
 
-    What a call returns is overwritten by the next one.
+    The next call overwrites what a call returned.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Unrolled:
     ) -> None:
         """Make the net whose parameters `flat` (M, P) hold the `blocks`.
 
-        It takes x of `shape` (M, N, T, I), all steps of which are valid.
+        It takes x of `shape` (M, N, T, I); all steps are valid.
         """
         room = _make_room(model, flat, blocks, shape)
         first_input = 1 + model.hidden_size + int(model.bias)
@@ -163,7 +163,7 @@ def _make_room(
 
 
 def _turned_recurrent(model: Model, weights: Params) -> Array:
-    """View W_hh (M, G·H, H), which is a part of a block, as (M, H, G·H)."""
+    """View W_hh (M, G·H, H), a part of a block, as (M, H, G·H)."""
     bias = int(model.bias)
     return weights["recurrent"][..., bias : bias + model.hidden_size].swapaxes(-1, -2)
 
@@ -175,8 +175,8 @@ def _arrays_of_cell(
     dh = steps(room.d_hidden)
     handed = np.empty_like(dh[0])
     if len(dh) < seq_len:
-        # The last state alone is read, so its gradient is all there is: what a step hands to the
-        # one before it takes the same place.
+        # Only the last state is read, so only its gradient comes from the head: all steps share
+        # one array, which each step overwrites with the gradient of the state before it.
         handed = dh[0]
         dh = [handed] * seq_len
     return Arrays(

@@ -1,10 +1,10 @@
-"""The cells of unrolled nets: all steps of one recurrent layer, there and back.
+"""The cells of unrolled nets: all steps of one recurrent layer, forward and backward.
 
 Each cell is a class. Its constructor makes the arrays and, once, the views of every step; `forward`
-and `backward` then write into them. The equations are those of `rnn_core.nn.layers`; in their sums
-the gates of a cell follow one another in the order of `GATES`.
+and `backward` write into them. The equations are those of `rnn_core.nn.layers`; in the arrays of
+sums the gates are in the order of `GATES`.
 
-Axes: M models, T steps, G gates, H hidden units, N sequences. A single model has no M.
+Axes: M models, T steps, G gates, H hidden units, N sequences. A single model has no axis M.
 """
 
 from collections.abc import Callable
@@ -21,18 +21,18 @@ GATES = {"rnn_tanh": "a", "gru": "nrz", "lstm": "oifg"}
 
 
 class Arrays(NamedTuple):
-    """The arrays that a net shares with its cell, with M or without.
+    """The arrays that a net shares with its cell, with or without the axis M.
 
     Attributes:
-        weights: the blocks of parameters, by the names of `unrolled.layout`.
+        weights: the blocks of parameters, named as in `unrolled.layout`.
         grads: the same blocks of the gradient.
-        room: (M, T + 1, ·, N) the array of which `reads` and `h` are parts.
-        reads: (M, T, ·, N) all that a step reads: 1, h before the step, 1 and x.
-        h: (M, T + 1, H, N) hidden states; the first are those before the first step.
-        dh: of each step the gradient (M, H, N) of its hidden state.
-        handed: (M, H, N) what a step adds to the gradient of the state before it; where that has
-            no other gradient, the array of `dh` itself.
-        back: (M, H, G·H) takes the gradient of a step's sums to that of the state before it.
+        room: (M, T + 1, ·, N) the array that contains `reads` and `h`.
+        reads: (M, T, ·, N) all inputs of a step: 1, the previous h, 1 and x.
+        h: (M, T + 1, H, N) hidden states, from the initial ones on.
+        dh: for each step the gradient (M, H, N) of its hidden state.
+        handed: (M, H, N) what a step adds to the gradient of the previous state; the array of `dh`
+            itself if that state has no other gradient.
+        back: (M, H, G·H) turns the gradient of a step's sums into that of the previous state.
     """
 
     weights: Params
@@ -49,7 +49,7 @@ class UnrolledCell(Protocol):
     """All steps of a layer, over arrays that are written in place."""
 
     def forward(self) -> None:
-        """Write the hidden states, from all that is read."""
+        """Write the hidden states, from `reads`."""
         ...
 
     def backward(self) -> None:
@@ -60,7 +60,7 @@ class UnrolledCell(Protocol):
 class Blocks(dict[str, Array]):
     """Views of an array (M, T, ·, N) by the letters of its gates: `blocks["rz"]` is r and z.
 
-    A view is made when it is first asked for.
+    A view is made at its first use.
     """
 
     def __init__(self, array: Array, letters: str) -> None:
@@ -117,11 +117,11 @@ class Rnn:
             tanh(h, h)
 
     def backward(self) -> None:
-        """Write the gradients: da_t = (1 − h_t²) ∘ dh_t, and da_t W_hh to the step before."""
+        """Write the gradients: da_t = (1 − h_t²) ∘ dh_t, and da_t W_hh for the previous step."""
         hand_back = self._hand_back
         handed = self._handed
 
-        # 1 − h² of all steps; of more than h, but in one block, which starts in a third of the time
+        # 1 − h² of all steps; of more than h, but one contiguous block takes a third of the time
         square(self._room, self._squares)
         subtract(self._one, self._squares, self._squares)
 
@@ -138,48 +138,47 @@ class Rnn:
 class Gru:
     """h_t = (1 − z_t) ∘ n_t + z_t ∘ h_{t−1}, n_t = tanh(input sum + r_t ∘ m_t) (Cho et al. 2014).
 
-    m is the hidden sum of n, and follows n, r, z in the arrays of gates (M, T, 4·H, N).
+    m is the hidden sum of n; it comes after n, r, z in the arrays of gates (M, T, 4·H, N).
     """
 
     def __init__(self, arrays: Arrays) -> None:
         hidden = arrays.h.shape[-2]
         width = arrays.weights["recurrent"].shape[-1]
-        before = arrays.h[..., :-1, :, :]
         after = arrays.h[..., 1:, :, :]
-        hidden_reads = arrays.reads[..., :width, :]
-        input_reads = arrays.reads[..., width:, :]
-        shape = (*after.shape[:-2], 4 * hidden, after.shape[-1])
-
+        self._before = arrays.h[..., :-1, :, :]
+        self._hidden_reads = arrays.reads[..., :width, :]
+        self._input_reads = arrays.reads[..., width:, :]
         self._weights = arrays.weights
         self._dh = arrays.dh
         self._handed = arrays.handed
-        self._before = before
-        self._input_reads = input_reads
-        gates, da = np.empty((2, *shape), after.dtype)
-        self._gates = Blocks(gates, "nrzm")
-        self._da = Blocks(da, "nrzm")
-        self._input_sums = Blocks(np.empty_like(self._gates["nrz"]), "nrz")
-        self._scratch = np.empty_like(arrays.handed)
+        self._make_arrays(after)
         self._half = np.full((), 0.5, after.dtype)
         self._input_halves = _halves("nrz", "rz", hidden, after)
         self._hidden_halves = _halves("rzm", "rz", hidden, after)
 
         self._hand_back = product(arrays.back)
         grads = arrays.grads
-        self._sum_hidden = sum_of_products(self._da["rzm"], hidden_reads, grads["recurrent"])
-        self._sum_inputs = sum_of_products(self._da["nrz"], input_reads, grads["inputs"])
+        self._sum_hidden = sum_of_products(self._da["rzm"], self._hidden_reads, grads["recurrent"])
+        self._sum_inputs = sum_of_products(self._da["nrz"], self._input_reads, grads["inputs"])
 
         self._last = _by_gate(steps(self._da.array)[-1], 4), arrays.dh[-1][..., None, :, :]
-        self._ahead = self._forward_views(hidden_reads, before, after)
+        self._ahead = self._forward_views(after)
         self._returning = self._backward_views()
 
-    def _forward_views(
-        self, hidden_reads: Array, before: Array, after: Array
-    ) -> list[tuple[Array, ...]]:
+    def _make_arrays(self, after: Array) -> None:
+        """Make the arrays of gates and gradients, for hidden states like `after` (M, T, H, N)."""
+        shape = (*after.shape[:-2], 4 * after.shape[-2], after.shape[-1])
+        gates, da = np.empty((2, *shape), after.dtype)
+        self._gates = Blocks(gates, "nrzm")
+        self._da = Blocks(da, "nrzm")
+        self._input_sums = Blocks(np.empty_like(self._gates["nrz"]), "nrz")
+        self._scratch = np.empty_like(self._handed)
+
+    def _forward_views(self, after: Array) -> list[tuple[Array, ...]]:
         gates = self._gates
         input_sums = self._input_sums
         views = (
-            hidden_reads,
+            self._hidden_reads,
             gates["rzm"],
             gates["rz"],
             input_sums["rz"],
@@ -188,7 +187,7 @@ class Gru:
             gates["r"],
             gates["z"],
             gates["m"],
-            before,
+            self._before,
             after,
         )
         return list(zip(*map(steps, views), strict=True))
@@ -207,7 +206,7 @@ class Gru:
         return list(zip(*views, strict=True))[::-1]
 
     def forward(self) -> None:
-        """Write gates and hidden states; the sums of the inputs are made for all steps at once."""
+        """Write gates and hidden states; compute the sums of the inputs for all steps at once."""
         half = self._half
         scratch = self._scratch
         hidden_sums = product(self._weights["recurrent"] * self._hidden_halves)
@@ -240,7 +239,7 @@ class Gru:
         da, dh = self._last
         multiply(da, dh, da)
         for da_after, z_after, dh_after, da, dh, dh_each in self._returning:
-            # dh = z_after ∘ dh_after, and what the sums of the step after hand back
+            # dh += z_after ∘ dh_after + the gradient that the next step's sums hand back
             multiply(z_after, dh_after, scratch)
             hand_back(da_after, handed)
             add(handed, scratch, handed)
@@ -251,7 +250,7 @@ class Gru:
         self._sum_inputs()
 
     def _write_slopes(self) -> None:
-        """Write what dh_t is multiplied by to give da_t.
+        """Write the factor that turns dh_t into da_t.
 
         σ′ = (1 − σ) σ and tanh′ = 1 − tanh².
         """
@@ -274,30 +273,18 @@ class Gru:
 class Lstm:
     """c_t = f_t ∘ c_{t−1} + i_t ∘ g_t and h_t = o_t ∘ tanh(c_t) (Gers et al. 2000).
 
-    c before a step follows the gates o, i, f, g in the array of cells (M, T, 5·H, N).
+    The previous c comes after the gates o, i, f, g in the array of cells (M, T, 5·H, N).
     """
 
     def __init__(self, arrays: Arrays) -> None:
         after = arrays.h[..., 1:, :, :]
-        hidden = after.shape[-2]
-        shape = (*arrays.h.shape[:-2], 5 * hidden, after.shape[-1])
-        all_cells = np.zeros(shape, after.dtype)  # c of the last step is before no other
-
         self._weights = arrays.weights
         self._dh = arrays.dh
         self._handed = arrays.handed
-        self._cells = Blocks(all_cells[..., :-1, :, :], "oifgc")
-        self._gates = self._cells["oifg"]
-        self._c = Blocks(all_cells[..., 1:, :, :], "oifgc")["c"]  # after the step
-        self._tanh_c = np.empty(after.shape, after.dtype)
-        self._da = Blocks(np.empty(self._gates.shape, after.dtype), "oifg")
-        self._to_c = np.empty(after.shape, after.dtype)
-        self._dc = np.empty_like(arrays.handed)
-        self._dc_each = self._dc[..., None, :, :]  # (M, 1, H, N)
-        self._products = np.empty_like(steps(self._cells["if"])[0])
-        self._i_g, self._f_c = np.split(self._products, 2, axis=-2)
+        self._make_gates(arrays.h)
+        self._make_gradients(after)
         self._half = np.full((), 0.5, after.dtype)
-        self._halves = _halves("oifg", "oif", hidden, after)
+        self._halves = _halves("oifg", "oif", after.shape[-2], after)
 
         self._hand_back = product(arrays.back)
         self._sum_products = sum_of_products(
@@ -306,6 +293,24 @@ class Lstm:
 
         self._ahead = self._forward_views(arrays.reads, after)
         self._returning = self._backward_views()
+
+    def _make_gates(self, h: Array) -> None:
+        """Make the arrays of gates and cells, for hidden states `h` (M, T + 1, H, N)."""
+        shape = (*h.shape[:-2], 5 * h.shape[-2], h.shape[-1])
+        cells = np.zeros(shape, h.dtype)  # one step more than the gates: c after the last step
+        self._cells = Blocks(cells[..., :-1, :, :], "oifgc")
+        self._gates = self._cells["oifg"]
+        self._c = Blocks(cells[..., 1:, :, :], "oifgc")["c"]  # after the step
+        self._products = np.empty_like(steps(self._cells["if"])[0])
+        self._i_g, self._f_c = np.split(self._products, 2, axis=-2)
+
+    def _make_gradients(self, after: Array) -> None:
+        """Make the arrays of the backward pass, for hidden states like `after` (M, T, H, N)."""
+        self._tanh_c = np.empty(after.shape, after.dtype)
+        self._da = Blocks(np.empty(self._gates.shape, after.dtype), "oifg")
+        self._to_c = np.empty(after.shape, after.dtype)
+        self._dc = np.empty_like(self._handed)
+        self._dc_each = self._dc[..., None, :, :]  # (M, 1, H, N)
 
     def _forward_views(self, reads: Array, after: Array) -> list[tuple[Array, ...]]:
         views = (
@@ -380,9 +385,9 @@ class Lstm:
         self._sum_products()
 
     def _write_slopes(self) -> None:
-        """Write what dh_t (for o) and dc_t (for i, f, g) are multiplied by to give da_t.
+        """Write the factors that turn dh_t (for o) and dc_t (for i, f, g) into da_t.
 
-        And, in `to_c`, what dh_t is multiplied by to give its share of dc_t.
+        `to_c` gets the factor that turns dh_t into its share of dc_t.
         σ′ = (1 − σ) σ and tanh′ = (1 − tanh)(1 + tanh).
         """
         cells = self._cells

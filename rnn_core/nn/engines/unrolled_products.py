@@ -1,7 +1,7 @@
 """The products of unrolled nets, over stacks of models or a single one, written into given arrays.
 
-A single model has no M: `np.dot`, which knows no stacks, starts in half the time of `np.matmul` and
-gives the same bits on contiguous blocks.
+A single model has no axis M: `np.dot`, which multiplies two matrices, starts in half the time of
+`np.matmul` and gives the same bits on contiguous blocks.
 
 Axes: M models, T steps, N sequences; A and B any others.
 """
@@ -17,7 +17,7 @@ from rnn_core.nn.arrays import Array
 
 Pass: TypeAlias = Callable[[], object]
 Product: TypeAlias = Callable[[Array, Array], object]
-"""Writes the product of a fixed (M, A, B) and an array (M, B, N) into an array (M, A, N)."""
+"""Write the product of a fixed (M, A, B) and an array (M, B, N) into an array (M, A, N)."""
 
 
 def steps(array: Array) -> list[Array]:
@@ -31,14 +31,14 @@ def product(weight: Array) -> Product:
 
 
 def product_of_turned(columns: Array) -> Product:
-    """Return the product with a transposed array: `np.dot` has other bits there, unless B is 1."""
+    """Return the product with a transposed array; `np.dot` gives the same bits only if B is 1."""
     if columns.shape[-1] > 1:
         return partial(matmul, columns)
     return columns.dot if columns.ndim == 2 else partial(multiply, columns)
 
 
 def sum_of_products(a: Array, b: Array, out: Array) -> Pass:
-    """Return what writes Σ_t a_t b_tᵀ (M, A, B), of a (M, T, A, N) and b (M, T, B, N), to `out`."""
+    """Return a pass from a (M, T, A, N) and b (M, T, B, N): it writes Σ_t a_t b_tᵀ to `out`."""
     if a.shape[-1] == 1:
         columns = a[..., 0].swapaxes(-1, -2)
         return partial(product_of_turned(columns), b[..., 0], out)

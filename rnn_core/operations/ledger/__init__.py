@@ -1,5 +1,6 @@
 """Append-only record of forecasts, their outcomes, promotions and rollbacks."""
 
-from rnn_core.operations.ledger.ledger import Decision, Forecast, Ledger
+from rnn_core.operations.ledger.forecast import Forecast
+from rnn_core.operations.ledger.ledger import Decision, Ledger
 
 __all__ = ["Decision", "Forecast", "Ledger"]

@@ -54,7 +54,7 @@ def engine_at(address: str) -> Engine:
             return
         reason = str(context.original_exception).strip().splitlines()[0]
         hint = "" if isinstance(context.sqlalchemy_exception, IntegrityError) else f"; {ALLOWED}"
-        raise LedgerError(f"ledger {_shown(url)}: {reason}{hint}") from context.original_exception
+        raise LedgerError(f"ledger {shown(url)}: {reason}{hint}") from context.original_exception
 
     return engine
 
@@ -89,10 +89,24 @@ def exclusive(engine: Engine, *subject: str) -> Iterator[Connection]:
         if connection.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:
-            digest = sha256("\n".join(subject).encode()).digest()
-            key = int.from_bytes(digest[:8], "big", signed=True)
-            connection.execute(select(func.pg_advisory_xact_lock(key)))
+            connection.execute(select(func.pg_advisory_xact_lock(key_of(*subject))))
         yield connection
+
+
+def key_of(*subject: str) -> int:
+    """Return the number by which PostgreSQL locks a subject."""
+    digest = sha256("\n".join(subject).encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
+def sqlite_file(url: URL) -> Path:
+    """Return the file of an SQLite database."""
+    return Path(str(url.database).removeprefix("file:"))
+
+
+def shown(url: URL) -> str:
+    """Return the URL as messages show it: without options and password."""
+    return url.set(query={}).render_as_string(hide_password=True)
 
 
 def _revision(connection: Connection) -> str | None:
@@ -103,7 +117,7 @@ def _revision(connection: Connection) -> str | None:
     revision = str(connection.scalar(query))
     if revision not in REVISIONS:
         raise LedgerError(
-            f"ledger {_shown(connection.engine.url)} has revision {revision}, the newest known is "
+            f"ledger {shown(connection.engine.url)} has revision {revision}, the newest known is "
             f"{REVISIONS[-1]}: a newer rnnflow wrote it; install that version"
         )
     return revision
@@ -117,17 +131,17 @@ def _url(address: str) -> URL:
         raise LedgerError(f"ledger address is not a valid URL; {ALLOWED}") from None
     backend = url.get_backend_name()
     if backend not in DRIVERS or url.database in (None, "", ":memory:"):
-        raise LedgerError(f"ledger {_shown(url)}: {ALLOWED}")
+        raise LedgerError(f"ledger {shown(url)}: {ALLOWED}")
     return url.set(drivername=DRIVERS[backend])
 
 
 def _sqlite(url: URL) -> Engine:
-    folder = Path(str(url.database).removeprefix("file:")).parent
+    folder = sqlite_file(url).parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LedgerError(
-            f"ledger {_shown(url)}: cannot create {folder} ({error.strerror}); {ALLOWED}"
+            f"ledger {shown(url)}: cannot create {folder} ({error.strerror}); {ALLOWED}"
         ) from error
     # isolation_level None: Python opens no transaction itself, so BEGIN IMMEDIATE is possible
     engine = create_engine(url, connect_args={"isolation_level": None, "timeout": BUSY_SECONDS})
@@ -144,9 +158,5 @@ def _postgresql(url: URL) -> Engine:
         return create_engine(url, connect_args={"connect_timeout": CONNECT_SECONDS})
     except ModuleNotFoundError as error:
         raise LedgerError(
-            f"ledger {_shown(url)} needs {error.name}: pip install 'rnnflow[postgresql]'"
+            f"ledger {shown(url)} needs {error.name}: pip install 'rnnflow[postgresql]'"
         ) from error
-
-
-def _shown(url: URL) -> str:
-    return url.set(query={}).render_as_string(hide_password=True)

@@ -1,14 +1,14 @@
-"""The ledger: forecasts made before a session, what came true, and which model was champion when.
+"""The ledger: forecasts of sessions, what came true, and which model was champion when.
 
 Two append-only tables in SQLite or PostgreSQL. The database itself enforces their rules, by the
 constraints and triggers in `migrations/`, whichever program writes to it.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from math import isfinite
 from typing import Any, Self
 
@@ -16,56 +16,12 @@ import pandas as pd
 from sqlalchemy import Column, ColumnElement, Connection, Engine, Row, Table, func, select, union
 
 from rnn_core.errors import LedgerError
+from rnn_core.operations import clock
+from rnn_core.operations.ledger.claims import claimed
 from rnn_core.operations.ledger.database import DEFAULT_URL, engine_at, exclusive, migrate
+from rnn_core.operations.ledger.forecast import Forecast
 from rnn_core.operations.ledger.tables import FORECASTS, PROMOTIONS, pandas_dtypes
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """One forecast of a session by a model, made before the session opens.
-
-    Attributes:
-        ticker: as Yahoo spells it.
-        exchange: MIC of the exchange calendar.
-        session: the day that is forecast.
-        last_session: the session after whose close the forecast is made.
-        opens_at: when the session opens, UTC.
-        model_version: version of the registered model.
-        run_id: the tracked run that trained the model.
-        probability: that the session closes above the last one.
-        spread: standard deviation of the probability over the ensemble; None if undefined.
-        verdict: on the model's skill, from its walk-forward.
-        data_source: where the prices came from, such as `yahoo`.
-        data_sha256: of the prices.
-        promised_accuracy: accuracy of the model's walk-forward; None if undefined, as all promises.
-        promised_low: lower end of that accuracy's 95 % interval.
-        promised_high: its upper end.
-        promised_log_loss: mean log loss of the walk-forward, nats.
-        made_at: when the forecast is made, by the flow's clock, which may be set; UTC.
-    """
-
-    ticker: str
-    exchange: str
-    session: date
-    last_session: date
-    opens_at: datetime
-    model_version: int
-    run_id: str
-    probability: float
-    spread: float | None
-    verdict: str
-    data_source: str
-    data_sha256: str
-    promised_accuracy: float | None
-    promised_low: float | None
-    promised_high: float | None
-    promised_log_loss: float | None
-    made_at: datetime
-
-    @property
-    def late(self) -> bool:
-        """True if the session had opened when the forecast was made."""
-        return self.made_at >= self.opens_at
+from rnn_core.operations.replay import GRACE
 
 
 @dataclass(frozen=True)
@@ -179,38 +135,48 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def record(self, forecast: Forecast) -> Row[Any]:
+    def record(
+        self, forecast: Forecast, *, grace: timedelta = GRACE, own_sessions: bool = False
+    ) -> Row[Any]:
         """Write a forecast, and return its row, with the columns of `forecasts` as attributes.
 
-        If the same model has already forecast that session, nothing is written and its earlier
-        row is returned. A forecast counts if it is not late and the first one of its ticker and
-        session. `written_at` is this machine's clock, even if the flow's is set.
+        It is a replay unless it counts as live by the machine's clock at this moment, and then the
+        column `replay` says why. Of the live forecasts of a session the first one counts. Nothing
+        is written, and the earlier row is returned, if the same model already has a live forecast
+        of that session, or if this is a replay from the same prices as an earlier one.
+
+        Args:
+            forecast: what is written.
+            grace: time after the open in which it still counts if its session opens at the moment
+                the one before closes.
+            own_sessions: True if the rows of the prices are the sessions, and not the exchange's.
         """
-        same_session = _session_of(forecast.ticker, forecast.session)
         with exclusive(self._engine, FORECASTS.name, forecast.ticker) as connection:
-            rows = connection.execute(select(FORECASTS).where(same_session)).all()
-            for row in rows:
-                if row.model_version == forecast.model_version:
-                    return row
-            values = asdict(forecast)
-            values["late"] = forecast.late
-            values["counted"] = not forecast.late and not rows
-            values["written_at"] = datetime.now(UTC)
-            return connection.execute(FORECASTS.insert().values(values).returning(FORECASTS)).one()
+            row = forecast.row(clock.machine_time(), grace=grace, own_sessions=own_sessions)
+            same_session = _session_of(forecast.ticker, forecast.session)
+            earlier_rows = connection.execute(select(FORECASTS).where(same_session)).all()
+            for earlier in earlier_rows:
+                if _repeats(row, earlier):
+                    return earlier
+            first = not any(earlier.counted for earlier in earlier_rows)
+            row["counted"] = row["replay"] is None and first
+            return connection.execute(FORECASTS.insert().values(row).returning(FORECASTS)).one()
 
     def forecasts(self, ticker: str | None = None) -> pd.DataFrame:
         """Return all forecasts, or those of a ticker, by session and then by id.
 
         It has the columns of the table: `session` and `last_session` are datetime.date, times are
-        UTC, `up` is a nullable boolean. A row with `settled_at` and without `up` is void: the
-        session had no price.
+        UTC, `up` is a nullable boolean. `replay` says why a forecast does not count as live; None
+        if it does. A row with `settled_at` and without `up` is void: the session had no price, or
+        one before it that counted as a closure had one after all.
         """
         return self._frame(FORECASTS, ticker, FORECASTS.c.session, FORECASTS.c.id)
 
-    def forecast_of(self, ticker: str, session: date, model_version: int) -> Row[Any] | None:
-        """Return the row of the model's forecast of a session, or None if there is none yet."""
+    def live_forecast(self, ticker: str, session: date, model_version: int) -> Row[Any] | None:
+        """Return the row of the model's live forecast of a session, or None if there is none."""
         of_model = FORECASTS.c.model_version == model_version
-        query = select(FORECASTS).where(_session_of(ticker, session), of_model)
+        live = FORECASTS.c.replay.is_(None)
+        query = select(FORECASTS).where(_session_of(ticker, session), of_model, live)
         with self._engine.connect() as connection:
             return connection.execute(query).one_or_none()
 
@@ -226,7 +192,7 @@ class Ledger:
 
         Args:
             forecast_id: the row.
-            next_return: the session's log return, dimensionless; None if it had no price. The
+            next_return: the session's log return, dimensionless; None makes the row void. The
                 session was up if this is above 0.
             at: when the outcome became known, UTC.
 
@@ -284,6 +250,15 @@ class Ledger:
         with exclusive(self._engine, PROMOTIONS.name, ticker) as connection:
             yield Decision(ticker, connection)
 
+    @contextmanager
+    def claim(self, *subject: str) -> Iterator[None]:
+        """Hold the claim on a subject, whose words can name a file; wait if another holds it.
+
+        Nothing is locked but the subject: the block may write to this ledger, and so may others.
+        """
+        with claimed(self._engine, *subject):
+            yield
+
     def versions(self, ticker: str) -> set[int]:
         """Return the model versions that any row of the ticker names; they must be kept."""
         by_table = [
@@ -304,6 +279,14 @@ class Ledger:
 
 def _session_of(ticker: str, session: date) -> ColumnElement[bool]:
     return (FORECASTS.c.ticker == ticker) & (FORECASTS.c.session == session)
+
+
+def _repeats(row: Mapping[str, object], earlier: Row[Any]) -> bool:
+    """Return True if the new row says nothing that the earlier one of its session does not."""
+    if row["model_version"] != earlier.model_version:
+        return False
+    both_replays = row["replay"] is not None and row["data_sha256"] == earlier.data_sha256
+    return earlier.replay is None or both_replays
 
 
 def _champions(connection: Connection, ticker: str) -> list[int]:

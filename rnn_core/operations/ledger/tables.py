@@ -70,6 +70,11 @@ FORECASTS = Table(
     Column("settled_at", Timestamp),
     Column("up", Boolean),
     Column("next_return", Double),
+    Column("as_of", Timestamp),
+    Column("delay", Double),
+    Column("learned_to", Date),
+    Column("closures", Integer),
+    Column("replay", String),
 )
 PROMOTIONS = Table(
     "promotions",

@@ -15,7 +15,6 @@ from rnn_core.reporting.figures.calls import (
 )
 from rnn_core.reporting.figures.drawing import (
     BLUE,
-    COIN_TOSS,
     DARK_GREY,
     DASHED,
     GREY,
@@ -44,7 +43,6 @@ from rnn_core.reporting.figures.networks import (
 
 __all__ = [
     "BLUE",
-    "COIN_TOSS",
     "DARK_GREY",
     "DASHED",
     "GREY",

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes as Axes
 from matplotlib.figure import Figure as Figure
@@ -32,7 +31,6 @@ Sides: TypeAlias = tuple[float, float]
 """Inches left and right of a plot; without them Matplotlib measures the labels, which is slow."""
 
 HANGUL_FONTS = ("NanumGothic", "Noto Sans CJK KR", "Noto Sans KR", "Malgun Gothic", "AppleGothic")
-COIN_TOSS = float(np.log(2))
 MOST_DATES = 6  # on an axis
 WIDTH = 8.0  # inches
 ABOVE = 0.4  # inches above a plot, for its title

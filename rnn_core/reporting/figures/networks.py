@@ -9,10 +9,10 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from rnn_core.evaluation import names
 from rnn_core.evaluation.evaluation import Evaluation
 from rnn_core.evaluation.explain import Explanation
+from rnn_core.evaluation.metrics import COIN_TOSS
 from rnn_core.nn.training import Fit
 from rnn_core.reporting.figures.drawing import (
     BLUE,
-    COIN_TOSS,
     DARK_GREY,
     DASHED,
     ORANGE,

@@ -7,9 +7,9 @@ import numpy as np
 from rnn_core.commands import Study
 from rnn_core.config import Model
 from rnn_core.evaluation import names
+from rnn_core.evaluation.metrics import COIN_TOSS
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.sequences import Sequences, holdout
-from rnn_core.reporting.figures import COIN_TOSS
 from rnn_core.studies.memory.cell import (
     HIDDEN,
     INPUTS,

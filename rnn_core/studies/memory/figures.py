@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from rnn_core.evaluation.metrics import COIN_TOSS
 from rnn_core.nn.arrays import Array
 from rnn_core.reporting.figures import (
     BLUE,
-    COIN_TOSS,
     DASHED,
     GREY,
     ORANGE,

@@ -2,7 +2,11 @@
 
 import inspect
 import json
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -29,12 +33,10 @@ FLOWS = {
     prune: commands.Prune,
 }
 NAMES = [flow.name for flow in FLOWS]
-RECIPE = ["source", "problem", "model", "training", "evaluation", "promotion"]
+RECIPE = ["source", "problem", "model", "training", "evaluation", "promotion", "again"]
 ORDER = {
     "retrain": ["ticker", *RECIPE, "scheduled", "now"],
-    "retrain-universe": [
-        *["tickers", "file", *RECIPE, "runner", "chunk", "again", "scheduled", "now"]
-    ],
+    "retrain-universe": [*["tickers", "file", *RECIPE, "runner", "chunk", "scheduled", "now"]],
     "forecast": ["ticker", "source", "session", "scheduled", "now"],
     "score": ["ticker", "source", "recent", "drift_level", "tolerated", "scheduled", "now"],
     "study": ["name", "language", "size", "ticker", "source", "training", "now"],
@@ -118,3 +120,23 @@ def test_a_flow_survives_pickling(flow: Flow[..., Any]) -> None:
 def test_the_version_of_a_flow_is_that_of_its_own_file() -> None:
     versions = [flow.version for flow in FLOWS]
     assert len(set(versions)) == len(versions)
+
+
+def test_a_run_tunes_its_process_and_an_import_does_not(tmp_path: Path) -> None:
+    """A worker starts a flow run in a process of its own, which no command line has tuned."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import gc\n"
+        "from flows.steps.command_flow import command_flow\n"
+        "from rnn_core.commands import Prune\n"
+        "@command_flow(Prune)\n"
+        "def nothing(config: Prune) -> None:\n"
+        "    print(gc.get_threshold()[0])\n"
+        "print(gc.get_threshold()[0])\n"
+        "nothing.fn()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, program], capture_output=True, text=True, check=True, env=os.environ
+    )
+    by_default, in_a_run = map(int, done.stdout.split())
+    assert by_default < in_a_run

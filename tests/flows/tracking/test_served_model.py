@@ -6,8 +6,10 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import mlflow
@@ -22,6 +24,7 @@ from flows.steps.summary import Summary
 from flows.tracking import registry
 from rnn_core.config import File, Problem
 from rnn_core.data import loading
+from rnn_core.errors import DataError
 from rnn_core.nn.ensemble import call
 from tests.flows.conftest import AAPL, TINY
 
@@ -61,7 +64,7 @@ def test_it_predicts_the_runs_own_forecast_bit_for_bit(
 
 def test_it_has_a_signature_an_example_and_explicit_requirements(model_uri: str) -> None:
     model = mlflow.pyfunc.load_model(model_uri)
-    assert model.metadata.signature.inputs.input_names() == ["close", "volume"]
+    assert model.metadata.signature.inputs.input_names() == ["close", "volume", "date"]
     assert model.metadata.signature.outputs.input_names() == ["probability_up", "spread"]
     assert len(model.input_example) == PROBLEM.volatility_window + PROBLEM.seq_len
     folder = Path(mlflow.artifacts.download_artifacts(model_uri))
@@ -130,63 +133,182 @@ def mlflows_own() -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (lambda prices: prices.tail(20), "20 prices received; the model needs the last 30"),
-        (lambda prices: prices.tail(40).assign(close=0.0), "a number above zero; received 0"),
-        (lambda prices: prices.tail(40).assign(close=np.nan), "a number above zero; received nan"),
-        (lambda prices: prices.tail(40).assign(close=np.inf), "a number above zero; received inf"),
+def with_dates(prices: pd.DataFrame) -> pd.DataFrame:
+    """The last 40 prices, numbered, with their sessions as a column of text."""
+    last = prices.tail(40)
+    return last.reset_index(drop=True).assign(date=last.index.strftime("%Y-%m-%d").to_numpy())
+
+
+# What must give the run's own forecast, from the prices by session
+SAME = {
+    "whole volumes": lambda prices: prices.astype({"volume": "int64"}),
+    "32-bit whole volumes": lambda prices: prices.astype({"volume": "int32"}),
+    "nullable volumes": lambda prices: prices.astype({"volume": "Int64"}),
+    "objects": lambda prices: prices.astype(object),
+    "text": lambda prices: prices.astype(str),
+    "other columns": lambda prices: prices.assign(note="x", open=np.nan)[
+        ["note", "volume", "close"]
     ],
-)
-def test_it_refuses_prices_it_cannot_use(
-    model_uri: str, prices: pd.DataFrame, change: object, said: str
+    "falling dates": lambda prices: prices.iloc[::-1],
+    "shuffled dates": lambda prices: prices.sample(frac=1, random_state=0),
+    "falling text": lambda prices: prices.set_axis(prices.index.strftime("%Y-%m-%d")).iloc[::-1],
+    "falling column": lambda prices: with_dates(prices).iloc[::-1],
+    "falling column, renumbered": lambda prices: (
+        with_dates(prices).iloc[::-1].reset_index(drop=True)
+    ),
+    "New York's midnights": lambda prices: prices.tz_localize("America/New_York").iloc[::-1],
+    "midnights of UTC": lambda prices: prices.tz_localize("UTC").iloc[::-1],
+    "closes as instants": lambda prices: (
+        prices.set_axis(prices.index + pd.Timedelta(hours=16))
+        .tz_localize("America/New_York")
+        .tz_convert("Asia/Seoul")
+        .iloc[::-1]
+    ),
+    "instants as text": lambda prices: (
+        with_dates(prices).assign(date=lambda rows: rows["date"] + "T16:00:00-05:00").iloc[::-1]
+    ),
+}
+
+
+@pytest.mark.parametrize("form", SAME.values(), ids=SAME)
+def test_it_takes_prices_as_people_have_them(
+    summary: Summary, model_uri: str, prices: pd.DataFrame, form: Any
 ) -> None:
     model = mlflow.pyfunc.load_model(model_uri)
-    with pytest.raises(Exception, match=said):
-        model.predict(change(prices))
+    [row] = model.predict(form(prices.tail(40))).to_numpy().tolist()
+    assert tuple(row) == summary.forecast
 
 
-def test_it_is_served_over_http(summary: Summary, model_uri: str, prices: pd.DataFrame) -> None:
+def test_closes_may_be_whole_numbers(model_uri: str, prices: pd.DataFrame) -> None:
+    model = mlflow.pyfunc.load_model(model_uri)
+    whole = prices.assign(close=prices["close"].round() + 1)
+    expected = model.predict(whole)
+    pd.testing.assert_frame_equal(model.predict(whole.astype("int64")), expected)
+
+
+# A change of the last 40 prices, and how the one line that refuses it ends
+REFUSED = {
+    "too few": (lambda prices: prices.tail(20), "20 prices received; the model needs the last 30"),
+    "none": (lambda prices: prices.head(0), "0 prices received; the model needs the last 30"),
+    "zero": (
+        lambda prices: prices.assign(close=0.0),
+        "close must be a number above zero; received 0.0",
+    ),
+    "below zero": (lambda prices: prices.assign(close=-1), "above zero; received -1"),
+    "NaN": (lambda prices: prices.assign(close=np.nan), "above zero; received nan"),
+    "None": (lambda prices: prices.assign(close=None), "above zero; received None"),
+    "infinity": (lambda prices: prices.assign(close=np.inf), "above zero; received inf"),
+    "words": (lambda prices: prices.assign(close="one\ntwo"), "above zero; received one two"),
+    "lists": (lambda prices: prices.assign(close=[[1.0]] * 40), "above zero; received [1.0]"),
+    "no close": (lambda prices: prices[["volume"]], "needs the column close; there is none"),
+    "no volume": (
+        lambda prices: prices[["close"]],
+        "needs the column volume, because of its feature volume_change; there is none",
+    ),
+    "a volume below zero": (
+        lambda prices: prices.assign(volume=-1),
+        "volume must be a number of zero or more; received -1",
+    ),
+    "an unknown volume": (
+        lambda prices: prices.assign(volume=np.nan),
+        "volume must be a number of zero or more; received nan",
+    ),
+    "a session twice": (
+        lambda prices: pd.concat([prices, prices.tail(1)]),
+        "every session must have one price; 2013-03-01 has several",
+    ),
+    "a session twice, by other hours": (
+        lambda prices: with_dates(pd.concat([prices, prices.tail(1)])).assign(
+            date=lambda rows: [*rows["date"][:-1], "2013-03-01T16:00:00-05:00"]
+        ),
+        "every session must have one price; 2013-03-01 has several",
+    ),
+    "no date": (
+        lambda prices: with_dates(prices).assign(date="soon"),
+        "every date must be one such as 2013-01-31; received soon",
+    ),
+    "falling numbers": (
+        lambda prices: prices.reset_index(drop=True).iloc[::-1],
+        "the index must rise, or hold the dates of the sessions",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "said"), REFUSED.values(), ids=REFUSED)
+def test_it_refuses_prices_it_cannot_use_in_one_line(
+    model_uri: str, prices: pd.DataFrame, change: Any, said: str
+) -> None:
+    model = mlflow.pyfunc.load_model(model_uri)
+    with pytest.raises(DataError) as error:
+        model.predict(change(prices.tail(40)))
+    assert str(error.value).endswith(said)
+    assert "\n" not in str(error.value)
+
+
+@pytest.fixture(scope="module")
+def served(summary: Summary, runs_folder: Path) -> Iterator[str]:
+    """The address of a real server of the model."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "models",
-        "serve",
-        "--model-uri",
-        model_uri,
-        "--env-manager",
-        "local",
-    ]
+        port = str(probe.getsockname()[1])
+    tracking = f"sqlite:///{runs_folder}/mlflow.db"
+    version = MlflowClient(tracking).get_run(summary.run_id).data.tags["model.version"]
+    model = ("--model-uri", f"models:/direction-078935.KS/{version}", "--env-manager", "local")
+    command = [sys.executable, "-m", "mlflow", "models", "serve", *model, "--port", port]
     # MLflow starts uvicorn by its name
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "MLFLOW_TRACKING_URI": tracking}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    server = subprocess.Popen(
-        [*command, "--port", str(port)], env=os.environ | {"PATH": path}, **quiet
-    )
+    server = subprocess.Popen(command, env=environment, **quiet)
     try:
         wait_for(f"http://127.0.0.1:{port}/ping", server)
-        body = json.dumps(
-            {
-                "dataframe_split": prices.tail(40)
-                .reset_index(drop=True)
-                .to_dict("split", index=False)
-            }
-        )
-        headers = {"Content-Type": "application/json"}
-        answer = httpx.post(
-            f"http://127.0.0.1:{port}/invocations", content=body, headers=headers, timeout=60
-        )
-        assert answer.status_code == 200, answer.text
-        (row,) = answer.json()["predictions"]
-        assert (row["probability_up"], row["spread"]) == summary.forecast
+        yield f"http://127.0.0.1:{port}/invocations"
     finally:
         server.terminate()
         server.wait(30)
+
+
+def test_it_is_served_over_http(summary: Summary, served: str, prices: pd.DataFrame) -> None:
+    last = prices.tail(40)
+    whole = last.astype({"volume": "int64"})
+    falling = with_dates(prices).iloc[::-1]
+    bodies = {
+        "split": {"dataframe_split": last.reset_index(drop=True).to_dict("split", index=False)},
+        "whole numbers": {"dataframe_split": whole.to_dict("split", index=False)},
+        "falling index": json.loads(
+            f'{{"dataframe_split": {last.iloc[::-1].to_json(orient="split", date_format="iso")}}}'
+        ),
+        "falling column": {"dataframe_split": falling.to_dict("split", index=False)},
+        "records": {"dataframe_records": falling.to_dict("records")},
+        "inputs": {"inputs": falling.to_dict("list")},
+        "instances": {"instances": falling.to_dict("records")},
+    }
+    for form, body in bodies.items():
+        answer = httpx.post(served, json=body, timeout=60)
+        assert answer.status_code == 200, (form, answer.text)
+        (row,) = answer.json()["predictions"]
+        assert (row["probability_up"], row["spread"]) == pytest.approx(summary.forecast, abs=1e-9)
+        if form != "falling index":  # to_json writes ten digits
+            assert (row["probability_up"], row["spread"]) == summary.forecast, form
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [value for key, value in REFUSED.items() if key not in ("infinity", "NaN")],
+    ids=[key for key in REFUSED if key not in ("infinity", "NaN")],
+)
+def test_over_http_what_it_refuses_is_one_line_with_status_400(
+    served: str, prices: pd.DataFrame, change: Any, said: str
+) -> None:
+    frame = change(prices.tail(40))
+    split = json.loads(frame.to_json(orient="split", date_format="iso"))
+    answer = httpx.post(served, json={"dataframe_split": split}, timeout=60)
+    assert answer.status_code == 400, answer.text
+    assert answer.text.count("\n") == 0
+    body = answer.json()
+    assert body.keys() == {"error_code", "message"}
+    assert body["message"].endswith(said.replace("received nan", "received None")), body
+    assert "\n" not in body["message"]
 
 
 def wait_for(url: str, server: subprocess.Popen[bytes], seconds: float = 120) -> None:

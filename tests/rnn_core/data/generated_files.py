@@ -62,6 +62,8 @@ def generated(seed: int) -> GeneratedFile:
     date_format = str(rng.choice(DATE_FORMATS))
     quoted = rng.random() < 0.3 or separator == ","
     digits = int(rng.choice([0, 2, 4]))
+    if closes.min() < 10:  # else a price may round to zero
+        digits = max(digits, 2)
     closes = closes.round(digits)
 
     def number(value: float) -> str:

@@ -13,17 +13,19 @@ import holidays
 import pandas as pd
 import pandas_market_calendars
 import pytest
+from packaging.version import Version
 
 from rnn_core.data import calendars
 from rnn_core.data.calendars import CORRECTIONS, corrections, hours
 from rnn_core.data.exchanges import SUFFIXES, closed_sessions, sessions
+from rnn_core.errors import ConfigError
 
 FIRST, LAST = date(2019, 1, 1), date(2027, 12, 31)
 HOLIDAYS_NAME = {"XTKS": "XJPX"}
 ANNOUNCED_A_YEAR_AHEAD = ("XBOM", "XSES", "XSHG")
 OWN_CALENDARS = {
-    "XASX": "ASX", "XHKG": "HKEX", "XLON": "LSE", "XNYS": "NYSE", "XOSL": "OSE", "XSHG": "SSE", "XSWX": "SIX",
-    "XTKS": "JPX", "XTSE": "TSX", "BVMF": "B3", "XBOM": "BSE",
+    "XASX": "ASX", "XHKG": "HKEX", "XLON": "LSE", "XNYS": "NYSE", "XOSL": "OSE", "XSHG": "SSE",
+    "XSWX": "SIX", "XTKS": "JPX", "XTSE": "TSX", "BVMF": "B3", "XBOM": "BSE",
 }  # fmt: skip
 
 DECIDED = {
@@ -168,6 +170,17 @@ def test_mexico_opens_with_new_york(day: str, opens: float) -> None:
     assert moment.hour + moment.minute / 60 == opens
     new_york = moment.tz_convert("America/New_York")
     assert (new_york.hour, new_york.minute) == (9, 30)
+
+
+@pytest.mark.skipif(Version(pd.__version__) < Version("3"), reason="pandas 2 reads them rightly")
+@pytest.mark.parametrize("exchange", ["XTAE", "ASEX", "XBSE"])
+def test_a_calendar_whose_holidays_pandas_misreads_is_refused_with_a_remedy(exchange: str) -> None:
+    """Tel Aviv's was built, with sessions on Yom Kippur."""
+    with pytest.raises(ConfigError) as error:
+        hours(exchange)
+    message = str(error.value)
+    assert message.startswith(f"source.exchange = {exchange!r}: the calendar library cannot build")
+    assert "leave source.exchange empty and set source.sessions=data" in message
 
 
 def test_a_damaged_calendar_file_is_built_again(

@@ -55,10 +55,10 @@ def test_an_unknown_suffix_asks_for_the_exchange() -> None:
 @pytest.mark.parametrize(
     ("ticker", "exchange"),
     [
-        ("^N225", "XTKS"), ("^KS11", "XKRX"), ("^FTSE", "XLON"), ("^GDAXI", "XETR"), ("^HSI", "XHKG"),
-        ("^GSPC", "XNYS"), ("GC=F", "CMES"), ("es=f", "CMES"), ("KC=F", "IEPA"), ("BTC-GBP", "24/7"),
-        ("ETH-BTC", "24/7"), ("BTC-USDT", "24/7"), ("BTC-USD", "24/7"), ("BRK-B", "XNYS"), ("BAC-PL", "XNYS"),
-        ("NOVO-B.CO", "XCSE"), ("KRW=X", "24/5"),
+        ("^N225", "XTKS"), ("^KS11", "XKRX"), ("^FTSE", "XLON"), ("^GDAXI", "XETR"),
+        ("^HSI", "XHKG"), ("^GSPC", "XNYS"), ("GC=F", "CMES"), ("es=f", "CMES"), ("KC=F", "IEPA"),
+        ("BTC-GBP", "24/7"), ("ETH-BTC", "24/7"), ("BTC-USDT", "24/7"), ("BTC-USD", "24/7"),
+        ("BRK-B", "XNYS"), ("BAC-PL", "XNYS"), ("NOVO-B.CO", "XCSE"), ("KRW=X", "24/5"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("yahoo", [True, False])

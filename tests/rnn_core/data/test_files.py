@@ -54,6 +54,40 @@ def test_a_file_gives_its_adjusted_close_with_the_open_adjusted_alike() -> None:
     assert prices.frame.index.name == "date"
 
 
+@pytest.mark.parametrize(
+    ("adjusted", "raw"),
+    [
+        ("Total Return Close", "Close"),
+        ("TR", "종가"),
+        ("Adj. Close", "Last"),
+        ("Price", "Close"),
+        ("수정종가", "Unadjusted Close"),
+    ],
+)
+def test_opens_are_adjusted_by_the_ratio_of_two_closes_of_any_name(
+    tmp_path: Path, adjusted: str, raw: str
+) -> None:
+    table = pd.read_csv(AAPL)[["Date", "Open", "Close", "Adj Close", "Volume"]]
+    renamed = table.rename(columns={"Close": raw, "Adj Close": adjusted})
+    renamed.to_csv(tmp_path / "prices.csv", index=False)
+    prices = from_file(tmp_path / "prices.csv", price_column=adjusted)
+    assert prices.sha256 == from_file(AAPL).sha256
+    assert prices.warnings == ()
+
+
+@pytest.mark.parametrize("adjusted", ["Total Return Close", "Adj Close"])
+def test_opens_that_nothing_tells_how_to_adjust_are_left_out(tmp_path: Path, adjusted: str) -> None:
+    table = pd.read_csv(AAPL)[["Date", "Open", "Adj Close", "Volume"]]
+    path = tmp_path / "prices.csv"
+    table.rename(columns={"Adj Close": adjusted}).to_csv(path, index=False)
+    prices = from_file(path, price_column=adjusted)
+    assert list(prices.frame.columns) == ["close", "volume"]
+    assert prices.warnings[0] == (
+        f"{path}: column 'Open' is left out: {adjusted!r} may be adjusted, and no raw close tells "
+        "by how much"
+    )
+
+
 def test_an_unadjusted_close_warns_of_its_splits_by_date() -> None:
     (warning,) = from_file(AAPL, price_column="Close").warnings
     assert "unadjusted split in sessions 2000-06-21, 2005-02-28;" in warning

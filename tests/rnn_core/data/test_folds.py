@@ -23,6 +23,7 @@ def rows_only(labelled: int) -> Windows:
         "returns": nothing[:, 0, 0],
         "next_returns": nothing[:, 0, 0],
         "features": ("return",),
+        "sessions_a_year": 252,
     }
     return Windows(nothing, nothing, nothing[..., 0] == 0, dates=dates, **returns)
 

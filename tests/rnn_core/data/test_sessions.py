@@ -1,6 +1,6 @@
 """Every row is a session, and no move over a missing session is one day's."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnn_core.config import Evaluation, File, Problem
-from rnn_core.data.exchanges import session_dates, sessions, steps
+from rnn_core.data.exchanges import sessions, steps
 from rnn_core.data.folds import folds
 from rnn_core.data.loading import load
 from rnn_core.data.prices import Prices
+from rnn_core.data.time_stamps import session_dates
 from rnn_core.data.windows import Windows, windows
 from rnn_core.errors import DataError
 
@@ -136,8 +137,8 @@ STAMPS = {
         for day in CLOSES.index
     ],
     "the close in New York, told in UTC": [
-        f"{(day + pd.Timedelta(hours=16)).tz_localize('America/New_York').tz_convert('UTC').isoformat()}"
-        for day in CLOSES.index
+        f"{close.tz_localize('America/New_York').tz_convert('UTC').isoformat()}"
+        for close in CLOSES.index + pd.Timedelta(hours=16)
     ],
     "midnight of a vendor in Tokyo": [f"{day:%Y-%m-%d}T00:00:00+09:00" for day in CLOSES.index],
 }
@@ -173,6 +174,38 @@ def test_a_path_may_name_the_ticker(tmp_path: Path) -> None:
         load(template, "MSFT", NOW)
 
 
+def test_another_name_in_braces_is_not_replaced_and_the_error_says_which_is(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no such file; only \{ticker\} stands for the ticker"):
+        load(File(path=tmp_path / "{symbol}.csv"), "AAPL", NOW)
+
+
+def test_the_rows_of_tel_aviv_are_its_sessions_without_its_calendar(path: Path) -> None:
+    days = pd.date_range("2011-01-02", "2013-02-28", freq="D")
+    sundays_to_thursdays = days[~days.day_name().isin(["Friday", "Saturday"])]
+    closes = CLOSES.iloc[: len(sundays_to_thursdays)].set_axis(
+        sundays_to_thursdays.rename("Date").tz_localize("Asia/Jerusalem")
+    )
+    closes.to_csv(path)
+    prices = load(File(path=path, sessions="data"), "TEVA.TA", NOW)
+    assert list(prices.frame.index) == list(sundays_to_thursdays)
+    assert (prices.steps == 1).all()
+
+
 def test_all_sessions_of_the_sample_are_there() -> None:
     expected = sessions("XNYS", CLOSES.index[0].date(), CLOSES.index[-1].date())
     assert expected.equals(pd.DatetimeIndex(CLOSES.index.to_numpy()))
+
+
+@pytest.mark.parametrize(("exchange", "year"), [("XNYS", 252), ("24/7", 365), ("24/5", 260)])
+def test_a_year_has_the_sessions_of_the_market(exchange: str, year: int) -> None:
+    days = sessions(exchange, date(2012, 1, 1), date(2012, 12, 31)).rename("date")
+    frame = pd.DataFrame({"close": np.linspace(1, 2, len(days))}, days)
+    prices = Prices("X", frame, "file", "Close", exchange)
+    assert windows(Problem(), prices).sessions_a_year == year
+
+
+@pytest.mark.parametrize(("rule", "year"), [("D", 365), ("B", 261)])
+def test_rows_that_are_the_sessions_tell_how_many_a_year_has(
+    path: Path, rule: str, year: int
+) -> None:
+    assert read(path, CLOSES.resample(rule).ffill(), sessions="data").sessions_a_year == year

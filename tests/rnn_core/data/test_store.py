@@ -1,6 +1,7 @@
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from time import sleep
 
@@ -8,35 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rnn_core.data.store import COLUMNS, OVERLAP, Stored, read, update
+from rnn_core.data.answers import Answer
+from rnn_core.data.store import OVERLAP, Stored, read, update
 from rnn_core.errors import PricesUnavailable
-
-START = date(2013, 1, 1)
-NOW = datetime(2013, 2, 1, 22, tzinfo=UTC)
-
-
-class Yahoo:
-    """Answers with its frame, and remembers which first days it was asked for."""
-
-    def __init__(self, last: str, periods: int = 60) -> None:
-        index = pd.bdate_range(end=last, periods=periods, name="date").as_unit("us")
-        steps = np.arange(periods, dtype=float)
-        self.frame = pd.DataFrame(
-            {column: 10 * n + 100 + steps for n, column in enumerate(COLUMNS)}, index
-        )
-        self.asked: list[date] = []
-
-    def fetch(self, first_day: date) -> pd.DataFrame:
-        self.asked.append(first_day)
-        return self.frame.loc[pd.Timestamp(first_day) :]
-
-
-def bring(
-    root: Path, yahoo: Yahoo, last_session: str, *, start: date = START, now: datetime = NOW
-) -> Stored:
-    return update(
-        root, "MSFT", yahoo.fetch, start=start, last_session=pd.Timestamp(last_session), now=now
-    )
+from tests.rnn_core.data.answering import NOW, START, Yahoo, bring
 
 
 def test_what_is_stored_is_read_back(tmp_path: Path) -> None:
@@ -133,9 +109,10 @@ def test_an_empty_answer_is_an_outage_and_leaves_the_file(tmp_path: Path) -> Non
         update(
             tmp_path,
             "MSFT",
-            lambda _: yahoo.frame[:0],
+            lambda _: replace(yahoo.fetch(START), frame=yahoo.frame[:0]),
             start=START,
             last_session=pd.Timestamp("2013-01-31"),
+            exchange="XNYS",
             now=NOW,
         )
     assert (tmp_path / "MSFT.parquet").read_bytes() == before
@@ -174,7 +151,7 @@ def test_a_file_of_another_format_counts_as_absent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bring(tmp_path, Yahoo("2013-01-31"), "2013-01-31")
-    monkeypatch.setattr("rnn_core.data.store.FORMAT", 2)
+    monkeypatch.setattr("rnn_core.data.store.FORMAT", 3)
     assert read(tmp_path, "MSFT") is None
 
 
@@ -206,13 +183,19 @@ def test_a_crash_while_writing_leaves_the_old_file(
 def test_of_many_at_once_only_one_fetches(tmp_path: Path) -> None:
     yahoo = Yahoo("2013-01-31")
 
-    def slow(first_day: date) -> pd.DataFrame:
+    def slow(first_day: date) -> Answer:
         sleep(0.05)
         return yahoo.fetch(first_day)
 
     def bring_slowly(_: int) -> Stored:
         return update(
-            tmp_path, "MSFT", slow, start=START, last_session=pd.Timestamp("2013-01-31"), now=NOW
+            tmp_path,
+            "MSFT",
+            slow,
+            start=START,
+            last_session=pd.Timestamp("2013-01-31"),
+            exchange="XNYS",
+            now=NOW,
         )
 
     with ThreadPoolExecutor(8) as pool:

@@ -10,10 +10,11 @@ import yfinance
 
 from rnn_core.config import Yahoo
 from rnn_core.data.exchanges import sessions
-from rnn_core.data.loading import load
+from rnn_core.data.loading import fall_back, load
 from rnn_core.data.prices import Prices
+from rnn_core.data.store import read, stored_tickers
 from rnn_core.data.yahoo import tidy
-from rnn_core.errors import DataError, PricesUnavailable
+from rnn_core.errors import PricesUnavailable
 from tests import yahoo_server as server
 from tests.yahoo_server import YahooServer, sample_frame, yahoo_server
 
@@ -122,15 +123,27 @@ def test_any_frame_of_yfinance_is_flattened() -> None:
     columns = pd.MultiIndex.from_product(
         [["Adj Close", "Close", "High", "Low", "Open", "Volume"], ["MSFT"]]
     )
-    frame, warnings = tidy(pd.DataFrame(np.arange(18.0).reshape(3, 6), index, columns))
+    frame, warnings = tidy(pd.DataFrame(1 + np.arange(18.0).reshape(3, 6), index, columns))
     assert frame.to_dict("list") == {
-        "open": [4, 16],
-        "close": [1, 13],
-        "adj_close": [0, 12],
-        "volume": [5, 17],
+        "open": [5, 17],
+        "close": [2, 14],
+        "adj_close": [1, 13],
+        "volume": [6, 18],
     }
     assert list(frame.index) == [pd.Timestamp("2026-05-04"), pd.Timestamp("2026-05-05")]
     assert warnings == ["Yahoo's rows given twice were dropped: sessions 2026-05-05"]
+
+
+def test_infinite_closes_are_dropped_with_a_warning() -> None:
+    index = pd.DatetimeIndex(["2026-05-04", "2026-05-05", "2026-05-06"], tz="America/New_York")
+    table = pd.DataFrame(
+        {"Open": 1.0, "Close": 1.0, "Adj Close": [1, np.inf, 1], "Volume": 1}, index
+    )
+    frame, warnings = tidy(table)
+    assert len(frame) == 2
+    assert warnings == [
+        "Yahoo's rows with a close that is no positive number were dropped: sessions 2026-05-05"
+    ]
 
 
 def test_an_empty_frame_of_yfinance_stays_empty() -> None:
@@ -200,11 +213,63 @@ def test_yfinance_does_not_log_what_is_raised(
     assert caplog.records == []
 
 
-def test_a_price_below_zero_from_yahoo_is_refused_by_date(
+@pytest.mark.parametrize("column", ["close", "adj_close"])
+@pytest.mark.parametrize("price", [0.0, -1.0])
+def test_a_close_that_is_no_price_is_named_and_never_stored(
+    yahoo: YahooServer, tmp_path: Path, column: str, price: float
+) -> None:
+    yahoo.frame.loc["2026-05-05", column] = price
+    prices = from_yahoo(tmp_path)
+    assert prices.warnings[0] == (
+        "Yahoo's rows with a close that is no positive number were dropped: sessions 2026-05-05"
+    )
+    stored = read(tmp_path, "MSFT")
+    assert stored is not None
+    assert stored.missing == {date(2026, 5, 5)}
+    assert (stored.frame[["close", "adj_close"]] > 0).all(axis=None)
+
+
+def test_prices_of_another_symbol_are_refused(yahoo: YahooServer, tmp_path: Path) -> None:
+    yahoo.symbol = "MSTR"
+    reason = unavailable(tmp_path)
+    assert str(reason) == "Yahoo answers with prices of 'MSTR', not of MSFT"
+    assert stored_tickers(tmp_path) == []
+
+
+def test_a_ticker_may_be_written_in_small_letters(yahoo: YahooServer, tmp_path: Path) -> None:
+    assert load(Yahoo(start=date(2026, 3, 1)), "msft", NOW, store=tmp_path).source == "yahoo"
+
+
+def test_prices_in_another_currency_are_refused(yahoo: YahooServer, tmp_path: Path) -> None:
+    from_yahoo(tmp_path, NOW - timedelta(days=1))
+    yahoo.currency = "GBp"
+    assert str(unavailable(tmp_path)) == (
+        "Yahoo answers with prices of MSFT in GBp, but those stored are in USD; "
+        f"remove {tmp_path}/MSFT.parquet if the answer is right"
+    )
+
+
+def test_what_the_answer_says_of_splits_and_dividends_is_believed_by_one_request(
     yahoo: YahooServer, tmp_path: Path
 ) -> None:
-    yahoo.frame.loc["2026-05-05", "adj_close"] = -1
-    with pytest.raises(
-        DataError, match=r"MSFT: column 'Adj Close' .*\(-1 of 2026-05-05\).*set source.start"
-    ):
-        from_yahoo(tmp_path)
+    from_yahoo(tmp_path, NOW - timedelta(days=1))
+    yahoo.requests.clear()
+    closes = ["open", "close", "adj_close"]
+    yahoo.frame[closes] /= 3
+    yahoo.frame.loc[:"2026-11-19", "adj_close"] *= 0.6
+    yahoo.splits["2026-11-20"] = 3.0
+    yahoo.dividends["2026-11-20"] = 0.4 * float(yahoo.frame.loc["2026-11-19", "close"])
+    prices = from_yahoo(tmp_path)
+    assert len(yahoo.requests) == 2  # the last sessions, then the whole history
+    np.testing.assert_allclose(prices.frame["close"], yahoo.frame.loc["2026-03-01":, "adj_close"])
+
+
+def test_a_history_off_by_a_factor_falls_back_on_what_is_stored(
+    yahoo: YahooServer, tmp_path: Path
+) -> None:
+    before = from_yahoo(tmp_path, NOW - timedelta(days=1))
+    yahoo.frame[["open", "close", "adj_close"]] *= 100
+    reason = unavailable(tmp_path)
+    assert "are about 100 times those stored" in str(reason)
+    stored = fall_back(Yahoo(start=date(2026, 3, 1)), "MSFT", NOW, reason, store=tmp_path)
+    assert (stored.source, stored.sha256) == ("yahoo-stored", before.sha256)

@@ -1,5 +1,6 @@
 """Trading on calls, against an account kept in cash and shares, day by day."""
 
+from functools import partial
 from math import sqrt
 from typing import Any
 
@@ -10,17 +11,13 @@ from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
 from rnn_core.errors import ArrayError, ConfigError
-from rnn_core.evaluation.backtest import (
-    Strategy,
-    backtest,
-    frictionless,
-    max_drawdown,
-    positions,
-    sharpe,
-    timing,
-)
+from rnn_core.evaluation import backtest as backtests
+from rnn_core.evaluation.backtest import Strategy, max_drawdown, positions, timing
 from rnn_core.evaluation.significance import probabilistic_sharpe
 
+backtest = partial(backtests.backtest, sessions_a_year=252)
+frictionless = partial(backtests.frictionless, sessions_a_year=252)
+sharpe = partial(backtests.sharpe, sessions_a_year=252)
 quick = settings(derandomize=True, deadline=None, max_examples=50)
 RETURNS = st.integers(0, 10_000), st.integers(1, 60), st.floats(0.001, 0.3)
 
@@ -211,7 +208,7 @@ def test_never_trading_has_no_sharpe_ratio_and_says_so() -> None:
     np.testing.assert_array_equal(found.equity, 1)
     assert found.sharpe is None
     assert found.statistics == {"total_return": 0, "max_drawdown": 0, "turnover": 0}
-    assert found.undefined["sharpe_net"] == "the net returns of 40 days do not vary"
+    assert found.undefined["sharpe_net"] == "the returns of 40 days do not vary"
     assert found.undefined["break_even_cost"] == "nothing was traded"
 
 
@@ -351,3 +348,41 @@ class TestTiming:
         assert found.test is not None
         assert found.gain > 0
         assert found.test.pvalue < 1e-6
+
+
+@pytest.mark.parametrize("cost", [0, 5])
+@pytest.mark.parametrize("at_open", [True, False])
+@pytest.mark.parametrize("noise", [0, 1e-16, 1e-7])
+def test_a_price_that_rises_steadily_has_no_sharpe_ratio(
+    cost: float, at_open: bool, noise: float
+) -> None:
+    """Neither the day in cash before the first trade, nor its cost, nor rounding is variation."""
+    returns = 1e-4 + noise * np.random.default_rng(0).choice([-1.0, 1.0], 300)
+    overnight = np.full(300, 4e-5) if at_open else None
+    found = backtest(np.ones(300), returns, cost, overnight)
+    for side in (found.strategy, found.buy_and_hold):
+        assert side.sharpe is None
+        assert side.undefined["sharpe_net"] == "the returns of 300 days do not vary"
+
+
+def test_costs_of_trading_alone_are_no_variation() -> None:
+    found = backtest(np.tile([1.0, 0.0], 40), np.zeros(80), 10).strategy
+    assert found.statistics["total_return"] < 0
+    assert found.sharpe is None
+
+
+def test_a_strategy_that_is_sometimes_in_cash_has_a_sharpe_ratio_on_steady_prices() -> None:
+    found = backtest(np.tile([1.0, 1.0, 0.0, 0.0], 40), np.full(160, 1e-4), 0).strategy
+    assert found.sharpe is not None
+    assert found.sharpe.annual == pytest.approx(sqrt(252), rel=0.02)
+
+
+@pytest.mark.parametrize("year", [252, 260, 365])
+def test_figures_by_the_year_count_the_sessions_of_the_market(year: int) -> None:
+    weights, returns, _ = market(5, 400, 0.02)
+    found = backtests.backtest(weights, returns, 3, sessions_a_year=year).strategy
+    ratio = found.net.mean() / found.net.std(ddof=1) * sqrt(year)
+    assert found.statistics["sharpe_net"] == pytest.approx(ratio)
+    assert found.statistics["turnover"] == pytest.approx(found.turnover.mean() * year)
+    low, high = found.statistics["sharpe_low"], found.statistics["sharpe_high"]
+    assert low + high == pytest.approx(2 * ratio)

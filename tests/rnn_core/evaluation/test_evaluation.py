@@ -33,6 +33,7 @@ def built() -> Windows:
         "returns": returns,
         "next_returns": next_returns,
         "features": ("return",),
+        "sessions_a_year": 252,
     }
     return Windows(returns[:, None, None], y, known[:, None], **series)
 
@@ -230,6 +231,7 @@ def test_a_test_period_with_one_class_is_scored_as_far_as_it_can_be(
         "returns": returns,
         "next_returns": next_returns,
         "features": ("return",),
+        "sessions_a_year": 252,
     }
     rising = Windows(returns[:, None, None], y, np.isfinite(y[..., 0]), **series)
     found = evaluate(rising, walk, logits, SETTINGS, shrinkage=0.5)
@@ -243,3 +245,24 @@ def test_trading_at_the_open_needs_opens(built: Windows, walk: Folds, logits: np
     at_open = SETTINGS.model_copy(update={"trade": "next_open"})
     with pytest.raises(ConfigError, match=r"evaluation\.trade=next_open requires an opening price"):
         evaluate(built, walk, logits, at_open, shrinkage=0.5)
+
+
+def test_the_backtest_counts_the_sessions_of_the_market(
+    built: Windows, walk: Folds, logits: np.ndarray
+) -> None:
+    crypto = replace(built, sessions_a_year=365)
+    shares, coins = (evaluate(w, walk, logits, SETTINGS, shrinkage=0.5) for w in (built, crypto))
+    for name in ("backtest/sharpe_net", "backtest/hold_sharpe_net"):
+        assert coins.scores[name] / shares.scores[name] == pytest.approx(np.sqrt(365 / 252))
+    assert coins.scores["backtest/turnover"] / shares.scores["backtest/turnover"] == (
+        pytest.approx(365 / 252)
+    )
+
+
+def test_buy_and_hold_of_a_steady_price_says_why_it_has_no_sharpe_ratio(
+    built: Windows, walk: Folds, logits: np.ndarray
+) -> None:
+    steady = replace(built, next_returns=np.full(DAYS, 1e-4))
+    found = evaluate(steady, walk, logits, SETTINGS, shrinkage=0.5)
+    assert "backtest/hold_sharpe_net" not in found.scores
+    assert found.undefined["backtest/hold_sharpe_net"].endswith("days do not vary")

@@ -39,7 +39,7 @@ def import_what_is_slow() -> None:
 
 
 def run_on_copy(folder: Path, selection: tuple[str, ...]) -> tuple[int, str]:
-    """The exit code and the report of pytest in a folder that holds a copy of the package, run in a fork of this."""
+    """Run pytest on a copy of the package, in a fork; return the exit code and the report."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as fork:
         return fork.submit(_run_on_copy, folder, selection).result()
 
@@ -59,7 +59,7 @@ def _run_on_copy(folder: Path, selection: tuple[str, ...]) -> tuple[int, str]:
 
 
 class Fault(NamedTuple):
-    """`old`, which stands once in the file `rnn_core/<file>`, becomes `new`; the tests of `caught_by` must fail."""
+    """`old`, once in `rnn_core/<file>`, becomes `new`; the tests of `caught_by` must fail."""
 
     file: str
     old: str
@@ -124,7 +124,8 @@ FAULTS = {
         "        h, final, direction_backward = _direction(cell, d_params, x, ",
         "walk = Walk(range(len(x)), padding)\n"
         "        d_params = _of_direction(params, suffix)\n"
-        "        h, final, direction_backward = _direction(cell, d_params, x[:, :, :: -1 if d else 1], ",
+        "        h, final, direction_backward = "
+        "_direction(cell, d_params, x[:, :, :: -1 if d else 1], ",
         equals_torch("rnn_tanh"),
     ),
     "the gates of an LSTM in another order": Fault(
@@ -166,7 +167,8 @@ FAULTS = {
     "h_n of the reverse direction taken from the last step of the output": Fault(
         "nn/layers/direction.py",
         "return y, stack_directions(finals), backward",
-        "return y, [np.stack([h[-1] for h in hiddens], 1), *stack_directions(finals)[1:]], backward",
+        "last = np.stack([h[-1] for h in hiddens], 1)\n"
+        "    return y, [last, *stack_directions(finals)[1:]], backward",
         equals_torch("rnn_tanh"),
     ),
     "one step of padding taken for valid": Fault(
@@ -273,9 +275,10 @@ FAULTS = {
     "clipped tensor by tensor": Fault(
         "nn/engines/numpy_engine.py",
         "return flatten(backward(dlogits))",
-        "return np.concatenate(\n"
-        "    [(own := grad.reshape(len(x), -1)) * np.minimum(1, 0.1 / np.linalg.norm(own, axis=1, keepdims=True))\n"
-        "     for grad in backward(dlogits).values()], axis=1)",
+        "rows = [grad.reshape(len(x), -1) for grad in backward(dlogits).values()]\n"
+        "                norms = [np.linalg.norm(row, axis=1, keepdims=True) for row in rows]\n"
+        "                return np.concatenate("
+        "[row * np.minimum(1, 0.1 / norm) for row, norm in zip(rows, norms)], axis=1)",
         (
             "nn/test_engines.py::test_the_engines_agree_on_a_deep_bidirectional_net_and_on_its_dropout",
         ),

@@ -1,4 +1,4 @@
-"""What the engine is compared with: torch, finite differences and complex steps; and sequences to train on."""
+"""What the engine is compared with: torch, finite differences, complex steps; and training data."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
@@ -64,14 +64,17 @@ def like(state: State, arrays: Sequence[Array]) -> State:
 
 
 def relative_error(got: Array, want: Array) -> float:
-    """Largest difference relative to the largest value wanted; the shapes must agree, a zero must be met exactly."""
+    """Return the largest difference relative to the largest of `want`.
+
+    The shapes must agree, and where all of `want` is zero so must be `got`.
+    """
     assert got.shape == want.shape, (got.shape, want.shape)
     scale = np.abs(want).max()
     return float(np.abs(got - want).max() / (scale if scale > 0 else np.finfo(want.dtype).tiny))
 
 
 class TorchResult:
-    """Outputs and gradients of a stack of models that torch ran one by one, as arrays with a leading M."""
+    """Outputs and gradients of models that torch ran one by one, as arrays with a leading M."""
 
     def __init__(self, runs: Sequence[dict[str, Any]]) -> None:
         self.output = np.stack([run["output"] for run in runs])
@@ -97,8 +100,10 @@ def torch_recurrent(
     bidirectional: bool = False,
     lengths: Array | None = None,
 ) -> TorchResult:
-    """Run torch's own layers, or for cells that torch lacks an autograd loop, and differentiate ⟨d_output, output⟩ +
-    ⟨d_state, state⟩."""
+    """Run torch's own layers and differentiate ⟨d_output, output⟩ + ⟨d_state, state⟩.
+
+    Cells that torch lacks run in an autograd loop.
+    """
     runs = []
     for m in range(len(x)):
         leaves = {
@@ -221,9 +226,10 @@ def directional_error(
     rng: np.random.Generator,
     step: float = 1e-6,
 ) -> float:
-    """How far the gradients are from the slope of `score` along a random direction, by central differences.
+    """Compare gradients with the slope of `score` along a random direction, by central differences.
 
-    Every argument moves at once. Relative to |gradient|, so that no cancellation in the product hides an error.
+    Every argument moves at once. The error is relative to |gradient|, so that no cancellation in
+    the product hides it.
     """
     along = {name: rng.normal(size=value.shape) for name, value in at.items()}
     ahead = score({name: value + step * along[name] for name, value in at.items()})
@@ -238,7 +244,7 @@ def complex_step_error(
     rng: np.random.Generator,
     step: float = 1e-30,
 ) -> float:
-    """The same by Im f(x + i·step·d) / step, which subtracts nothing and is exact to rounding (Squire & Trapp 1998)."""
+    """Do the same by Im f(x + i·step·d) / step, exact to rounding (Squire and Trapp 1998)."""
     along = {name: rng.normal(size=value.shape) for name, value in at.items()}
     return _mismatch(
         score({name: value + 1j * step * along[name] for name, value in at.items()}).imag / step,

@@ -1,6 +1,7 @@
 """Small stacks that the kernel covers, of any size and kind, to train in C and in NumPy.
 
-As a program, `python stacks.py LIBRARY`, it trains all of them with that build of the kernel: for the sanitizers.
+As a program, `python stacks.py LIBRARY`, it trains all of them with that build of the kernel, for
+the sanitizers.
 """
 
 import sys
@@ -95,7 +96,10 @@ CASES = LOSSES | RULES | SIZES | OTHERS
 
 
 def started(**options: Any) -> NumpyEngine:
-    """An engine over `pick`, or all, of the models; `options` are of the sizes, the model and the training alike."""
+    """Make an engine over all of the models or those of `pick`.
+
+    `options` are of the sizes, the model and the training.
+    """
     given = DEFAULTS | options
     everyone = range(given["models"])
     model = Model(**{name: given[name] for name in Model.__dataclass_fields__ if name in given})
@@ -111,7 +115,7 @@ def started(**options: Any) -> NumpyEngine:
 
 
 def sequences(given: dict[str, Any]) -> tuple[Inputs, Targets]:
-    """Windows of noise, of which four in five steps are scored; the targets of the others are NaN."""
+    """Make windows of noise; four in five steps are scored, the other targets are NaN."""
     rng = np.random.default_rng(2)
     dtype, shape = given["dtype"], (given["windows"], given["seq_len"], given["input_size"])
     steps = given["seq_len"] if given.get("readout") == "steps" else 1
@@ -131,7 +135,10 @@ def sequences(given: dict[str, Any]) -> tuple[Inputs, Targets]:
 
 
 def batches(epochs: int, steps: int, **options: Any) -> Array:
-    """Rows (epochs, M, steps, batch): one in ten is padding, and so is all of the last model's second step."""
+    """Draw rows (epochs, M, steps, batch), one in ten padding.
+
+    All of the last model's second step is padding.
+    """
     given = DEFAULTS | options
     rng = np.random.default_rng(3)
     rows = rng.integers(0, given["windows"], (epochs, given["models"], steps, given["batch"]))
@@ -141,7 +148,7 @@ def batches(epochs: int, steps: int, **options: Any) -> Array:
 
 
 def train(engine: Engine, rows: Array, rate: float = 3e-3) -> Array:
-    """Losses (epochs, M) of training on `rows` (epochs, M, steps, batch), each model at a rate of its own."""
+    """Train on `rows` (epochs, M, steps, batch), each model at its own rate: losses (epochs, M)."""
     rates = rate * np.linspace(1, 2, rows.shape[1])
     return engine.train(rows.swapaxes(0, 1), np.tile(rates[:, None], len(rows))).T
 

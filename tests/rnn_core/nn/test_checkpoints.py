@@ -50,7 +50,8 @@ def test_loading_a_fit_imports_no_pydantic(fitted: Fit, tmp_path: Path) -> None:
     checkpoints.save(fitted, tmp_path / "fit.npz")
     program = (
         "import sys; from pathlib import Path; from rnn_core.nn import checkpoints;"
-        "checkpoints.load(Path('fit.npz')); print({'pydantic', 'pandas', 'scipy'} & sys.modules.keys())"
+        "checkpoints.load(Path('fit.npz'));"
+        "print({'pydantic', 'pandas', 'scipy'} & sys.modules.keys())"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
@@ -72,7 +73,7 @@ def test_another_format_is_refused(fitted: Fit, tmp_path: Path) -> None:
         checkpoints.load(tmp_path / "fit.npz")
 
 
-# --- checkpoints --------------------------------------------------------------------------------------------------
+# --- checkpoints ----------------------------------------------------------------------------------
 
 
 def test_a_checkpoint_comes_back_as_it_was_and_replaces_the_one_before(

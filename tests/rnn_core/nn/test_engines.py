@@ -1,4 +1,4 @@
-"""Both engines: the same start, the same batches, the same losses; and a stack in which no model sees another."""
+"""Both engines: the same start, batches and losses; and a stack in which no model sees another."""
 
 import re
 from dataclasses import replace
@@ -106,7 +106,7 @@ def test_the_engines_agree_on_a_deep_bidirectional_net_and_on_its_dropout() -> N
 
 
 def sequences(models: int, loss: LossName, readout: str, lengths: bool) -> tuple[Inputs, Targets]:
-    """Noisy echoes to learn, of any loss and readout; with lengths, all that lies beyond them is NaN."""
+    """Make noisy echoes to learn, for any loss and readout; all beyond the lengths is NaN."""
     rng = np.random.default_rng(2)
     x = rng.normal(size=(ROWS, STEPS, FEATURES))
     valid = rng.integers(1, STEPS + 1, ROWS) if lengths else np.full(ROWS, STEPS)
@@ -162,7 +162,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def engine_of(name: str, cell: Cell, options: dict[str, Any], models: int = 3) -> Engine:
-    """An engine over `sequences`; `options` are of the problem, the model and the training alike."""
+    """Make an engine over `sequences`; `options` are of problem, model and training."""
     given = PLAIN | options
     inputs, targets = sequences(models, given["loss"], given["readout"], given["lengths"])
     model = Model(**{"cell": cell, "hidden_size": 4} | chosen(Model, given))

@@ -1,4 +1,4 @@
-"""The compiled kernel: NumPy's results, to the bit whatever runs beside it, within the bounds of its arrays."""
+"""The compiled kernel: NumPy's results, the same bits in any stack, within its arrays' bounds."""
 
 import os
 import resource
@@ -152,8 +152,8 @@ def test_whatever_is_asked_for_is_trained_as_numpy_does(
     np.testing.assert_allclose(*losses, rtol=1e-11)
     here, there = flat(compiled.params), flat(plain.params)
     if "optimiser" in rule:
-        # Adam's first step is g / (|g| + 1e-8) times the rate, 6e-3 at most: where g is nearly zero it shows the
-        # rounding of g, 1e-16. After one update `second` is g² / 1000.
+        # Adam's first step is g / (|g| + 1e-8) times the rate, 6e-3 at most: where g is nearly
+        # zero it shows the rounding of g, 1e-16. After one update `second` is g² / 1000.
         first = pair(**options)[1]
         train(first, rows[:1, :, :1])
         unsteady = np.sqrt(1000 * first.state["second"]) < 1e-7
@@ -423,7 +423,7 @@ def test_a_row_that_is_not_there_is_an_error() -> None:
     engine = started()
     rows = batches(1, 2)[0]
     rows[0, 0, 0] = 23
-    with pytest.raises(IndexError, match="row 23 is asked for; there are 23"):
+    with pytest.raises(IndexError, match="no row 23: the stack has 23 windows"):
         train_epoch(engine, rows, np.full(3, 3e-3))
 
 
@@ -479,8 +479,11 @@ def test_without_a_compiler_the_installation_succeeds_without_the_kernel(tmp_pat
         BUILD, cwd=folder, env=os.environ | {"CC": "/nonexistent"}, check=True, capture_output=True
     )
     assert not list(folder.rglob("*.so"))
-    asked = "from rnn_core.nn.engines import kernel; assert kernel.__file__.startswith({!r}); print(kernel.available())"
-    code = asked.format(str(folder))
+    code = (
+        "from rnn_core.nn.engines import kernel;"
+        f"assert kernel.__file__.startswith({str(folder)!r});"
+        "print(kernel.available())"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, check=True, capture_output=True, text=True
     )
@@ -491,13 +494,13 @@ def test_the_installation_leaves_the_kernel_beside_its_source(tmp_path: Path) ->
     require_program("gcc")
     folder = copy_of_the_sources(tmp_path)
     subprocess.run(BUILD, cwd=folder, check=True, capture_output=True)
-    (built,) = (folder / "rnn_core/nn/engines").glob("_kernel*.so")
+    (built,) = (folder / "rnn_core/nn/engines/kernel").glob("_kernel*.so")
     assert kernel.load(str(built)) is not None
 
 
 def test_no_sanitizer_finds_anything_in_all_that_is_covered(tmp_path: Path) -> None:
     compiler, build = require_program("gcc"), tmp_path / "sanitized.so"
-    source = ROOT / "rnn_core/nn/engines/kernel.c"
+    source = ROOT / "rnn_core/nn/engines/kernel/kernel.c"
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     subprocess.run(
         [

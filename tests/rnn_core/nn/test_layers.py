@@ -138,7 +138,7 @@ def assert_same_bits(got: dict[str, Array], want: dict[str, Array]) -> None:
         np.testing.assert_array_equal(value, want[name], err_msg=name)
 
 
-# --- against torch -----------------------------------------------------------------------------------------------
+# --- against torch --------------------------------------------------------------------------------
 
 
 def error_to_torch(
@@ -291,7 +291,7 @@ def test_zero_is_the_initial_state_and_the_gradient_when_none_is_given(cell: str
             np.testing.assert_array_equal(part, expected)
 
 
-# --- against differences -----------------------------------------------------------------------------------------
+# --- against differences --------------------------------------------------------------------------
 
 
 def recurrent_score(
@@ -350,7 +350,7 @@ def test_gradients_equal_complex_steps(cell: str) -> None:
 
 
 def test_gradients_of_a_composition_equal_differences_and_complex_steps() -> None:
-    """Layers of another cell and width stacked by hand, a tanh and a linear head on the last hidden state."""
+    """Stack layers of different cells and widths, a tanh and a linear head on the last state."""
     rng = np.random.default_rng(3)
     lower, x, _ = problem("lstm", bidirectional=True)
     upper = random_params(rng, "gru", models=2, input_size=8, hidden_size=5)
@@ -421,9 +421,11 @@ def test_an_activation_equals_torch_and_differences(name: str) -> None:
     y, backward = ACTIVATIONS[name](x)
     assert relative_error(y, ty.detach().numpy()) < 1e-15
     assert relative_error(backward(dy), tx.grad.numpy()) < 1e-15
-    assert directional_error(
-        lambda at: float(np.sum(ACTIVATIONS[name](at["x"])[0] * dy)), {"x": x}, {"x": backward(dy)}, rng
-    ) < 1e-8  # fmt: skip
+
+    def score(at: Params) -> float:
+        return float(np.sum(ACTIVATIONS[name](at["x"])[0] * dy))
+
+    assert directional_error(score, {"x": x}, {"x": backward(dy)}, rng) < 1e-8
 
 
 @pytest.mark.parametrize("name", ["tanh", "sigmoid"])
@@ -519,7 +521,7 @@ def test_linear_equals_torch_differences_and_complex_steps(
     assert complex_step_error(score, {**params, "x": x}, {**grads, "x": dx}, rng) < 1e-14
 
 
-# --- models, samples and padding do not mix ----------------------------------------------------------------------
+# --- models, samples and padding do not mix -------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -655,7 +657,7 @@ def test_the_gradient_of_a_batch_is_the_sum_of_those_of_its_samples(cell: str) -
         assert relative_error(grad, total[name]) < 1e-13
 
 
-# --- backward is a function ---------------------------------------------------------------------------------------
+# --- backward is a function -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("cell", GATES)
@@ -725,7 +727,7 @@ def test_a_slope_may_be_flat_or_a_column() -> None:
     assert_same_bits({**flat, "slope_l0": flat["slope_l0"][:, None]}, column)
 
 
-# --- dropout ------------------------------------------------------------------------------------------------------
+# --- dropout --------------------------------------------------------------------------------------
 
 
 def test_dropout_drops_a_share_p_and_keeps_the_expectation() -> None:
@@ -798,7 +800,7 @@ def test_dropout_stands_between_layers_only_as_a_chain_of_torch_layers_under_its
     assert relative_error(output, y) < 1e-13
 
 
-# --- bad input ----------------------------------------------------------------------------------------------------
+# --- bad input ------------------------------------------------------------------------------------
 
 GOOD_PARAMS, GOOD_X, GOOD_STATES = problem("lstm", num_layers=2)
 NAN_X = GOOD_X.copy()

@@ -1,6 +1,7 @@
 """The node tests that the onnx package ships for RNN, GRU and LSTM, run against `recurrent`.
 
-The operators are specified at https://onnx.ai/onnx/operators; they coincide with torch's where nothing below says no.
+The operators are specified at https://onnx.ai/onnx/operators; they equal torch's unless it says
+otherwise below.
 """
 
 import re
@@ -17,7 +18,7 @@ from rnn_core.nn.arrays import Array, Params
 from rnn_core.nn.layers import recurrent
 
 NOT_RUN = {
-    "test_gru_seq_length": "linear_before_reset = 0: the reset gate stands before the hidden product, not behind it",
+    "test_gru_seq_length": "linear_before_reset = 0: the reset comes before the hidden product",
     "test_lstm_with_peepholes": "peepholes: the gates read the cell state; torch has none",
 }
 
@@ -25,8 +26,8 @@ NOT_RUN = {
 GATE_ORDER = {"RNN": [0], "GRU": [1, 0, 2], "LSTM": [0, 2, 3, 1]}
 CELL = {"RNN": "rnn_tanh", "GRU": "gru", "LSTM": "lstm"}
 
-# The other GRU cases have linear_before_reset = 0 as well and coincide nonetheless. Their weights are all alike, and so
-# are the units of a layer: the reset gate is one number, and the hidden product lets it through, R (r h) = r (R h).
+# The other GRU cases have linear_before_reset = 0 too, and yet agree. Their weights are all equal,
+# and so are the units of a layer: the reset gate is one number, and R (r h) = r (R h).
 
 
 def node_of(model: onnx.ModelProto) -> onnx.NodeProto:
@@ -110,7 +111,7 @@ def test_a_shipped_node_test_passes(name: str) -> None:
 def test_a_gru_node_with_the_reset_behind_the_product_equals_the_reference_implementation(
     name: str,
 ) -> None:
-    """No shipped GRU case sets linear_before_reset: set it on all of them and let onnx compute what is expected."""
+    """No shipped GRU case sets linear_before_reset: set it on all, and let onnx compute."""
     case = SHIPPED[name]
     model = onnx.ModelProto.FromString(case.model.SerializeToString())
     node = node_of(model)

@@ -30,10 +30,11 @@ def test_every_seed_overfits_eight_samples_by_heart(cell: Cell) -> None:
 
 
 def adding(rows: int) -> Sequences:
-    """Numbers in [0, 1), two of them marked; their sum is asked for at the end (Hochreiter and Schmidhuber 1997).
+    """Make the adding problem (Hochreiter and Schmidhuber 1997): the sum of two marked numbers.
 
-    The first mark is in the first half of `LAG` steps, the second in the second. Who always answers the mean, 1, has
-    a squared error of 2/12 = 0.167.
+    The numbers are in [0, 1). The first mark is in the first half of `LAG` steps, the second in the
+    second. The answer is due at the end; always answering the mean, 1, has a squared error of
+    2/12 = 0.167.
     """
     rng = np.random.default_rng(0)
     x, row = np.zeros((rows, LAG, 2)), np.arange(rows)
@@ -64,7 +65,7 @@ def test_gated_cells_add_two_numbers_fifty_steps_apart(cell: Cell, epochs: int) 
 
 
 def test_a_vanilla_rnn_does_not_add_across_a_long_lag() -> None:
-    """Vanishing gradients (Bengio, Simard and Frasconi 1994): it does no better than the mean of the targets."""
+    """Vanishing gradients (Bengio, Simard and Frasconi 1994): no better than the targets' mean."""
     built = adding(2500)
     always_the_mean = built.y[2000:].var()
     assert always_the_mean == pytest.approx(2 / 12, rel=0.1)
@@ -73,7 +74,7 @@ def test_a_vanilla_rnn_does_not_add_across_a_long_lag() -> None:
 
 
 def echo(rows: int, steps: int = 40) -> Sequences:
-    """Random bits, asked for again `DELAY` steps later; the first `DELAY` steps are not scored, and hold NaN."""
+    """Make random bits to repeat `DELAY` steps later; the first `DELAY` are NaN, unscored."""
     bits = np.random.default_rng(0).integers(0, 2, (rows, steps)).astype(float)
     y = np.full((rows, steps), np.nan)
     y[:, DELAY:] = bits[:, :-DELAY]

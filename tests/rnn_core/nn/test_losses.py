@@ -60,7 +60,7 @@ def assert_equal_to_torch(
     logits: Array,
     expected_of: Callable[[int, torch.Tensor], torch.Tensor],
 ) -> None:
-    """Loss and gradient of each model m equal those of `expected_of(m, z)`, z a tensor (N, T, O) of its logits."""
+    """Loss and gradient of model m equal those of `expected_of(m, logits)`, a tensor (N, T, O)."""
     for m, values in enumerate(logits):
         z = torch.tensor(values, requires_grad=True)
         expected = expected_of(m, z)
@@ -155,7 +155,7 @@ def test_cross_entropy_of_soft_targets_equals_torch() -> None:
 
 
 def test_class_weights_of_soft_targets_weigh_the_sum_and_what_it_is_divided_by() -> None:
-    """Torch divides by the number of examples when targets are soft; here the mean is weighted, soft or not."""
+    """For soft targets torch divides by the number of examples; here the mean is weighted."""
     logits, y, mask = case("cross_entropy")
     weights = torch.tensor([0.5, 1.0, 3.0], dtype=torch.float64)
 

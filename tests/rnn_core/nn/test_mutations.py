@@ -1,7 +1,7 @@
-"""The suite notices when the engine is wrong: each fault of `mutations.py` fails the tests named with it.
+"""The suite notices a wrong engine: each fault of `mutations.py` fails the tests named with it.
 
-The faults are put into copies of the package, and the tests run there, each in a process of its own. These are forks of
-two that have imported what is slow to import, and nothing of the package.
+The faults are put into copies of the package, and the tests run there, each in its own process.
+These are forks of two that have imported what is slow to import, and nothing of the package.
 """
 
 import multiprocessing
@@ -21,7 +21,7 @@ Outcome = tuple[int, str]
 
 
 def copy_with(fault: Fault, sound: Path, folder: Path) -> Path:
-    """Link to the modules of `sound`, the compiled ones too, but for the one that gets the fault."""
+    """Link to all modules of `sound`, compiled ones too; copy the one that gets the fault."""
     for part in PARTS:
         shutil.copytree(sound / part, folder / part, copy_function=os.link)
     shutil.copy(sound / "pyproject.toml", folder)

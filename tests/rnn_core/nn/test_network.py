@@ -1,4 +1,4 @@
-"""The network: where it starts, what it computes and its gradient, whole and truncated, against torch."""
+"""The network against torch: its start, its outputs and its gradient, whole and truncated."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -83,7 +83,7 @@ class TorchNetwork(torch.nn.Module):
         return self.head(features)
 
 
-# --- where it starts ----------------------------------------------------------------------------------------------
+# --- where it starts ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("cell", IN_TORCH)
@@ -200,7 +200,7 @@ def test_a_model_starts_the_same_alone_as_in_a_stack(init: str) -> None:
         assert "bias" in name or value[0].tobytes() != value[1].tobytes()
 
 
-# --- what it computes ---------------------------------------------------------------------------------------------
+# --- what it computes -----------------------------------------------------------------------------
 
 
 def error_to_torch(model: Model, lengths: Array | None) -> float:
@@ -279,7 +279,7 @@ def test_dropout_is_off_without_generators() -> None:
     )
 
 
-# --- truncated ----------------------------------------------------------------------------------------------------
+# --- truncated ------------------------------------------------------------------------------------
 
 
 def case(cell: str, num_layers: int = 2) -> tuple[Params, Array, dict[str, Any]]:
@@ -331,7 +331,7 @@ def torch_truncated(
     d_state: list[Array],
     net: dict[str, Any],
 ) -> tuple[Params, Array]:
-    """Gradients by autograd, one sequence at a time cut to its length, the state detached every `steps`."""
+    """Gradients by autograd, sequence by sequence, the state detached every `steps`."""
     grads, dx = {name: np.zeros_like(value) for name, value in params.items()}, np.zeros_like(x)
     for m, n in np.ndindex(*lengths.shape):
         module = TorchNetwork(Model(hidden_size=HIDDEN, **net)).recurrent
@@ -364,7 +364,7 @@ def torch_truncated(
 def test_a_truncated_gradient_is_torchs_with_the_state_detached(
     cell: str, steps: int, ragged: bool
 ) -> None:
-    """Ragged, some sequences end in a piece before the last: their gradient of the last state goes back to it."""
+    """A sequence that ends in an earlier piece gets its last state's gradient there."""
     rng = np.random.default_rng(5)
     params, x, net = case(cell)
     output, state, backward = truncated_recurrent(

@@ -195,11 +195,11 @@ def test_on_epoch_is_called_after_every_epoch(prices: Prices) -> None:
     assert heard == list(range(1, len(fitted.losses[0]) + 1))
 
 
-# --- sequences, and going on where a training was stopped ----------------------------------------------------------
+# --- sequences, and going on where a training was stopped -----------------------------------------
 
 
 def sequences(readout: str, loss: str, filler: float = np.nan) -> Sequences:
-    """40 sequences of up to 6 steps, with something to learn at every step or at the last; `filler` beyond the end."""
+    """Make 40 sequences of up to 6 steps to learn from; `filler` is beyond the end."""
     rng = np.random.default_rng(3)
     lengths = rng.integers(2, 7, 40)
     padding = np.arange(6) >= lengths[:, None]
@@ -247,7 +247,7 @@ def test_sequences_of_any_length_are_learnt_whatever_their_padding_holds(
 
 @pytest.mark.parametrize("schedule", ["cosine", "plateau"])
 def test_a_model_trains_at_the_rate_of_its_schedule(schedule: str) -> None:
-    """At a rate of nearly nothing a model stands still: the loss of an epoch tells what the rate was."""
+    """At a rate near zero a model does not move: the loss of an epoch shows what the rate was."""
     built = sequences("last", "mean_squared_error")
     options = {
         "schedule": schedule,
@@ -443,7 +443,8 @@ from rnn_core.nn.training import fit
 x = np.random.default_rng(0).normal(size=(40, 3, 1))
 sequences = Sequences(x, (x.sum(axis=1, keepdims=True) > 0).astype(float), np.ones((40, 1), bool))
 fit(Model(), Training(epochs=2, patience=None), sequences, holdout(40, 0, 0))
-print(*{name.partition(".")[0] for name in sys.modules} & {"numpy", "pandas", "pydantic", "scipy", "torch"})
+imported = {name.partition(".")[0] for name in sys.modules}
+print(*imported & {"numpy", "pandas", "pydantic", "scipy", "torch"})
 """
     for switch in "01":
         said = subprocess.run(

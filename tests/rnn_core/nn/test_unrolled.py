@@ -1,4 +1,4 @@
-"""Unrolled nets: torch's logits and gradients, in whatever arrays they work, and the same bits alone as in a stack."""
+"""Unrolled nets: torch's logits and gradients, and the same bits alone as in a stack."""
 
 from dataclasses import replace
 from itertools import product

@@ -4,12 +4,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
+from time import sleep
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -21,9 +22,11 @@ from sqlalchemy import create_engine, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from rnn_core.errors import LedgerError
+from rnn_core.operations import clock
 from rnn_core.operations.ledger import Forecast, Ledger, database
 from rnn_core.operations.ledger.database import MIGRATIONS, REVISIONS
 from rnn_core.operations.ledger.tables import TABLES
+from tests.clock import machine_at
 from tests.postgres import Postgres, running_postgres
 from tests.processes import free_port
 
@@ -37,6 +40,7 @@ FORECAST = Forecast(
     opens_at=OPEN,
     model_version=3,
     run_id="8f2c",
+    learned_to=date(2013, 2, 28),
     probability=0.53,
     spread=0.01,
     verdict="no evidence of skill",
@@ -46,10 +50,24 @@ FORECAST = Forecast(
     promised_low=0.49,
     promised_high=0.53,
     promised_log_loss=0.6929,
-    made_at=CLOSE + timedelta(hours=1),
+    as_of=CLOSE + timedelta(hours=1),
 )
+
+MONDAYS = replace(
+    FORECAST,
+    session=date(2013, 3, 4),
+    last_session=date(2013, 3, 1),
+    opens_at=OPEN + timedelta(days=3),
+)
+THAT_EVENING = CLOSE + timedelta(minutes=50)
 T = TypeVar("T")
 names = count()
+
+
+@pytest.fixture(autouse=True)
+def _that_evening() -> Iterator[None]:
+    with machine_at(THAT_EVENING):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -92,20 +110,14 @@ def at_once(work: Callable[[str], T], url: str, processes: int) -> list[T]:
 
 
 def test_a_forecast_comes_back_as_it_was_made(ledger: Ledger) -> None:
-    before = datetime.now(UTC)
     korea = timezone(timedelta(hours=9))
-    row = ledger.record(replace(FORECAST, made_at=FORECAST.made_at.astimezone(korea), spread=None))
+    row = ledger.record(replace(FORECAST, as_of=FORECAST.as_of.astimezone(korea), spread=None))
     values = {name: getattr(row, name) for name in FORECAST.__dataclass_fields__}
     assert Forecast(**values) == replace(FORECAST, spread=None)
-    assert row.made_at.utcoffset() == timedelta(0)
-    assert before <= row.written_at <= datetime.now(UTC)
-    assert (row.late, row.counted, row.settled_at, row.up, row.next_return) == (
-        False,
-        True,
-        None,
-        None,
-        None,
-    )
+    assert row.as_of.utcoffset() == timedelta(0)
+    assert (row.written_at, row.made_at) == (THAT_EVENING, FORECAST.as_of)
+    assert (row.late, row.delay, row.replay, row.counted) == (False, 0, None, True)
+    assert (row.settled_at, row.up, row.next_return) == (None, None, None)
 
 
 def test_a_model_forecasts_a_session_once(ledger: Ledger) -> None:
@@ -114,14 +126,14 @@ def test_a_model_forecasts_a_session_once(ledger: Ledger) -> None:
     assert ledger.forecasts().probability.tolist() == [0.53]
 
 
-def test_a_models_forecast_of_a_session_and_the_exchange_of_each_ticker_can_be_looked_up(
+def test_a_models_live_forecast_of_a_session_and_the_exchange_of_each_ticker_can_be_looked_up(
     ledger: Ledger,
 ) -> None:
     row = ledger.record(FORECAST)
     ledger.record(replace(FORECAST, ticker="078935.KS", exchange="XKRX"))
-    assert ledger.forecast_of("MSFT", FORECAST.session, 3) == row
-    assert ledger.forecast_of("MSFT", FORECAST.session, 4) is None
-    assert ledger.forecast_of("MSFT", FORECAST.last_session, 3) is None
+    assert ledger.live_forecast("MSFT", FORECAST.session, 3) == row
+    assert ledger.live_forecast("MSFT", FORECAST.session, 4) is None
+    assert ledger.live_forecast("MSFT", FORECAST.last_session, 3) is None
     assert ledger.exchanges() == {"078935.KS": "XKRX", "MSFT": "XNYS"}
 
 
@@ -129,18 +141,58 @@ def test_the_first_forecast_of_a_session_counts(ledger: Ledger) -> None:
     ledger.record(FORECAST)
     ledger.record(replace(FORECAST, model_version=4))
     ledger.record(replace(FORECAST, ticker="AAPL"))
-    ledger.record(replace(FORECAST, session=date(2013, 3, 4), last_session=date(2013, 3, 1)))
+    with machine_at(OPEN + timedelta(hours=12)):
+        ledger.record(MONDAYS)
     frame = ledger.forecasts()
     assert frame.counted.tolist() == [True, False, True, True]
 
 
-def test_a_late_call_never_counts_nor_does_one_that_follows_it(ledger: Ledger) -> None:
-    at_the_open = ledger.record(replace(FORECAST, made_at=OPEN))
-    assert (at_the_open.late, at_the_open.counted) == (True, False)
-    just_before = ledger.record(
-        replace(FORECAST, made_at=OPEN - timedelta(microseconds=1), model_version=4)
-    )
-    assert (just_before.late, just_before.counted) == (False, False)
+def test_a_forecast_written_at_the_open_is_a_replay_and_just_before_it_is_live(
+    ledger: Ledger,
+) -> None:
+    with machine_at(OPEN):
+        at_the_open = ledger.record(FORECAST)
+    assert (at_the_open.late, at_the_open.delay, at_the_open.counted) == (True, 0, False)
+    assert at_the_open.replay == "written after the open"
+    with machine_at(OPEN - timedelta(microseconds=1)):
+        just_before = ledger.record(replace(FORECAST, model_version=4))
+    assert (just_before.late, just_before.replay, just_before.counted) == (False, None, True)
+
+
+def test_a_replay_never_stands_in_the_way_of_the_same_models_live_forecast(ledger: Ledger) -> None:
+    replay = ledger.record(replace(FORECAST, as_of=OPEN + timedelta(seconds=90)))
+    live = ledger.record(FORECAST)
+    assert (replay.replay, replay.delay) == ("written after the open", 90)
+    assert (live.replay, live.counted) == (None, True)
+    assert ledger.forecasts()["counted"].tolist() == [False, True]
+    assert ledger.live_forecast("MSFT", FORECAST.session, 3) == live
+
+
+def test_a_forecast_that_waits_for_another_writer_until_the_open_is_a_replay(
+    ledger: Ledger, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock is read where the row is written, and not before that may wait."""
+    engine = database.engine_at(url)
+    with ThreadPoolExecutor() as pool:
+        with database.exclusive(engine, "forecasts", "MSFT"):
+            waiting = pool.submit(ledger.record, FORECAST)
+            sleep(0.5)
+            assert not waiting.done()
+            monkeypatch.setattr(clock, "machine_time", lambda: OPEN)
+        row = waiting.result()
+    engine.dispose()
+    assert (row.replay, row.counted) == ("written after the open", False)
+
+
+def test_an_identical_replay_is_kept_once_and_one_from_other_prices_again(ledger: Ledger) -> None:
+    with machine_at(OPEN + timedelta(days=9)):
+        first = ledger.record(FORECAST)
+        assert ledger.record(FORECAST) == first
+        assert ledger.record(replace(FORECAST, data_sha256="cd34")) != first
+    assert ledger.record(FORECAST).counted
+    with machine_at(OPEN):
+        assert ledger.record(replace(FORECAST, data_sha256="ef56")).counted, "that was said once"
+    assert len(ledger.forecasts()) == 3
 
 
 def test_a_forecast_is_settled_once(ledger: Ledger) -> None:
@@ -199,7 +251,7 @@ def test_a_frame_has_the_same_types_with_and_without_rows(ledger: Ledger) -> Non
 
 
 def test_forecasts_are_in_order_of_session_and_can_be_of_one_ticker(ledger: Ledger) -> None:
-    ledger.record(replace(FORECAST, session=date(2013, 3, 4)))
+    ledger.record(MONDAYS)
     ledger.record(replace(FORECAST, ticker="AAPL"))
     ledger.record(FORECAST)
     assert ledger.forecasts().id.tolist() == [2, 3, 1]
@@ -396,11 +448,32 @@ def test_the_database_itself_takes_one_whole_settlement(ledger: Ledger, url: str
             {"model_version": "4"},
             "counted_once|ticker, forecasts.session|never replaced",
         ),
+        ("forecasts", {"counted": "FALSE"}, "live_once|model_version|never replaced"),
         ("forecasts", {"model_version": "4", "counted": "FALSE", "late": "TRUE"}, "forecasts_late"),
         (
             "forecasts",
-            {"session": "date('2013-03-04')", "made_at": "opens_at", "late": "TRUE"},
-            "late_never_count",
+            {"session": "date('2013-03-04')", "replay": "'why'"},
+            "replays_never_count",
+        ),
+        (
+            "forecasts",
+            {"session": "date('2013-03-04')", "learned_to": "date('2013-03-04')"},
+            "live_unseen",
+        ),
+        (
+            "forecasts",
+            {
+                "session": "date('2013-03-04')",
+                "made_at": "opens_at",
+                "late": "TRUE",
+                "delay": "3601",
+            },
+            "live_in_time",
+        ),
+        (
+            "forecasts",
+            {"session": "date('2013-03-04')", "delay": "1"},
+            "forecasts_delay",
         ),
         ("promotions", {"number": "2"}, "promotions_first"),
         (
@@ -443,13 +516,11 @@ def test_an_impossible_forecast_is_refused_in_one_line(ledger: Ledger) -> None:
         assert "probability" in str(refused.value)
     with pytest.raises(LedgerError, match="look_ahead"):
         ledger.record(replace(FORECAST, session=FORECAST.last_session))
-    with pytest.raises(StatementError, match="has no time zone"):
-        ledger.record(
-            replace(
-                FORECAST, made_at=CLOSE.replace(tzinfo=None), opens_at=OPEN.replace(tzinfo=None)
-            )
-        )
+    with pytest.raises(TypeError, match="offset-naive"):
+        ledger.record(replace(FORECAST, as_of=CLOSE.replace(tzinfo=None)))
     assert ledger.forecasts().empty
+    with pytest.raises(StatementError, match="has no time zone"):
+        ledger.settle(ledger.record(FORECAST).id, 0.01, OPEN.replace(tzinfo=None))
 
 
 def test_the_tables_of_the_last_migration_are_those_that_are_asked(

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rnn_core.data.exchanges import sessions
 from rnn_core.operations.ledger import Forecast, Ledger
 from rnn_core.operations.live import Alarm, live_record
 from rnn_core.operations.promotion import Candidate
@@ -20,10 +21,12 @@ from rnn_core.reporting.pages import (
     universe_markdown,
     universe_page,
 )
+from tests.clock import machine_at
 from tests.rnn_core.reporting.test_report import assert_readable
 
 NOW = datetime(2024, 3, 29, 9, tzinfo=UTC)
-SESSIONS = [day.date() for day in pd.bdate_range("2024-01-02", periods=60)]
+BEFORE = sessions("XNYS", date(2023, 12, 29), date(2024, 4, 30)).date[:61].tolist()
+SESSIONS = BEFORE[1:]
 ALARMS = (
     Alarm("drift", "recent inputs differ"),
     Alarm("stale", "closed sessions without a price: 3"),
@@ -47,15 +50,17 @@ def champion(verdict: str = "skill") -> Candidate:
     )
 
 
-def forecast(session: date, made_at: datetime, version: int, probability: float) -> Forecast:
+def forecast(number: int, version: int, probability: float) -> Forecast:
+    session = SESSIONS[number]
     return Forecast(
         ticker="TEST",
         exchange="XNYS",
         session=session,
-        last_session=session - timedelta(days=1),
-        opens_at=datetime.combine(session, time(14, 30), UTC),
+        last_session=BEFORE[number],
+        opens_at=opening(number),
         model_version=version,
         run_id="run",
+        learned_to=BEFORE[0],
         probability=probability,
         spread=0.01,
         verdict="skill",
@@ -65,21 +70,25 @@ def forecast(session: date, made_at: datetime, version: int, probability: float)
         promised_low=0.51,
         promised_high=0.55,
         promised_log_loss=0.6912,
-        made_at=made_at,
+        as_of=opening(number) - timedelta(hours=1),
     )
+
+
+def opening(number: int) -> datetime:
+    return datetime.combine(SESSIONS[number], time(14, 30), UTC)
 
 
 @pytest.fixture(scope="module")
 def forecasts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pd.DataFrame]:
-    """Sixty sessions in a ledger; the last six are right, wrong, late, void, called twice, open."""
+    """Sixty sessions; the last six are right, wrong, a replay, void, called twice, open."""
     with Ledger.open(f"sqlite:///{tmp_path_factory.mktemp('ledger')}/ledger.db") as ledger:
-        for number, (session, after) in enumerate(zip(SESSIONS, RETURNS, strict=True)):
-            opens = datetime.combine(session, time(14, 30), UTC)
-            made_at = opens + timedelta(hours=1 if number == 56 else -1)
-            row = ledger.record(forecast(session, made_at, 6, 0.6 if number % 3 else 0.45))
-            if number == 58:
-                again = ledger.record(forecast(session, made_at, 7, 0.7))
-                ledger.settle(again.id, -0.02, NOW)
+        for number, after in enumerate(RETURNS):
+            written_at = opening(number) + timedelta(hours=1 if number == 56 else -1)
+            with machine_at(written_at):
+                row = ledger.record(forecast(number, 6, 0.6 if number % 3 else 0.45))
+                if number == 58:
+                    again = ledger.record(forecast(number, 7, 0.7))
+                    ledger.settle(again.id, -0.02, NOW)
             if number < 59:
                 outcome = {54: 0.01, 55: -0.01, 56: 0.01, 57: None, 58: -0.02}.get(
                     number, float(after)
@@ -134,23 +143,43 @@ def rows(text: str) -> list[list[str]]:
     ]
 
 
-def test_each_call_shows_its_outcome_in_words(standing: Standing) -> None:
-    outcomes = {
-        (row[0], row[5]): row[1:5] for row in rows(markdown(standing)) if row[0].startswith("2024")
-    }
+def test_each_call_shows_its_outcome_in_words_and_each_replay_its_reason(
+    standing: Standing,
+) -> None:
+    live, replayed = markdown(standing).split("#### Replays")
+    outcomes = {(row[0], row[5]): row[1:5] for row in rows(live) if row[0].startswith("2024")}
     day = [f"{session}" for session in SESSIONS]
     assert outcomes == {
         (day[59], "6"): ["… open", "▲ up", "60.0%", ""],
         (day[58], "7"): ["✗ wrong, not counted", "▲ up", "70.0%", "▼ down -1.98%"],
         (day[58], "6"): ["✗ wrong", "▲ up", "60.0%", "▼ down -1.98%"],
         (day[57], "6"): ["– void", "▼ down", "45.0%", ""],
-        (day[56], "6"): ["✓ right, late", "▲ up", "60.0%", "▲ up +1.01%"],
+        (day[55], "6"): ["✗ wrong", "▲ up", "60.0%", "▼ down -1.00%"],
     }
+    assert rows(replayed)[2:] == [
+        [day[56], "✓ right", "▲ up", "60.0%", "▲ up +1.01%", "6", "written after the open"]
+    ]
+    assert "1, 100.0% of 1 right. They do not count as live" in replayed
+
+
+def test_replays_have_a_heading_of_their_own_and_no_part_in_the_record(
+    standing: Standing, new: Standing
+) -> None:
+    live, replayed = ticker_page(standing).split("<h2>Replays</h2>")
+    assert f"{SESSIONS[56]}" in replayed
+    assert f"<td>{SESSIONS[56]}</td>" not in live
+    assert standing.record is not None
+    assert standing.record.days == 57, "60 without the replay, the void and the open one"
+    assert "Replays" not in ticker_page(new)
+    assert "replays: 1." in universe_markdown([standing], {})
+    only = replace(standing, forecasts=standing.forecasts.iloc[[56]], record=None)
+    assert "No call is settled yet." in markdown(only)
+    assert "<p>None yet.</p>" in ticker_page(only)
 
 
 def test_the_page_shows_the_last_twenty_calls_newest_first(standing: Standing) -> None:
     page = ticker_page(standing)
-    calls = page[page.index("<h2>Last calls") :]
+    calls = page[page.index("<h2>Last calls") : page.index("<h2>Replays")]
     shown = re.findall(r"<tr><td>(\d{4}-\d\d-\d\d)</td>", calls)
     assert shown == sorted(shown, reverse=True)
     assert len(shown) == 20
@@ -232,10 +261,11 @@ def test_a_row_ends_with_the_newest_call_the_last_counted_outcome_and_the_prices
 ) -> None:
     cells = re.findall(r"<td>([^<]*)", universe_page([standing], {}, "all"))
     newest, settled = f"{SESSIONS[59]} ▲ up 60.0%", f"{SESSIONS[58]} ✗ wrong"
-    assert [cell.strip() for cell in cells[-3:]] == [
+    assert [cell.strip() for cell in cells[-4:]] == [
         newest,
         settled,
         "to 2024-03-22 (yahoo), 3 missing since",
+        "1, 100.0% of 1 right",
     ]
 
 

@@ -10,7 +10,9 @@ SETTLEMENT = ("settled_at", "up", "next_return")
 SAME_FORECAST = """id = NEW.id OR (ticker = NEW.ticker AND session = NEW.session
     AND (model_version = NEW.model_version OR (counted AND NEW.counted)))"""
 REFUSE = """CREATE FUNCTION ledger_refuse() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN RAISE EXCEPTION '%', TG_ARGV[0] USING ERRCODE = 'integrity_constraint_violation'; END $$"""
+    $$ BEGIN
+        RAISE EXCEPTION '%', TG_ARGV[0] USING ERRCODE = 'integrity_constraint_violation';
+    END $$"""
 
 
 def upgrade() -> None:

@@ -1,7 +1,7 @@
 """The compiled kernel of the NumPy engine: the same arithmetic in C, many times faster.
 
 `kernel.c` is compiled when the package is installed. Without a C compiler the installation succeeds
-without it, and the engine computes in NumPy. `available()` says which of the two it is;
+without it, and the engine computes in NumPy. `available()` returns which of the two is the case;
 `RNNFLOW_KERNEL=0` in the environment turns the kernel off.
 
 It covers rnn_tanh, gru and lstm of one layer in one direction, with or without biases, under a
@@ -33,7 +33,7 @@ from rnn_core.nn.optim import Rule, State
 from rnn_core.nn.settings import Model, Training
 
 SWITCH = "RNNFLOW_KERNEL"
-LIBRARY = "rnn_core.nn.engines._kernel"
+LIBRARY = f"{__name__}._kernel"
 
 # The codes of the enumerations in kernel.c. A name that is not here is left to NumPy.
 CELL_CODES = {"rnn_tanh": 1, "gru": 2, "lstm": 3}
@@ -59,12 +59,12 @@ POINTERS = (
     *("x", "center", "scale", "y", "mask", "class_weights", "chosen", "rows", "rate"),
     *("params", "first", "second", "step", "frozen", "losses"),
 )
-VERSION = 2  # of the task and its codes, as kernel.c has it; a library of another one is not used
-FIELDS = {"velocity": "first"}  # where in a task an array goes, if not under its own name
+VERSION = 2  # of the task and its codes, as in kernel.c; a library of another version is not used
+FIELDS = {"velocity": "first"}  # fields of a task that are not named as their array
 
 
 class Task(ctypes.Structure):
-    """What a call is to do, field by field the Task of kernel.c."""
+    """The arguments of a call: field by field the Task of kernel.c."""
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in INTEGERS),
@@ -125,7 +125,7 @@ def uncovered(
         if applies:
             return reason
     if not _fit(model, inputs, targets, params):
-        return "shapes that do not fit"  # NumPy's own checks say how
+        return "shapes that do not fit"  # NumPy's own checks name them
     return None
 
 
@@ -133,19 +133,26 @@ def _fit(model: Model, inputs: Inputs, targets: Targets, params: Params) -> bool
     """Return whether the kernel may trust the sizes of all arrays that it gets pointers to."""
     if inputs.x.ndim != 3 or 0 in inputs.x.shape or targets.y.ndim != 3:
         return False
-    models = len(next(iter(params.values())))
     rows, seq_len, input_size = inputs.x.shape
     steps = seq_len if model.readout == "steps" else 1
     outputs = targets.y.shape[2]
+    models = len(next(iter(params.values())))
     shapes = param_shapes(model, input_size, outputs)
-    expected = [(name, (models, *shape)) for name, shape in shapes.items()]
-    classes = class_count(targets.loss, outputs)
+    of_stack = [(name, (models, *shape)) for name, shape in shapes.items()]
     return (
-        [(name, value.shape) for name, value in params.items()] == expected
+        [(name, value.shape) for name, value in params.items()] == of_stack
         and inputs.center.shape == inputs.scale.shape == (models, input_size)
-        and targets.y.shape == (rows, steps, outputs)
-        and targets.mask.shape == (rows, steps)
-        and (targets.class_weights is None or targets.class_weights.shape == (classes,))
+        and _targets_fit(targets, (rows, steps, outputs))
+    )
+
+
+def _targets_fit(targets: Targets, shape: tuple[int, int, int]) -> bool:
+    weights = targets.class_weights
+    classes = class_count(targets.loss, shape[2])
+    return (
+        targets.y.shape == shape
+        and targets.mask.shape == shape[:2]
+        and (weights is None or weights.shape == (classes,))
     )
 
 
@@ -155,7 +162,7 @@ class Kernel:
     def __init__(self, model: Model, rule: Rule, inputs: Inputs, targets: Targets) -> None:
         compiled: Any = library()
         self._library = compiled
-        self._arrays = _contiguous(inputs, targets)  # kept, as a task holds their addresses alone
+        self._arrays = _contiguous(inputs, targets)  # kept: a task holds only their addresses
         self._models = len(inputs.center)
         self._settings = {
             "instruction_set": compiled.kernel_instruction_sets() - 1,  # the fastest
@@ -224,11 +231,7 @@ class Kernel:
 
         def run(models: Array) -> None:
             task = Task(models=len(models), chosen=models.ctypes.data, **settings)
-            outcome = function(task)
-            if outcome == NO_MEMORY:
-                raise MemoryError(f"no memory for the activations of {batch} windows of a batch")
-            if outcome == UNKNOWN_CODE:
-                raise ConfigError(REBUILD)
+            _check_outcome(function(task), batch)
 
         _on_threads(run, np.flatnonzero((rows >= 0).any(axis=(1, 2, 3))))
         return losses
@@ -238,7 +241,7 @@ class Kernel:
         if len(rows) != self._models:
             raise ArrayError(f"rows for {len(rows)} models; the stack has {self._models}")
         if rows.max(initial=-1) >= windows:
-            raise IndexError(f"row {rows.max()} is asked for; there are {windows}")
+            raise IndexError(f"there is no row {rows.max()}: the stack has {windows} windows")
 
     def _checked(self, name: str, array: Array) -> Array:
         """Return `array` if C may work in it, else raise ArrayError."""
@@ -250,13 +253,21 @@ class Kernel:
             dtype = self._arrays["x"].dtype
             shape = (self._models, self._settings["param_count"])
         if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
-            received = f"{array.dtype} array of shape {array.shape}"
-            raise ArrayError(f"{name} is a {received}; {dtype} of shape {shape} is expected")
+            given = f"{array.dtype} array of shape {array.shape}"
+            raise ArrayError(f"{name} is a {given}; {dtype} of shape {shape} is expected")
         return array
 
 
+def _check_outcome(outcome: int, batch: int) -> None:
+    """Raise the error that a call of the library returned, if it did."""
+    if outcome == NO_MEMORY:
+        raise MemoryError(f"no memory for the activations of {batch} windows of a batch")
+    if outcome == UNKNOWN_CODE:
+        raise ConfigError(REBUILD)
+
+
 def _contiguous(inputs: Inputs, targets: Targets) -> dict[str, Array]:
-    """Return the windows, as C reads them."""
+    """Return the windows as C reads them."""
     outputs = targets.y.shape[2]
     class_weights = targets.class_weights
     if class_weights is None:
@@ -272,7 +283,7 @@ def _contiguous(inputs: Inputs, targets: Targets) -> dict[str, Array]:
 
 
 def _sizes(model: Model, inputs: Inputs, targets: Targets) -> dict[str, int]:
-    """Return the fields of a task that say what the network is."""
+    """Return the fields of a task that describe the network."""
     _, seq_len, input_size = inputs.x.shape
     output_size = targets.y.shape[2]
     shapes = param_shapes(model, input_size, output_size).values()
@@ -291,7 +302,7 @@ def _sizes(model: Model, inputs: Inputs, targets: Targets) -> dict[str, int]:
 
 
 def _rule_settings(rule: Rule) -> dict[str, float]:
-    """Return the fields of a task that say how parameters are updated."""
+    """Return the fields of a task that describe the update rule."""
     beta1, beta2 = rule.betas
     return {
         "rule": RULE_CODES[rule.name],
@@ -315,7 +326,7 @@ def _on_threads(run: Callable[[Array], None], models: Array) -> None:
     if count < 2:
         run(models)
         return
-    from concurrent.futures import ThreadPoolExecutor  # imports logging, which one model needs not
+    from concurrent.futures import ThreadPoolExecutor  # slow to import, unused for one model
 
     with ThreadPoolExecutor(count) as pool:
         list(pool.map(run, np.array_split(models, count)))

@@ -1,12 +1,12 @@
 /* The NumPy engine in C: recurrent networks of one layer, trained by backpropagation through time.
  *
- * The equations are those of rnn_core/nn/layers.py, losses.py and optim.py; kernel.py says which
+ * The equations are those of layers/, losses.py and optim.py in rnn_core/nn; __init__.py says which
  * trainings are covered, and makes the calls. A call trains some models of a stack one after the
- * other, each through whole epochs, in memory that is bounded by one model and one piece of a
- * batch. Calls share nothing, so they may run on threads.
+ * other, each through whole epochs, in the memory of one model and one piece of a batch. Calls
+ * share nothing, so they may run on threads.
  *
- * This file holds what kernel.py sees: the task, the codes, and the choice of an instruction set.
- * The arithmetic is in kernel_template.h and is compiled six times: for each of three instruction
+ * This file holds what Python sees: the task, the codes, and the choice of an instruction set.
+ * The arithmetic is in template.h and is compiled six times: for each of three instruction
  * sets in each of two precisions.
  *
  * Axes, here and in the headers: T steps, n rows of a piece, I inputs, H hidden units (HP when
@@ -22,8 +22,8 @@
 
 /* -- the task */
 
-/* The codes that kernel.py sends. A number never gets another meaning: a library that was built
- * earlier would take it for the old one. */
+/* The codes that Python sends. A number never gets another meaning: a library that was built
+ * earlier would give it the old one. */
 enum Cell { RNN_TANH = 1, GRU = 2, LSTM = 3 };
 enum Loss {
     BINARY_CROSS_ENTROPY = 1,
@@ -35,14 +35,14 @@ enum Loss {
 enum Rule { SGD = 1, ADAM = 2, ADAMW = 3 };
 enum Outcome { DONE = 0, NO_MEMORY = -1, UNKNOWN_CODE = -2 };
 
-/* What to do; field by field the Task of kernel.py. Arrays of `void` are in the precision of the
- * task. M models are in the stack, of which this call trains `models`. */
+/* The arguments of a call: field by field the Task of __init__.py. Arrays of `void` are in the
+ * precision of the task. The stack has M models; this call trains `models` of them. */
 typedef struct {
     int64_t instruction_set;
     int64_t single_precision;
     int64_t cell;
     int64_t bias;
-    int64_t every_step; /* read out every step, not the last one alone */
+    int64_t every_step; /* read out every step, not only the last */
     int64_t loss;
     int64_t rule;
 
@@ -72,7 +72,7 @@ typedef struct {
     const void *y;             /* (N, S, O) */
     const uint8_t *mask;       /* (N, S) */
     const void *class_weights; /* (2 or O) */
-    const int64_t *chosen;     /* (models) their numbers among the M */
+    const int64_t *chosen;     /* (models) numbers of the models in the stack */
     const int64_t *rows;       /* (M, epochs, steps, batch); -1 is no row */
     const double *rate;        /* (M, epochs) */
 
@@ -84,7 +84,7 @@ typedef struct {
     double *losses;  /* (M, epochs) */
 } Task;
 
-/* Whether every code of the task is one of those above. */
+/* Return whether every code of the task is one of those above. */
 static int known(const Task *task)
 {
     switch (task->cell) {
@@ -117,7 +117,7 @@ static int known(const Task *task)
 
 /* -- what all versions of the template share */
 
-enum Ending { STORE, TANH, TANH_BACK }; /* what becomes of a product before it is stored */
+enum Ending { STORE, TANH, TANH_BACK }; /* how a product is changed before it is stored */
 enum { MOST_ROWS = 32 };                /* of one pass */
 enum { CACHE = 1 << 19 };               /* bytes that the activations of a pass should fit into */
 enum { ARRAYS = 14 };                   /* that a call allocates */
@@ -127,18 +127,18 @@ enum { ARRAYS = 14 };                   /* that a call allocates */
 #define BYTES 16
 #define SET plain
 #define TARGET
-#include "kernel_precisions.h"
+#include "precisions.h"
 
 #ifdef __x86_64__
 #define BYTES 32
 #define SET avx2
 #define TARGET __attribute__((target("avx2,fma")))
-#include "kernel_precisions.h"
+#include "precisions.h"
 
 #define BYTES 64
 #define SET avx512
 #define TARGET __attribute__((target("avx512f,avx512dq,avx512vl,fma")))
-#include "kernel_precisions.h"
+#include "precisions.h"
 #endif
 
 /* What is compiled for one instruction set, in double and in single precision. */
@@ -163,7 +163,7 @@ static const Version versions[] = {
 #endif
 };
 
-/* -- what kernel.py calls */
+/* -- what Python calls */
 
 /* Return how many of `versions` this processor can run; the last of them is the fastest. */
 int64_t kernel_instruction_sets(void)
@@ -181,11 +181,11 @@ int64_t kernel_instruction_sets(void)
 #endif
 }
 
-/* Return the VERSION of kernel.py. It grows whenever a task means something else than before, as
- * the size of a task need not change then. */
+/* Return the VERSION of __init__.py. It grows with every change of a task's meaning, which need
+ * not change its size. */
 int64_t kernel_version(void) { return 2; }
 
-/* Return the size of a task, by which kernel.py recognises a library of another source. */
+/* Return the size of a task, by which Python recognises a library of another source. */
 int64_t kernel_task_size(void) { return sizeof(Task); }
 
 /* Train the chosen models in place, and write their losses; return an Outcome. */

@@ -1,6 +1,6 @@
 /* The losses, from logits: their sums and gradients. The equations are those of losses.py. */
 
-/* Return what the losses of the rows are divided by, and in `scored` their scored steps. */
+/* Return the divisor of the rows' losses, and in `scored` the number of their scored steps. */
 FN REAL loss_weight(const Task *task, const int64_t *rows, int64_t n, int64_t *scored)
 {
     const int64_t S = task->every_step ? task->seq_len : 1;
@@ -33,8 +33,8 @@ FN REAL loss_weight(const Task *task, const int64_t *rows, int64_t n, int64_t *s
     return total > 0 ? total : 1;
 }
 
-/* The functions below score one logit z against its target y: they add its loss to `total` and make
- * it the gradient, divided by `weight`. */
+/* The functions below score one logit z against its target y: they add its loss to `total` and
+ * replace it by the gradient, divided by `weight`. */
 
 INLINE void score_binary(enum Loss loss, const REAL *class_weights, REAL *z, REAL y, REAL weight,
                          double *total)
@@ -54,7 +54,7 @@ INLINE void score_binary(enum Loss loss, const REAL *class_weights, REAL *z, REA
     *z = (loss == BRIER ? 2 * both * error * p * (1 - p) : both * p - up) / weight;
 }
 
-/* What the softmax of one row of logits is made of. */
+/* The parts of the softmax of one row of logits. */
 typedef struct {
     REAL largest;
     REAL sum; /* of exp(z - largest) */

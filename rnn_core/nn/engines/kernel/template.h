@@ -98,10 +98,10 @@ typedef REAL vec __attribute__((vector_size(BYTES), may_alias));
 typedef WORD bits __attribute__((vector_size(BYTES), may_alias));
 typedef REAL pair __attribute__((vector_size(2 * sizeof(REAL)), may_alias));
 
-#include "kernel_vectors.h"
-#include "kernel_products.h"
-#include "kernel_memory.h"
-#include "kernel_layers.h"
-#include "kernel_losses.h"
-#include "kernel_updates.h"
-#include "kernel_training.h"
+#include "vectors.h"
+#include "products.h"
+#include "memory.h"
+#include "layers.h"
+#include "losses.h"
+#include "updates.h"
+#include "training.h"

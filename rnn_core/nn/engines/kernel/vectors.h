@@ -1,4 +1,4 @@
-/* Elementwise functions of vectors, each of which keeps a NaN. */
+/* Elementwise functions of vectors; each keeps a NaN. */
 
 /* Return `yes` where the mask is set, else `no`. */
 INLINE vec choose(bits mask, vec yes, vec no)

@@ -1,6 +1,6 @@
 /* The memory of one call, for one model and one piece of a batch.
  *
- * A row that a step reads is what its sums are made of. Below it stand the weights that it meets:
+ * A row that a step reads holds the factors of its sums; the weights are below:
  *
  *   0         inputs-1   inputs       front-1    front         front+H   row
  *   +---------+----------+------------+----------+-------------+---------+
@@ -37,11 +37,11 @@ typedef struct {
     int64_t blocks; /* a row of the activations: G·HP, of a GRU 4·HP */
 
     int64_t ones;   /* 1 with biases, else 0 */
-    int64_t inputs; /* where in a row that is read x begins, where h begins, and its length */
+    int64_t inputs; /* the starts of x and h in a row that is read, and its length */
     int64_t front;
     int64_t row;
 
-    int64_t w_hh; /* where in the parameters these begin, and their length */
+    int64_t w_hh; /* their starts in the parameters, and the length */
     int64_t head;
     int64_t head_bias;
     int64_t size;
@@ -55,7 +55,7 @@ typedef struct {
             REAL *grads;    /* (size) */
             REAL *first;    /* (size) */
             REAL *second;   /* (size), of Adam alone */
-            REAL *back;     /* (G, H, HP) weight_hh by rows of gates, for the way back */
+            REAL *back;     /* (G, H, HP) weight_hh by rows of gates, to go back */
             REAL *reads;    /* (T+1, n, row) */
             REAL *gates;    /* (T, n, blocks), then their gradients */
             REAL *c;        /* (T+1, n, HP), of an LSTM alone */
@@ -63,10 +63,10 @@ typedef struct {
             REAL *logits;   /* (S, n, O), then their gradients */
             REAL *dh;       /* (n, HP) */
             REAL *dc;       /* (n, HP) */
-            int64_t *place; /* (P) where in `params` a parameter of torch's order stands */
+            int64_t *place; /* (P) the place in `params` of each parameter in torch's order */
             int64_t *rows;  /* (batch) the rows of a batch, without -1 */
         };
-        void *arrays[ARRAYS]; /* all of these */
+        void *arrays[ARRAYS]; /* the same arrays */
     };
     int out_of_memory;
 } Work;
@@ -128,7 +128,7 @@ FN void *zeros(Work *w, int64_t count, size_t size)
     return memset(array, 0, bytes);
 }
 
-/* Allocate all arrays; return 0 when there is no memory. */
+/* Allocate all arrays; return 0 if there is no memory. */
 FN int allocate(const Task *task, Work *w)
 {
     const int64_t T = task->seq_len;
@@ -206,7 +206,7 @@ FN void place_params(const Task *task, const Work *w)
         *next++ = w->head_bias + o;
 }
 
-/* Make everything ready for a call; return 0 when there is no memory. */
+/* Prepare a call; return 0 if there is no memory. */
 FN int prepare(const Task *task, Work *w)
 {
     memset(w, 0, sizeof(Work));
@@ -220,7 +220,7 @@ FN int prepare(const Task *task, Work *w)
 }
 
 /* Copy row `model` of flat (M, P) to its places; nothing if flat is NULL. The padding is zeroed, as
- * it may hold what a lost model left. */
+ * a frozen model may have left values there. */
 FN void load(const Task *task, const Work *w, const void *flat, int64_t model, REAL *padded)
 {
     if (!flat)

@@ -49,7 +49,7 @@ FN void forward_rnn(const Task *task, const Work *w, int64_t n)
     multiply_steps(&sums, TANH);
 }
 
-/* From the sums of one row (4·HP) to its gates, in place, and to h after the step. */
+/* Turn the sums of one row (4·HP) into its gates, in place, and write h after the step. */
 INLINE void gru_row(const Work *w, REAL *gates, const REAL *h_before, REAL *h_after)
 {
     const int64_t HP = w->hidden;
@@ -101,7 +101,7 @@ FN void forward_gru(const Task *task, const Work *w, int64_t n)
     }
 }
 
-/* From the sums of one row (4·HP) to its gates, in place, and to c and h after the step. */
+/* Turn the sums of one row (4·HP) into its gates, in place, and write c and h after the step. */
 INLINE void lstm_row(const Work *w, REAL *gates, const REAL *c_before, REAL *c_after, REAL *tanh_c,
                      REAL *h_after)
 {
@@ -151,7 +151,7 @@ FN void forward_lstm(const Task *task, const Work *w, int64_t n)
     }
 }
 
-/* Logits of the hidden states that are read out. */
+/* Write the logits of the hidden states that are read out. */
 FN void forward_head(const Task *task, const Work *w, int64_t n)
 {
     const int64_t O = task->output_size;
@@ -185,9 +185,9 @@ FN void forward(const Task *task, const Work *w, int64_t model, const int64_t *r
     forward_head(task, w, n);
 }
 
-/* -- backward: what was activated becomes the gradient of the sums that it was made of */
+/* -- backward: the gradients of the sums take the place of the activations */
 
-/* Write W_hh by rows of gates, (G, H, HP), for the way back. */
+/* Write W_hh by rows of gates, (G, H, HP), for the backward pass. */
 FN void transpose_recurrent(const Task *task, const Work *w)
 {
     const int64_t H = task->hidden_size;
@@ -212,7 +212,8 @@ FN void transpose_recurrent(const Task *task, const Work *w)
     }
 }
 
-/* The gradients of the hidden states, and at once of the sums: da_t = (1 - h_t²) ∘ dh_t. */
+/* Write the gradients of the hidden states and, in the same pass, of the sums:
+ * da_t = (1 - h_t²) ∘ dh_t. */
 FN void backward_rnn(const Task *task, const Work *w, int64_t n)
 {
     const int64_t T = task->seq_len;
@@ -254,7 +255,7 @@ FN void backward_rnn(const Task *task, const Work *w, int64_t n)
     };
     multiply_steps(&sums, TANH_BACK);
 
-    /* The others add what the step after them hands back. */
+    /* The other steps add the gradient that the next step hands back. */
     sums.inner = task->hidden_size;
     sums.add = task->every_step;
     sums.a = sums.c;
@@ -264,7 +265,7 @@ FN void backward_rnn(const Task *task, const Work *w, int64_t n)
     multiply_steps(&sums, TANH_BACK);
 }
 
-/* Add to dh what the logits of step t hand back. */
+/* Add the gradient that comes from the logits of step t to dh. */
 FN void add_from_head(const Task *task, const Work *w, int64_t n, int64_t t)
 {
     const int64_t O = task->output_size;
@@ -304,7 +305,8 @@ FN void hand_back(const Task *task, const Work *w, int64_t n, int64_t t, int64_t
         });
 }
 
-/* From dh of one row to da, in place of its gates; dh keeps what goes straight to h before. */
+/* Write da of one row in place of its gates; dh keeps the part that goes directly to the previous
+ * h. */
 INLINE void gru_row_back(const Work *w, REAL *gates, const REAL *h_before, REAL *dh)
 {
     const int64_t HP = w->hidden;
@@ -336,7 +338,7 @@ FN void backward_gru(const Task *task, const Work *w, int64_t n)
     }
 }
 
-/* From dh and dc of one row to da, in place of its gates, and to dc of the step before. */
+/* Write da of one row in place of its gates, and dc of the previous step. */
 INLINE void lstm_row_back(const Work *w, REAL *gates, const REAL *c_before, const REAL *tanh_c,
                           const REAL *dh, REAL *dc)
 {
@@ -375,7 +377,7 @@ FN void backward_lstm(const Task *task, const Work *w, int64_t n)
     }
 }
 
-/* The gradients of the recurrent layer's parameters: the rows that were read, times da. */
+/* Write the gradients of the recurrent layer's parameters: the rows that were read, times da. */
 FN void backward_weights(const Task *task, const Work *w, int64_t n, int add)
 {
     Product weights = {
@@ -402,7 +404,7 @@ FN void backward_weights(const Task *task, const Work *w, int64_t n, int add)
     multiply(weights);
 }
 
-/* The gradients of the head's weight and bias. */
+/* Write the gradients of the head's weight and bias. */
 FN void backward_head(const Task *task, const Work *w, int64_t n, int add)
 {
     const int64_t O = task->output_size;
@@ -428,8 +430,8 @@ FN void backward_head(const Task *task, const Work *w, int64_t n, int add)
     }
 }
 
-/* From the gradients of the logits to those of the parameters, which are set, or with `add` are
- * added to those of the pieces before. */
+/* Set the gradients of the parameters from those of the logits; with `add`, add them to those of
+ * the previous pieces. */
 FN void backward(const Task *task, const Work *w, int64_t n, int add)
 {
     switch ((enum Cell)task->cell) {

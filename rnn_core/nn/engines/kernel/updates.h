@@ -1,9 +1,9 @@
 /* The update rules and the clipping of gradients. The equations are those of optim.py. */
 
-/* What an update multiplies by and adds, the same for all parameters of a model. */
+/* The constants of an update, the same for all parameters of a model. */
 typedef struct {
     REAL clip_value;
-    REAL clip_scale; /* what brings the gradient's norm down to clip_norm; 1 if it is below */
+    REAL clip_scale; /* reduces the gradient's norm to clip_norm; 1 if it is below */
     REAL length;     /* the learning rate; of Adam divided by the bias of the first moment */
     REAL momentum;
     REAL beta2;
@@ -15,7 +15,7 @@ typedef struct {
     REAL decoupled_decay; /* times the parameters, to the step: of adamw */
 } Constants;
 
-/* Return what the gradient is multiplied by, after clip_value, to be within clip_norm. */
+/* Return the factor that keeps the gradient, after clip_value, within clip_norm. */
 FN REAL clip_scale(const Task *task, const Work *w)
 {
     const vec bound = broadcast(task->clip_value);
@@ -91,7 +91,7 @@ INLINE int try_step(const Work *w, const Constants *constants, const int adam, c
 }
 
 /* Make one step of the rule; return whether gradient and step are finite. If they are not, the
- * parameters stay as they were. */
+ * parameters do not change. */
 FN int update(const Task *task, Work *w, int64_t model, double rate)
 {
     const int adam = task->rule != SGD;

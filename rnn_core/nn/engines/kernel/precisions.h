@@ -5,7 +5,7 @@
 #define PRECISION double
 #define MANTISSA 52
 #define LARGEST 20 /* from there on tanh rounds to 1 */
-#include "kernel_template.h"
+#include "template.h"
 #undef REAL
 #undef WORD
 #undef PRECISION
@@ -17,7 +17,7 @@
 #define PRECISION float
 #define MANTISSA 23
 #define LARGEST 10
-#include "kernel_template.h"
+#include "template.h"
 #undef REAL
 #undef WORD
 #undef PRECISION

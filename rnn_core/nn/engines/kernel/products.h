@@ -1,5 +1,5 @@
-/* Products of matrices: C = A·B, or C += A·B. C and B have rows of vectors; neighbours in A are any
- * two strides apart, so A may be read transposed. */
+/* Products of matrices: C = A·B, or C += A·B. C and B have rows of vectors; A has any two
+ * strides, so it may be read transposed. */
 
 typedef struct {
     int64_t rows;  /* of A and C */
@@ -17,7 +17,7 @@ typedef struct {
     const REAL *y; /* TANH_BACK: the tanh that the gradient in C passes backwards through */
     int64_t y_row;
 
-    /* multiply_steps: so many products, one after the other; C of one may be A of the next. */
+    /* multiply_steps: the number of products, in sequence; C of one may be A of the next. */
     int64_t steps;
     int64_t c_step;
     int64_t a_step;

@@ -1,0 +1,40 @@
+"""Retrain a ticker once for each session, however often and wherever that is started."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from flows.steps.learning import session_of
+from flows.tracking import queries
+from rnn_core.commands import Retrain, config_hash
+from rnn_core.operations.ledger import Ledger
+
+
+@contextmanager
+def once_for_a_session(config: Retrain) -> Iterator[str | None]:
+    """Yield the run that has retrained the ticker for its last closed session, None if none has.
+
+    Other starts of the same retraining wait until the block ends; then they find its run, even if
+    its prices ended before the session. `config.again` waits for nothing and yields None.
+
+    Raises:
+        LedgerError: another start has been retraining the ticker for half an hour.
+    """
+    if config.again:
+        yield None
+        return
+    started = time.time()
+    with (
+        Ledger.open() as ledger,
+        ledger.claim(config.ticker, config_hash(config), config.source.kind),
+    ):
+        done = queries.retrained(config, session_of(config), config.ticker, since=started)
+        yield done.get(config.ticker)
+
+
+def was_done(config: Retrain, run_id: str) -> str:
+    """Return a sentence that names the run and the option to retrain nevertheless."""
+    return (
+        f"{config.ticker} was retrained for {session_of(config)} (run {run_id}); "
+        "--again retrains it"
+    )
