@@ -51,11 +51,15 @@ DATE_FORMATS = (
     *("%Y년 %m월 %d일", "%b %d, %Y", "%d %b %Y", "%d-%b-%Y"),
 )
 
-THOUSANDS = r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?"
-DECIMAL_COMMA = r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d+),\d+"
-POINTS_IN_THOUSANDS = r"[+-]?\d{1,3}(?:\.\d{3})+"
+# A number whose comma parts thousands and whose point parts decimals, and the other way round
+POINT_DECIMALS = r"[+-]?(?=[.]?\d)(?:[1-9]\d?\d?(?:[,]\d{3})+|\d*)(?:[.]\d*)?(?:[eE][+-]?\d+)?"
+COMMA_DECIMALS = POINT_DECIMALS.translate(str.maketrans(",.", ".,"))
 ENGLISH_NUMBERS = "a comma parts thousands and a point decimals"  # what a table's attrs may say
 HANGUL = re.compile("[가-힣]")
+EUROPEAN_NAMES = {  # of columns, where a comma is usual for decimals
+    *("datum", "schluss", "schlusskurs", "kurs", "hoch", "tief", "volumen"),
+    *("data", "fecha", "cierre", "cours", "chiusura", "prezzo", "koers", "slotkoers"),
+}
 
 
 def read_file(source: File, ticker: str, exchange: str, now: datetime) -> Prices:
@@ -168,8 +172,18 @@ def _read_csv(path: Path, ticker: str) -> pd.DataFrame:
     table = pd.DataFrame(padded, index=index, columns=range(len(columns)), dtype=object)
     kept = [place for place, name in enumerate(columns) if name is not None]
     table = table[kept].set_axis([str(columns[place]) for place in kept], axis=1)
-    table.attrs[ENGLISH_NUMBERS] = separator == "," or HANGUL.search(lines[first]) is not None
+    table.attrs[ENGLISH_NUMBERS] = _writes_english(lines[first], separator)
     return table
+
+
+def _writes_english(header: str, separator: str) -> bool:
+    """Return whether the header's language and separator go with a comma for thousands."""
+    names = [_letters(name) for name in header.split(separator)]
+    if any(name in EUROPEAN_NAMES for name in names):
+        return False
+    if HANGUL.search(header):
+        return separator != ";"
+    return separator == "," and "".join(names).isascii()
 
 
 def _cells(row: Sequence[str], width: int) -> list[str | None]:
@@ -364,30 +378,41 @@ def _parsed_prices(
 def _numbers(path: Path, column: "pd.Series[Any]") -> "pd.Series[float]":
     """Return the numbers of a column, NaN where there is none.
 
+    The mark of decimals is the one that fits every number of the column; where both marks do, the
+    file's header and separator decide.
+
     Raises:
-        DataError: a comma or point may part thousands or decimals, and no row tells which.
+        DataError: no mark fits every number, or both do and nothing decides.
     """
     if pd.api.types.is_numeric_dtype(column):
         return column.astype(float)
     text = column.astype(str).str.strip().where(column.notna())
-    commas = text[text.str.contains(",", na=False, regex=False)]
-    points = text[text.str.contains(".", na=False, regex=False)]
-    in_english = column.attrs.get(ENGLISH_NUMBERS, False)
-    if len(commas) and commas.str.fullmatch(THOUSANDS).all():
-        if not in_english and not commas.str.contains(r",.*,|\.").any():
-            _refuse_ambiguous(path, column, commas.iloc[0], "comma")
-        text = text.str.replace(",", "", regex=False)
-    elif len(commas) and commas.str.fullmatch(DECIMAL_COMMA).all():
-        text = text.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
-    elif len(points) and not in_english and points.str.fullmatch(POINTS_IN_THOUSANDS).all():
-        if not points.str.contains(r"\..*\.").any():
-            _refuse_ambiguous(path, column, points.iloc[0], "point")
-        text = text.str.replace(".", "", regex=False)
-    return pd.to_numeric(text, errors="coerce").astype(float)
+    marked = text[text.str.contains("[,.]", na=False)]
+    with_point = marked.str.fullmatch(POINT_DECIMALS)
+    with_comma = marked.str.fullmatch(COMMA_DECIMALS)
+    only_point = marked[with_point & ~with_comma]
+    only_comma = marked[with_comma & ~with_point]
+    undecided = marked[with_point & with_comma]
+    if len(only_point) and len(only_comma):
+        raise DataError(
+            f"{path}: column {column.name!r} has {only_point.iloc[0]!r} and "
+            f"{only_comma.iloc[0]!r}, which part decimals by different marks; write numbers such "
+            "as 73668.25"
+        )
+    is_decided = len(only_point) or len(only_comma) or column.attrs.get(ENGLISH_NUMBERS, False)
+    if len(undecided) and not is_decided:
+        _refuse_ambiguous(path, column, undecided.iloc[0])
+    is_number = with_comma if len(only_comma) else with_point
+    readable = text.drop(marked.index[~is_number])
+    thousands, decimals = (".", ",") if len(only_comma) else (",", ".")
+    plain = readable.str.replace(thousands, "", regex=False).str.replace(decimals, ".", regex=False)
+    return pd.to_numeric(plain, errors="coerce").astype(float).reindex(text.index)
 
 
-def _refuse_ambiguous(path: Path, column: "pd.Series[Any]", value: str, mark: str) -> NoReturn:
+def _refuse_ambiguous(path: Path, column: "pd.Series[Any]", value: str) -> NoReturn:
+    mark = "comma" if "," in value else "point"
     raise DataError(
         f"{path}: column {column.name!r} has {value!r}, whose {mark} may part thousands or "
-        "decimals; write numbers such as 73668.25, and separate fields by commas"
+        "decimals; write numbers such as 73668.25, and separate fields by commas under English "
+        "names"
     )
