@@ -242,6 +242,79 @@ def test_what_is_beyond_all_bounds_is_one_short_line(tmp_path: Path, text: str, 
     assert len(str(error.value)) < 900
 
 
+@pytest.mark.parametrize("name", ["Open", "Volume", "Close", "Adj Close"])
+def test_two_columns_of_one_name_are_refused(tmp_path: Path, name: str) -> None:
+    doubled = pd.concat([TABLE, TABLE[[name]]], axis=1)
+    doubled.to_csv(tmp_path / "prices.csv")
+    arrays = [pa.array(doubled.index), *(pa.array(doubled.iloc[:, n]) for n in range(7))]
+    table = pa.Table.from_arrays(arrays, names=["Date", *doubled.columns])
+    pq.write_table(table, tmp_path / "prices.parquet")
+    for file in ("prices.csv", "prices.parquet"):
+        with pytest.raises(DataError, match=f"has several columns '{name}'; keep one"):
+            read(tmp_path / file)
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        ({"Adj Close": "Close", "Close": "Unadjusted Close"}, None),
+        ({"Adj Close": "Close", "Close": "Last"}, None),
+        ({"Adj Close": "Total Return", "Close": "Last"}, "Total Return"),
+    ],
+)
+def test_opens_belong_to_the_close_they_are_near(
+    tmp_path: Path, names: dict[str, str], chosen: str | None
+) -> None:
+    TABLE[["Open", "Close", "Adj Close"]].rename(columns=names).to_csv(tmp_path / "prices.csv")
+    prices = read(tmp_path / "prices.csv", **({"price_column": chosen} if chosen else {}))
+    expected = read(AAPL).frame[["close", "open"]]
+    pd.testing.assert_frame_equal(prices.frame, expected)
+
+
+def test_adjusted_opens_stay_as_they_are(tmp_path: Path) -> None:
+    adjusted = TABLE.assign(Open=TABLE["Open"] * TABLE["Adj Close"] / TABLE["Close"])
+    adjusted.to_csv(tmp_path / "prices.csv")
+    np.testing.assert_allclose(read(tmp_path / "prices.csv").frame["open"], adjusted["Open"])
+
+
+@pytest.mark.parametrize("columns", [["Close"], ["Adj Close", "Price"], ["Close", "Last"]])
+@pytest.mark.parametrize("adjustment", ["vendor", "late split", "dividends"])
+def test_opens_far_from_every_close_are_left_out(
+    tmp_path: Path, columns: list[str], adjustment: str
+) -> None:
+    is_early = np.arange(len(TABLE)) < len(TABLE) // 10
+    factor = {
+        "vendor": TABLE["Adj Close"] / TABLE["Close"],
+        "late split": np.where(is_early, 0.25, 1.0),
+        "dividends": np.linspace(0.88, 1.0, len(TABLE)),
+    }[adjustment]
+    adjusted = TABLE["Adj Close"]
+    table = pd.DataFrame({"Open": TABLE["Open"] * adjusted / TABLE["Close"] / factor})
+    table[columns] = np.column_stack([adjusted] * len(columns))
+    table.sample(frac=1, random_state=0).to_csv(tmp_path / "prices.csv")
+    prices = read(tmp_path / "prices.csv")
+    assert list(prices.frame.columns) == ["close"]
+    assert "column 'Open' is left out: it is near none of the closes" in prices.warnings[0]
+
+
+def test_an_unknown_time_zone_in_parquet_is_one_line(tmp_path: Path) -> None:
+    days = pa.array([0, 86_400_000_000], pa.timestamp("us", tz="Mars/Olympus"))
+    pq.write_table(pa.table({"date": days, "close": [1.0, 2.0]}), tmp_path / "p.parquet")
+    with pytest.raises(DataError, match="unknown time zone 'Mars/Olympus'"):
+        read(tmp_path / "p.parquet")
+
+
+@pytest.mark.parametrize(
+    "name", ["('a'b', 'c')", "('a', 'b', 'c')", "('a', ['b', 'c')", "('', '')"]
+)
+def test_a_parquet_column_that_only_looks_like_a_pair_keeps_its_name(
+    tmp_path: Path, name: str
+) -> None:
+    days = ["2013-01-02", "2013-01-03"]
+    pq.write_table(pa.table({"date": days, "close": [1.0, 2.0], name: days}), tmp_path / "p")
+    assert read(tmp_path / "p").frame["close"].tolist() == [1, 2]
+
+
 UNDECIDED = ("may part thousands or decimals", "day or month first", "at least 2", "in all")
 
 
