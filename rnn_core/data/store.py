@@ -75,8 +75,7 @@ class Stored:
 
     def is_due(self, now: datetime) -> bool:
         """Return True if it is time to fetch the whole history again."""
-        # Or a flow's clock was set to the future when it was fetched
-        return self.whole_at is None or abs(now - self.whole_at) >= WHOLE_EVERY
+        return self.whole_at is None or now - self.whole_at >= WHOLE_EVERY
 
 
 def read(root: Path, ticker: str) -> Stored | None:
