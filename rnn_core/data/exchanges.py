@@ -55,10 +55,10 @@ QUOTES = {
     "PHP", "PLN", "RUB", "SEK", "SGD", "SOL", "THB", "TRY", "TWD", "USD", "USDC", "USDT", "XRP",
     "ZAR",
 }  # fmt: skip
-"""What a pair such as BTC-GBP is priced in. Pairs trade around the clock, every day."""
+"""Currencies and coins that price a pair such as BTC-GBP, which trades around the clock."""
 
 SHARE_CLASS = re.compile(r"[A-Z]|P[A-Z]|PR|RI|RT|UN|U|WI|WS|WT")
-"""What follows the dash of a share of New York: BRK-B, BAC-PL, a warrant or a right."""
+"""The letters after the dash of a New York share: BRK-B, BAC-PL, a warrant or a right."""
 
 
 def exchange_of(ticker: str, exchange: str | None, *, yahoo: bool = True) -> str:

@@ -1,4 +1,4 @@
-"""What counts as live, from training to the live record: nothing backdated, nothing seen."""
+"""Only unseen sessions, forecast in time, count as live, from training to the live record."""
 
 import os
 import re
