@@ -25,7 +25,7 @@ from rnn_core.config import File, Source, Yahoo
 from rnn_core.data.exchanges import closed_for_the_day, next_session
 from rnn_core.data.loading import exchange_for, refuse_one_file_for_several
 from rnn_core.data.prices import Prices, is_synthetic
-from rnn_core.data.windows import prices_needed
+from rnn_core.data.windows import prices_needed, refuse_torn_window
 from rnn_core.errors import ChampionMissing, ConfigError, DataError
 from rnn_core.evaluation import names
 from rnn_core.operations.ledger import Forecast, Ledger
@@ -92,6 +92,7 @@ def forecast_ticker(config: commands.Forecast, ledger: Ledger, ticker: str) -> R
         return earlier
     prices = _prices_for(champion, source, ticker, config.time)
     closures = closures_before(session, prices, source, config.time)
+    refuse_torn_window(trained.problem, prices)
     frame = prices.frame.tail(prices_needed(trained.problem))
     probability, spread = registry.call(ticker, champion.version, frame)
     row = ledger.record(

@@ -36,7 +36,7 @@ from rnn_core.operations.promotion import Candidate
 from rnn_core.operations.standing import Standing
 from rnn_core.reporting import pages
 
-VOID_AFTER = 5  # later sessions that have a price: a price that is missing then never comes
+VOID_AFTER = 5  # later sessions with a price, after which a missing price is given up
 COLUMNS = (
     "ticker",
     "settled",

@@ -12,7 +12,13 @@ from flows.steps.prefect_runs import announce
 from rnn_core.config import File, Source
 from rnn_core.data import loading
 from rnn_core.data.calendars import midnights
-from rnn_core.data.exchanges import closed_sessions, exchange_of, sessions, time_zone
+from rnn_core.data.exchanges import (
+    SESSIONS_A_YEAR,
+    closed_sessions,
+    exchange_of,
+    sessions,
+    time_zone,
+)
 from rnn_core.data.files import file_of
 from rnn_core.data.prices import Prices
 from rnn_core.data.store import read, stored_tickers
@@ -69,6 +75,7 @@ def _credible(
     begins = midnights(pd.DatetimeIndex([session]), time_zone(prices.exchange))[0]
     return (
         begins <= now
+        and prices.exchange not in SESSIONS_A_YEAR  # around the clock nothing closes
         and len(missing) <= MOST_CLOSURES
         and not prices.own_sessions
         and _could_have(missing, prices, source)

@@ -71,7 +71,7 @@ class DirectionModel(PythonModel):
         _refuse_missing_columns(model_input, self.problem)
         frame = _in_order(model_input, self.zone).tail(needed)
         if len(frame) < needed:
-            raise _refused(f"{len(frame)} prices received; the model needs the last {needed}")
+            raise _refused(f"the model needs the last {needed} prices (got {len(frame)})")
         numbers = {name: _numbers(frame[name]) for name in columns(self.problem)}
         probability, spread = call(self.fit, inputs(self.problem, pd.DataFrame(numbers))[-1:])
         return pd.DataFrame({"probability_up": [probability], "spread": [spread]})
@@ -102,7 +102,7 @@ def _in_order(frame: pd.DataFrame, zone: str) -> pd.DataFrame:
     dates = sessions_of(stamps, zone)
     if dates.hasnans:
         wrong = _shown(stamps[dates.isna()].iloc[0])
-        raise _refused(f"every date must be one such as 2013-01-31; received {wrong}")
+        raise _refused(f"every date must be written such as 2013-01-31 (got {wrong})")
     if not dates.is_unique:
         twice = dates[dates.duplicated()][0]
         raise _refused(f"every session must have one price; {twice:%Y-%m-%d} has several")
@@ -117,7 +117,7 @@ def _numbers(column: "pd.Series[Any]") -> "pd.Series[float]":
     if not usable.all():
         allowed = "above zero" if is_close else "of zero or more"
         wrong = _shown(column[~usable].iloc[0])
-        raise _refused(f"every {column.name} must be a number {allowed}; received {wrong}")
+        raise _refused(f"every {column.name} must be a number {allowed} (got {wrong})")
     return numbers
 
 

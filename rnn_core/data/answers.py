@@ -24,7 +24,7 @@ LATE = pd.Timedelta(days=7)  # Yahoo may adjust for a dividend so long after its
 
 @dataclass(frozen=True)
 class Answer:
-    """What Yahoo says of a ticker from some day on.
+    """An answer of Yahoo: the prices of a ticker from some day on, and its events.
 
     Attributes:
         frame: (n, 4) the store's COLUMNS by session, every close positive.
@@ -135,8 +135,7 @@ def refuse_shorter(whole: pd.DataFrame, stored: pd.DataFrame, ticker: str) -> No
     Raises:
         PricesUnavailable: it does; asking again may help.
     """
-    first, last = stored.index[[0, -1]]
-    if whole.index[0] > first or whole.index[-1] < last:
+    if whole.index[0] > stored.index[0] or whole.index[-1] < stored.index[-1]:
         raise PricesUnavailable(
             f"the answer holds {ticker} {_span(whole)}, less than the stored {_span(stored)}",
             transient=True,

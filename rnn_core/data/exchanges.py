@@ -55,10 +55,10 @@ QUOTES = {
     "PHP", "PLN", "RUB", "SEK", "SGD", "SOL", "THB", "TRY", "TWD", "USD", "USDC", "USDT", "XRP",
     "ZAR",
 }  # fmt: skip
-"""What a pair such as BTC-GBP is priced in. Pairs trade around the clock, every day."""
+"""Currencies and coins that price a pair such as BTC-GBP, which trades around the clock."""
 
 SHARE_CLASS = re.compile(r"[A-Z]|P[A-Z]|PR|RI|RT|UN|U|WI|WS|WT")
-"""What follows the dash of a share of New York: BRK-B, BAC-PL, a warrant or a right."""
+"""The letters after the dash of a New York share: BRK-B, BAC-PL, a warrant or a right."""
 
 
 def exchange_of(ticker: str, exchange: str | None, *, yahoo: bool = True) -> str:
@@ -88,6 +88,18 @@ def exchange_of(ticker: str, exchange: str | None, *, yahoo: bool = True) -> str
     return known or UNITED_STATES
 
 
+def exchange_or(default: str, ticker: str) -> str:
+    """Return the MIC of the ticker's exchange, or `default` if its spelling does not tell.
+
+    >>> exchange_or("XNYS", "^TA125"), exchange_or("XNYS", "^N225")
+    ('XNYS', 'XTKS')
+    """
+    try:
+        return exchange_of(ticker, None)
+    except ConfigError:
+        return default
+
+
 def _by_spelling(ticker: str) -> str | None:
     """Return the exchange of an index, a future or a pair; None for any other ticker."""
     if ticker.startswith("^"):
@@ -115,6 +127,11 @@ def sessions(exchange: str, start: date, end: date) -> pd.DatetimeIndex:
     ['2013-01-02', '2013-01-03']
     """
     return pd.DatetimeIndex(hours(exchange).loc[pd.Timestamp(start) : pd.Timestamp(end)].index)
+
+
+def first_session(exchange: str) -> pd.Timestamp:
+    """Return the first known session, as a naive midnight."""
+    return pd.Timestamp(hours(exchange).index[0])
 
 
 def no_sessions(index: pd.DatetimeIndex, exchange: str) -> NDArray[np.bool_]:

@@ -3,7 +3,6 @@
 What cannot be read without a doubt is refused: never a wrong number or a wrong day.
 """
 
-import ast
 import csv
 import re
 from collections.abc import Iterable, Sequence
@@ -12,6 +11,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -39,10 +39,14 @@ OPEN_NAMES = ("open", "openprice", "시가", "eröffnung")
 VOLUME_NAMES = ("volume", "vol", "거래량", "volumen")
 PRICE_NAMES = {*ADJUSTED_NAMES, *RAW_NAMES, *UNADJUSTED_NAMES, *OPEN_NAMES, *VOLUME_NAMES}
 
+FARTHEST_OPEN = 0.1  # mean |log(open / close)| of opens that belong to a close
+FARTHEST_IN_MOVES = 3
+
 ENCODINGS = ("utf-8-sig", "cp949", "cp1252")
 SEPARATORS = (",", ";", "\t", "|")
 LONGEST_HEADER = 10_000  # characters
 MOST_NAMED = 12  # columns that an error names
+PAIR = re.compile(r"\('([^']+)', '([^']*)'\)")  # a price's name and a ticker, in a Parquet file
 INDEX_NAME = "__index_level_0__"  # of an index without a name, in a Parquet file
 
 DAY_OR_MONTH_FIRST = ("%m/%d/%Y", "%d/%m/%Y")
@@ -51,11 +55,15 @@ DATE_FORMATS = (
     *("%Y년 %m월 %d일", "%b %d, %Y", "%d %b %Y", "%d-%b-%Y"),
 )
 
-THOUSANDS = r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?"
-DECIMAL_COMMA = r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d+),\d+"
-POINTS_IN_THOUSANDS = r"[+-]?\d{1,3}(?:\.\d{3})+"
+# A number whose comma parts thousands and whose point parts decimals, and the other way round
+POINT_DECIMALS = r"[+-]?(?=[.]?\d)(?:[1-9]\d?\d?(?:[,]\d{3})+|\d*)(?:[.]\d*)?(?:[eE][+-]?\d+)?"
+COMMA_DECIMALS = POINT_DECIMALS.translate(str.maketrans(",.", ".,"))
 ENGLISH_NUMBERS = "a comma parts thousands and a point decimals"  # what a table's attrs may say
 HANGUL = re.compile("[가-힣]")
+EUROPEAN_NAMES = {  # of columns, where a comma is usual for decimals
+    *("datum", "schluss", "schlusskurs", "kurs", "hoch", "tief", "volumen"),
+    *("data", "fecha", "cierre", "cours", "chiusura", "prezzo", "koers", "slotkoers"),
+}
 
 
 def read_file(source: File, ticker: str, exchange: str, now: datetime) -> Prices:
@@ -73,10 +81,10 @@ def read_file(source: File, ticker: str, exchange: str, now: datetime) -> Prices
     column = _find(path, table, source.price_column, ADJUSTED_NAMES + RAW_NAMES, "price")
     index, date_faults = _parsed_dates(path, table[dates], rows, time_zone(exchange))
     closes, price_faults = _parsed_prices(path, table[column], rows)
-    frame, warnings = _with_open_and_volume(path, table, column, closes)
+    frame, warnings = _with_open_and_volume(path, table, column, closes.set_axis(index))
     prices = Prices(
         ticker,
-        adjusted(frame.set_axis(index)),
+        adjusted(frame),
         source="file",
         column=column,
         exchange=exchange,
@@ -100,25 +108,63 @@ def _with_open_and_volume(
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Return `adj_close` and, where the table has them, `open` with the raw `close`, `volume`.
 
-    The ratio of the chosen column to a raw close, under whatever names, adjusts the opens. Without
-    a raw close an open is left out with a warning, which is returned too.
+    The opens are adjusted by the ratio of the chosen column to the close that they belong to; where
+    no close is near them they are left out with a warning, which is returned too.
     """
     frame = pd.DataFrame({"adj_close": closes})
     warnings = []
-    raw = _first_of(table, RAW_NAMES + UNADJUSTED_NAMES)
     opening = _first_of(table, OPEN_NAMES)
-    if opening is not None and raw is None:
-        warnings.append(
-            f"{path}: column {opening!r} is left out: {column!r} may be adjusted, and no raw close "
-            "tells by how much"
-        )
-    elif opening is not None:
-        frame["open"] = _numbers(path, table[opening])
-        frame["close"] = _numbers(path, table[raw])
+    if opening is not None:
+        opens = _numbers_of(path, table, opening, closes.index)
+        raw = [_first_of(table, (name,)) for name in UNADJUSTED_NAMES + RAW_NAMES]
+        others = [column, *(_first_of(table, (name,)) for name in ADJUSTED_NAMES)]
+        candidates = [
+            closes if name == column else _numbers_of(path, table, name, closes.index)
+            for name in dict.fromkeys([*raw, *others])
+            if name is not None
+        ]
+        close = _close_of(opens, candidates)
+        if not any(raw):
+            reason = f"{column!r} may be adjusted, and no raw close tells by how much"
+            warnings.append(f"{path}: column {opening!r} is left out: {reason}")
+        elif close is None:
+            reason = "it is near none of the closes, one of which may be adjusted"
+            warnings.append(f"{path}: column {opening!r} is left out: {reason}")
+        else:
+            frame["open"] = opens
+            frame["close"] = close
     volume = _first_of(table, VOLUME_NAMES)
     if volume is not None:
-        frame["volume"] = _numbers(path, table[volume])
+        frame["volume"] = _numbers_of(path, table, volume, closes.index)
     return frame, tuple(warnings)
+
+
+def _numbers_of(path: Path, table: pd.DataFrame, name: str, index: pd.Index) -> "pd.Series[float]":
+    _refuse_several(path, table, name)
+    return _numbers(path, table[name]).set_axis(index)
+
+
+def _close_of(
+    opens: "pd.Series[float]", candidates: Sequence["pd.Series[float]"]
+) -> "pd.Series[float] | None":
+    """Return the close of the same scale as the opens, None if no candidate is near them.
+
+    That is the first candidate, except where another is less than half as far. Near is a mean
+    distance below `FARTHEST_OPEN` and below `FARTHEST_IN_MOVES` mean daily moves of the close.
+    """
+    log_opens = _logs(opens)
+    log_closes = [_logs(close) for close in candidates]
+    distances = [(log_opens - logs).abs().mean() for logs in log_closes]
+    nearest = int(np.argmin(np.nan_to_num(distances, nan=np.inf)))
+    place = 0 if distances[0] <= 2 * distances[nearest] else nearest
+    daily_move = log_closes[place].sort_index().diff().abs().mean()
+    is_near = distances[place] < min(FARTHEST_OPEN, FARTHEST_IN_MOVES * daily_move)
+    return candidates[place] if is_near else None
+
+
+def _logs(prices: "pd.Series[float]") -> "pd.Series[float]":
+    positive = prices.where((prices > 0) & np.isfinite(prices)).to_numpy()
+    return pd.Series(np.log(positive), prices.index)
 
 
 def _is_text(path: Path) -> bool:
@@ -168,8 +214,18 @@ def _read_csv(path: Path, ticker: str) -> pd.DataFrame:
     table = pd.DataFrame(padded, index=index, columns=range(len(columns)), dtype=object)
     kept = [place for place, name in enumerate(columns) if name is not None]
     table = table[kept].set_axis([str(columns[place]) for place in kept], axis=1)
-    table.attrs[ENGLISH_NUMBERS] = separator == "," or HANGUL.search(lines[first]) is not None
+    table.attrs[ENGLISH_NUMBERS] = _writes_english(lines[first], separator)
     return table
+
+
+def _writes_english(header: str, separator: str) -> bool:
+    """Return whether the header's language and separator go with a comma for thousands."""
+    names = [_letters(name) for name in header.split(separator)]
+    if any(name in EUROPEAN_NAMES for name in names):
+        return False
+    if HANGUL.search(header):
+        return separator != ";"
+    return separator == "," and "".join(names).isascii()
 
 
 def _cells(row: Sequence[str], width: int) -> list[str | None]:
@@ -238,13 +294,15 @@ def _refuse_longer_rows(body: Sequence[list[str]], width: int, first_line: int) 
 
 def _read_parquet(path: Path, ticker: str) -> pd.DataFrame:
     """Read the columns, an index among them, whatever the file's pandas metadata say."""
-    table = pq.ParquetFile(path).read().replace_schema_metadata(None).to_pandas()
+    stored = pq.ParquetFile(path).read().replace_schema_metadata(None)
+    try:
+        table = stored.to_pandas()
+    except KeyError as error:  # of a time zone, in pytz and in zoneinfo
+        raise ValueError(f"it has the unknown time zone {error.args[0]!r}") from error
     names = [str(name) for name in table.columns]
-    pairs = [
-        ast.literal_eval(name) if re.fullmatch(r"\('.*', '.*'\)", name) else None for name in names
-    ]
+    pairs = [PAIR.fullmatch(name) for name in names]
     if any(pairs):
-        chosen = iter(_of_ticker([pair for pair in pairs if pair], ticker))
+        chosen = iter(_of_ticker([(pair[1], pair[2]) for pair in pairs if pair], ticker))
         names = [
             name if pair is None else next(chosen) or ""
             for name, pair in zip(names, pairs, strict=True)
@@ -272,9 +330,13 @@ def _find(
             f"{path}: has {missing}; its columns are {', '.join(names[:MOST_NAMED])}{more}: "
             f"name one as source.{kind}_column"
         )
+    _refuse_several(path, table, column)
+    return column
+
+
+def _refuse_several(path: Path, table: pd.DataFrame, column: str) -> None:
     if list(table.columns).count(column) > 1:
         raise DataError(f"{path}: has several columns {column!r}; keep one")
-    return column
 
 
 def _first_of(table: pd.DataFrame, usual: tuple[str, ...]) -> str | None:
@@ -364,30 +426,41 @@ def _parsed_prices(
 def _numbers(path: Path, column: "pd.Series[Any]") -> "pd.Series[float]":
     """Return the numbers of a column, NaN where there is none.
 
+    The mark of decimals is the one that fits every number of the column; where both marks do, the
+    file's header and separator decide.
+
     Raises:
-        DataError: a comma or point may part thousands or decimals, and no row tells which.
+        DataError: no mark fits every number, or both do and nothing decides.
     """
     if pd.api.types.is_numeric_dtype(column):
         return column.astype(float)
     text = column.astype(str).str.strip().where(column.notna())
-    commas = text[text.str.contains(",", na=False, regex=False)]
-    points = text[text.str.contains(".", na=False, regex=False)]
-    in_english = column.attrs.get(ENGLISH_NUMBERS, False)
-    if len(commas) and commas.str.fullmatch(THOUSANDS).all():
-        if not in_english and not commas.str.contains(r",.*,|\.").any():
-            _refuse_ambiguous(path, column, commas.iloc[0], "comma")
-        text = text.str.replace(",", "", regex=False)
-    elif len(commas) and commas.str.fullmatch(DECIMAL_COMMA).all():
-        text = text.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
-    elif len(points) and not in_english and points.str.fullmatch(POINTS_IN_THOUSANDS).all():
-        if not points.str.contains(r"\..*\.").any():
-            _refuse_ambiguous(path, column, points.iloc[0], "point")
-        text = text.str.replace(".", "", regex=False)
-    return pd.to_numeric(text, errors="coerce").astype(float)
+    marked = text[text.str.contains("[,.]", na=False)]
+    with_point = marked.str.fullmatch(POINT_DECIMALS)
+    with_comma = marked.str.fullmatch(COMMA_DECIMALS)
+    only_point = marked[with_point & ~with_comma]
+    only_comma = marked[with_comma & ~with_point]
+    undecided = marked[with_point & with_comma]
+    if len(only_point) and len(only_comma):
+        raise DataError(
+            f"{path}: column {column.name!r} has {only_point.iloc[0]!r} and "
+            f"{only_comma.iloc[0]!r}, which part decimals by different marks; write numbers such "
+            "as 73668.25"
+        )
+    is_decided = len(only_point) or len(only_comma) or column.attrs.get(ENGLISH_NUMBERS, False)
+    if len(undecided) and not is_decided:
+        _refuse_ambiguous(path, column, undecided.iloc[0])
+    is_number = with_comma if len(only_comma) else with_point
+    readable = text.drop(marked.index[~is_number])
+    thousands, decimals = (".", ",") if len(only_comma) else (",", ".")
+    plain = readable.str.replace(thousands, "", regex=False).str.replace(decimals, ".", regex=False)
+    return pd.to_numeric(plain, errors="coerce").astype(float).reindex(text.index)
 
 
-def _refuse_ambiguous(path: Path, column: "pd.Series[Any]", value: str, mark: str) -> NoReturn:
+def _refuse_ambiguous(path: Path, column: "pd.Series[Any]", value: str) -> NoReturn:
+    mark = "comma" if "," in value else "point"
     raise DataError(
         f"{path}: column {column.name!r} has {value!r}, whose {mark} may part thousands or "
-        "decimals; write numbers such as 73668.25, and separate fields by commas"
+        "decimals; write numbers such as 73668.25, and separate fields by commas under English "
+        "names"
     )

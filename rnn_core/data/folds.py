@@ -57,8 +57,20 @@ def folds(evaluation: "Evaluation", windows: Windows) -> Folds:
     train = [range(start - first if rolling else 0, start - after_train) for start in starts]
     valid = [range(start - after_train + LABEL_REACH, start - before_test) for start in starts]
     test = [range(start, end) for start, end in zip(starts, ends, strict=True)]
-    blocks = ([_labelled(windows, rows) for rows in part] for part in (train, valid, test))
+    blocks = [[_labelled(windows, rows) for rows in part] for part in (train, valid, test)]
+    _refuse_empty(*blocks)
     return Folds(*map(_padded, blocks))
+
+
+def _refuse_empty(train: list[Array], valid: list[Array], test: list[Array]) -> None:
+    """Refuse folds without rows to learn from, and a walk-forward without a test day."""
+    fewest = {"training": min(map(len, train)), "validation": min(map(len, valid))}
+    for purpose, rows in (fewest | {"test": max(map(len, test))}).items():
+        if rows == 0:
+            raise DataError(
+                f"a fold has no {purpose} row: too many sessions are missing from the prices, and "
+                "rows next to a missing session have no label"
+            )
 
 
 def _labelled(windows: Windows, rows: range) -> Array:

@@ -11,7 +11,13 @@ import pandas as pd
 from rnn_core.config import File, Source, Synthetic, Yahoo
 from rnn_core.data import yahoo
 from rnn_core.data.answers import Answer
-from rnn_core.data.exchanges import exchange_of, last_closed_session, time_zone
+from rnn_core.data.exchanges import (
+    UNITED_STATES,
+    exchange_of,
+    exchange_or,
+    last_closed_session,
+    time_zone,
+)
 from rnn_core.data.files import TICKER, read_file
 from rnn_core.data.prices import (
     SYNTHETIC_FALLBACK,
@@ -74,6 +80,8 @@ def exchange_for(source: Source, ticker: str) -> str:
     >>> exchange_for(Yahoo(), "078935.KS")
     'XKRX'
     """
+    if isinstance(source, File) and source.sessions == "data" and source.exchange is None:
+        return exchange_or(UNITED_STATES, ticker)
     return exchange_of(ticker, source.exchange, yahoo=isinstance(source, Yahoo))
 
 

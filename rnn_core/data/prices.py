@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rnn_core.data.exchanges import (
     closed_sessions,
+    first_session,
     missing_sessions,
     no_sessions,
     sessions_a_year,
@@ -131,6 +132,9 @@ def checked(prices: Prices, subject: str, rows: pd.Index, now: datetime) -> Pric
         warnings.append(f"{subject}: the rows were not in order of date and were sorted")
         frame = frame.sort_index()
     frame = frame[closed_sessions(pd.DatetimeIndex(frame.index), prices.exchange, now)]
+    if not prices.own_sessions:
+        frame, unknown = _known_days(frame, subject, prices.exchange)
+        warnings += unknown
     _refuse_too_few(frame, subject, prices.column, now)
     if not prices.own_sessions:
         warnings += _session_warnings(frame, subject, prices.exchange)
@@ -177,6 +181,19 @@ def _refuse_too_few(frame: pd.DataFrame, subject: str, column: str, now: datetim
         )
 
 
+def _known_days(frame: pd.DataFrame, subject: str, exchange: str) -> tuple[pd.DataFrame, list[str]]:
+    """Leave out the rows before the exchange's first known session, with a warning."""
+    first = first_session(exchange)
+    known = frame.loc[first:]
+    left_out = len(frame) - len(known)
+    if not left_out:
+        return frame, []
+    return known, [
+        f"{subject}: {left_out} rows before {first:%Y-%m-%d} were left out: the sessions of "
+        f"{exchange} before that are unknown; source.sessions=data keeps those of a file"
+    ]
+
+
 def _session_warnings(frame: pd.DataFrame, subject: str, exchange: str) -> list[str]:
     """Hold the rows against the exchange's sessions, in both directions.
 
@@ -208,7 +225,7 @@ def _session_warnings(frame: pd.DataFrame, subject: str, exchange: str) -> list[
 
 def _refuse_sparse(index: pd.DatetimeIndex, subject: str, exchange: str) -> None:
     typical = int(np.median(steps(index, exchange)[1:]))
-    if typical > 2 and len(index) >= FEWEST_TO_TELL:
+    if typical > 1 and len(index) >= FEWEST_TO_TELL:
         weekly = "weekly " if typical in (4, 5) else ""
         monthly = "monthly " if 18 <= typical <= 23 else ""
         raise DataError(

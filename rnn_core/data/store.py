@@ -139,7 +139,7 @@ def update(
 
 @dataclass(frozen=True)
 class _Request:
-    """What an update asks for, and `remedy`: what to do if a refused answer is right."""
+    """The parameters of an update; `remedy` tells the user how to accept a refused answer."""
 
     ticker: str
     fetch: Fetch

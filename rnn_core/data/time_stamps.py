@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-OFFSET = r"\s*(?:Z|[+-]\d\d:?\d\d)$"
+OFFSET = r"\s*(?:Z|[+-]\d\d(?::?\d\d)?)$"
 STAMP = r"\d[T ].*" + OFFSET
 
 
@@ -50,6 +50,7 @@ def session_dates(
 
 def without_offsets(column: "pd.Series[Any]") -> pd.DatetimeIndex:
     """Return the times as written, without their offsets from UTC."""
-    text = column.astype(str).str.strip().str.replace(OFFSET, "", regex=True)
+    text = column.astype(str).str.strip()
+    text = text.str.replace(rf"(\d[T ].*?){OFFSET}", r"\1", regex=True)  # no day of a plain date
     written = pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True)
     return pd.DatetimeIndex(written).tz_localize(None)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # a served model computes inputs without pandas, settings or 
     from rnn_core.data.prices import Prices
 
 
-LONGEST_STEP = 6  # sessions: a window reaches over no longer step, that is over five missing ones
+MOST_MISSING = 5  # sessions that a window may lack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,14 +88,30 @@ def _labelled(problem: "Problem", steps: Array) -> Array:
     """Return which rows (L,) may end a labelled window, from each row's `steps` (L,) in sessions.
 
     A label is the move of one session, and so is the return of the session before it: neither may
-    reach over a missing session. Nor may a window reach over more than five of them.
+    reach over a missing session. Nor may a window lack more than `MOST_MISSING` of them.
     """
     one_session = steps == 1
     before_and_after = one_session & np.append(one_session[1:], True)
     reach = prices_needed(problem) - 1  # steps inside the prices that a window is made of
-    within = sliding_window_view(np.concatenate([np.ones(reach, int), steps]), reach + 1)[:, 1:]
-    usable: Array = before_and_after & (within.max(axis=1, initial=1) <= LONGEST_STEP)
+    lacking = np.concatenate([np.zeros(reach, int), steps - 1])
+    within = sliding_window_view(lacking, reach + 1)[:, 1:]
+    usable: Array = before_and_after & (within.sum(axis=1) <= MOST_MISSING)
     return usable
+
+
+def refuse_torn_window(problem: "Problem", prices: "Prices") -> None:
+    """Refuse prices whose last window lacks too many sessions to be forecast from.
+
+    Raises:
+        DataError: it lacks more than `MOST_MISSING`.
+    """
+    needed = prices_needed(problem)
+    lacking = int((prices.steps[-needed:][1:] - 1).sum())
+    if lacking > MOST_MISSING:
+        raise DataError(
+            f"the last {needed} prices of {prices.ticker} lack {lacking} sessions of "
+            f"{prices.exchange} between them; at most {MOST_MISSING} may be missing"
+        )
 
 
 def _overnight(frame: "pd.DataFrame") -> Array:

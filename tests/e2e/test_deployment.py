@@ -1,4 +1,4 @@
-"""What a user of the deployments does, with a real server and a worker in another folder."""
+"""Use the deployments as a user does, with a real server and a worker in another folder."""
 
 import os
 import signal

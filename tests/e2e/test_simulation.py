@@ -1,4 +1,4 @@
-"""What thirty trading days of `tests/simulation.py` leave behind, on SQLite and on PostgreSQL."""
+"""Check what the thirty days of `tests/simulation.py` leave behind, on SQLite and PostgreSQL."""
 
 import json
 import sys
@@ -32,7 +32,7 @@ BACK = date(2021, 11, 15)  # the first day after the downtime
 
 @dataclass(frozen=True)
 class Lived:
-    """What is left of the days on one kind of database."""
+    """The remains of the days on one kind of database."""
 
     folder: Path
     prefect: str
@@ -41,7 +41,7 @@ class Lived:
 
     @property
     def said(self) -> dict[str, dict[str, list[str]]]:
-        """What each call said, by day and deployment."""
+        """Return the messages of the calls, by day and deployment."""
         found: dict[str, dict[str, list[str]]] = json.loads((self.folder / "said.json").read_text())
         return found
 

@@ -1,4 +1,4 @@
-"""What counts as live, from training to the live record: nothing backdated, nothing seen."""
+"""Only unseen sessions, forecast in time, count as live, from training to the live record."""
 
 import os
 import re
@@ -16,11 +16,13 @@ from flows import score as scoring
 from flows.forecast import forecast
 from flows.retrain import retrain
 from flows.score import score
+from flows.steps.closures import closures_before
 from flows.tracking import registry
-from rnn_core.config import Evaluation, Model, Promotion, Synthetic, Training
+from rnn_core.config import Evaluation, File, Model, Promotion, Synthetic, Training, Yahoo
 from rnn_core.data import loading
 from rnn_core.data.answers import Answer
 from rnn_core.data.exchanges import sessions
+from rnn_core.data.prices import Prices
 from rnn_core.data.store import update
 from rnn_core.errors import ConfigError, DataError, PricesUnavailable
 from rnn_core.operations import clock
@@ -41,6 +43,7 @@ FRIDAY = datetime(2021, 6, 4, 21, tzinfo=UTC)  # New York has closed
 MONDAY_OPENS = datetime(2021, 6, 7, 13, 30, tzinfo=UTC)
 TUESDAY_BEGINS = datetime(2021, 6, 8, 4, tzinfo=UTC)  # midnight in New York
 TUESDAY_CLOSED = datetime(2021, 6, 8, 21, tzinfo=UTC)
+SATURDAY = pd.Timestamp("2021-06-05")
 SUNDAY_BEGINS = datetime(2021, 6, 6, tzinfo=UTC)
 MONDAY, TUESDAY = pd.Timestamp("2021-06-07"), pd.Timestamp("2021-06-08")
 YAHOO = {"kind": "yahoo", "start": START.isoformat()}
@@ -253,6 +256,26 @@ def test_a_price_that_turns_up_after_all_makes_the_forecast_void(
     assert pd.notna(row.settled_at)
     assert pd.isna(row.up)
     assert standing.record is None
+
+
+@pytest.mark.parametrize("exchange", ["24/7", "24/5"])
+def test_around_the_clock_nothing_closes_unannounced(exchange: str) -> None:
+    """Just after midnight yesterday's price is late, not missing for ever."""
+    frame = pd.DataFrame({"close": [1.0, 2.0, 3.0]}, pd.date_range("2021-06-01", periods=3))
+    prices = Prices("ETH-USD", frame, "yahoo", "Adj Close", exchange)
+    with pytest.raises(DataError, match="2021-06-04 has closed since"):
+        closures_before(SATURDAY, prices, Yahoo(), SATURDAY.tz_localize(UTC) + MINUTE)
+
+
+def test_a_window_that_lacks_too_many_sessions_is_not_forecast_from(
+    real: str, ledger: Ledger, tmp_path: Path
+) -> None:
+    torn = tmp_path / "torn.csv"
+    frame = known_by(FRIDAY)
+    write(torn, frame.drop(frame.index[-12:-3]))
+    with pytest.raises(DataError, match="lack 9 sessions of XNYS between them"):
+        forecast_that_day(ticker=real, source=File(path=torn), now=FRIDAY)
+    assert ledger.forecasts().empty
 
 
 @pytest.mark.parametrize(("missing", "credible"), [(5, True), (6, False), (7, False)])

@@ -54,7 +54,7 @@ def yahoo(monkeypatch: pytest.MonkeyPatch) -> Iterator[YahooServer]:
 
 
 def scheduled(ticker: str, source: Any, now: datetime, **options: Any) -> str:
-    """What a scheduled start says if it has nothing to do; nothing if it retrained."""
+    """Return why a scheduled start has nothing to do; nothing if it retrained."""
     parameters = SMALL | {"ticker": ticker, "source": source, "now": now} | options
     state = retrain(scheduled=True, return_state=True, **parameters)
     assert state.is_completed()

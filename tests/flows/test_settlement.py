@@ -1,7 +1,8 @@
 """An outcome is written when its prices can be believed, and never taken back."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from flows.score import VOID_AFTER, settle
 from rnn_core.config import File
 from rnn_core.data.loading import load
 from rnn_core.data.prices import Prices
-from rnn_core.operations.ledger import Forecast, Ledger
+from rnn_core.operations.ledger import Ledger
 from tests.clock import machine_at
 from tests.flows.conftest import AAPL
+from tests.rnn_core.operations.forecasts import FORECAST
 
 BEFORE = pd.Timestamp("2012-06-14")
 SESSION = pd.Timestamp("2012-06-15")
@@ -34,25 +36,14 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as opened,
     ):
         opened.record(
-            Forecast(
+            replace(
+                FORECAST,
                 ticker="AAPL",
-                exchange="XNYS",
                 session=SESSION.date(),
                 last_session=BEFORE.date(),
+                learned_to=BEFORE.date(),
                 opens_at=OPEN,
-                model_version=1,
-                run_id="8f2c",
-                learned_to=date(2012, 6, 14),
-                probability=0.53,
-                spread=0.01,
-                verdict="no evidence of skill",
-                data_source="file",
-                data_sha256="ab12",
-                promised_accuracy=0.51,
-                promised_low=0.49,
-                promised_high=0.53,
-                promised_log_loss=0.6929,
-                as_of=datetime(2012, 6, 14, 22, tzinfo=UTC),
+                as_of=OPEN - timedelta(hours=15),
             )
         )
         yield opened

@@ -37,7 +37,7 @@ RECIPE = ["source", "problem", "model", "training", "evaluation", "promotion", "
 ORDER = {
     "retrain": ["ticker", *RECIPE, "scheduled", "now"],
     "retrain-universe": [*["tickers", "file", *RECIPE, "runner", "chunk", "scheduled", "now"]],
-    "forecast": ["ticker", "source", "session", "scheduled", "now"],
+    "forecast": ["ticker", "source", "session", "grace", "scheduled", "now"],
     "score": ["ticker", "source", "recent", "drift_level", "tolerated", "scheduled", "now"],
     "study": ["name", "language", "size", "ticker", "source", "training", "now"],
     "prune": ["days", "keep", "now"],

@@ -188,18 +188,18 @@ def test_closes_may_be_whole_numbers(model_uri: str, prices: pd.DataFrame) -> No
 
 # A change of the last 40 prices, and how the one line that refuses it ends
 REFUSED = {
-    "too few": (lambda prices: prices.tail(20), "20 prices received; the model needs the last 30"),
-    "none": (lambda prices: prices.head(0), "0 prices received; the model needs the last 30"),
+    "too few": (lambda prices: prices.tail(20), "the model needs the last 30 prices (got 20)"),
+    "none": (lambda prices: prices.head(0), "the model needs the last 30 prices (got 0)"),
     "zero": (
         lambda prices: prices.assign(close=0.0),
-        "close must be a number above zero; received 0.0",
+        "close must be a number above zero (got 0.0)",
     ),
-    "below zero": (lambda prices: prices.assign(close=-1), "above zero; received -1"),
-    "NaN": (lambda prices: prices.assign(close=np.nan), "above zero; received nan"),
-    "None": (lambda prices: prices.assign(close=None), "above zero; received None"),
-    "infinity": (lambda prices: prices.assign(close=np.inf), "above zero; received inf"),
-    "words": (lambda prices: prices.assign(close="one\ntwo"), "above zero; received one two"),
-    "lists": (lambda prices: prices.assign(close=[[1.0]] * 40), "above zero; received [1.0]"),
+    "below zero": (lambda prices: prices.assign(close=-1), "above zero (got -1)"),
+    "NaN": (lambda prices: prices.assign(close=np.nan), "above zero (got nan)"),
+    "None": (lambda prices: prices.assign(close=None), "above zero (got None)"),
+    "infinity": (lambda prices: prices.assign(close=np.inf), "above zero (got inf)"),
+    "words": (lambda prices: prices.assign(close="one\ntwo"), "above zero (got one two)"),
+    "lists": (lambda prices: prices.assign(close=[[1.0]] * 40), "above zero (got [1.0])"),
     "no close": (lambda prices: prices[["volume"]], "needs the column close; there is none"),
     "no volume": (
         lambda prices: prices[["close"]],
@@ -207,11 +207,11 @@ REFUSED = {
     ),
     "a volume below zero": (
         lambda prices: prices.assign(volume=-1),
-        "volume must be a number of zero or more; received -1",
+        "volume must be a number of zero or more (got -1)",
     ),
     "an unknown volume": (
         lambda prices: prices.assign(volume=np.nan),
-        "volume must be a number of zero or more; received nan",
+        "volume must be a number of zero or more (got nan)",
     ),
     "a session twice": (
         lambda prices: pd.concat([prices, prices.tail(1)]),
@@ -225,7 +225,7 @@ REFUSED = {
     ),
     "no date": (
         lambda prices: with_dates(prices).assign(date="soon"),
-        "every date must be one such as 2013-01-31; received soon",
+        "every date must be written such as 2013-01-31 (got soon)",
     ),
     "falling numbers": (
         lambda prices: prices.reset_index(drop=True).iloc[::-1],
@@ -307,7 +307,7 @@ def test_over_http_what_it_refuses_is_one_line_with_status_400(
     assert answer.text.count("\n") == 0
     body = answer.json()
     assert body.keys() == {"error_code", "message"}
-    assert body["message"].endswith(said.replace("received nan", "received None")), body
+    assert body["message"].endswith(said.replace("(got nan)", "(got None)")), body
     assert "\n" not in body["message"]
 
 

@@ -96,6 +96,76 @@ def test_a_comma_that_may_part_thousands_or_decimals_is_refused(tmp_path: Path) 
     assert read(write(tmp_path / "prices.csv", certain)).frame["close"].tolist() == [1073668, 74125]
 
 
+@pytest.mark.parametrize("separator", [";", "\t", ","])
+@pytest.mark.parametrize(
+    ("closes", "examples"),
+    [
+        (["100.13", "101,05", "100.27"], "'100.13' and '101,05'"),
+        (["1005.25", "100,13", "101,27"], "'1005.25' and '100,13'"),
+        (["1.001,5", "1,001.5", "998"], "'1,001.5' and '1.001,5'"),
+        (["1.001.000", "0.125", "998"], "'0.125' and '1.001.000'"),
+        (["1e-1,5", "1,5", "2.5e3"], "'2.5e3' and '1,5'"),
+    ],
+)
+def test_numbers_that_part_decimals_by_different_marks_are_refused(
+    tmp_path: Path, separator: str, closes: list[str], examples: str
+) -> None:
+    table = dated(closes)
+    table.to_csv(tmp_path / "prices.csv", sep=separator, index=False)
+    table.to_parquet(tmp_path / "prices.parquet")
+    for name in ("prices.csv", "prices.parquet"):
+        with pytest.raises(DataError, match=f"'Close' has {examples}, which part decimals"):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("names", "separator"),
+    [
+        (("Datum", "Schluss"), ","),
+        (("Datum", "Schlußkurs"), "\t"),
+        (("Date", "Clôture"), ","),
+        (("fecha", "cierre"), ","),
+        (("일자", "종가"), ";"),
+        (("Date", "Close"), ";"),
+    ],
+)
+@pytest.mark.parametrize("closes", [["1.001", "998"], ["100,126", "100,127"]])
+def test_a_number_of_two_meanings_is_refused_unless_header_and_separator_decide(
+    tmp_path: Path, names: tuple[str, str], separator: str, closes: list[str]
+) -> None:
+    path = tmp_path / "prices.csv"
+    table = dated(closes).set_axis(names, axis=1)
+    table.to_csv(path, sep=separator, index=False)
+    with pytest.raises(DataError, match=f"'{closes[0]}', whose .* may part thousands or decimals"):
+        read(path, date_column=names[0], price_column=names[1])
+
+
+@pytest.mark.parametrize(
+    ("header", "separator"), [("Date,Close", ","), ("일자,종가", ","), ("일자\t종가", "\t")]
+)
+@pytest.mark.parametrize(
+    ("closes", "expected"),
+    [
+        (["73,668", "998"], [73668, 998]),
+        (["1.001", "0.998"], [1.001, 0.998]),
+        (["1.001", "998,5"], [1001, 998.5]),
+        (["1,001.5", ".5"], [1001.5, 0.5]),
+    ],
+)
+def test_numbers_are_read_as_header_separator_and_other_rows_decide(
+    tmp_path: Path, header: str, separator: str, closes: list[str], expected: list[float]
+) -> None:
+    path = tmp_path / "prices.csv"
+    table = dated(closes).set_axis(header.split(separator), axis=1)
+    table.to_csv(path, sep=separator, index=False)
+    assert read(path).frame["close"].tolist() == expected
+
+
+def dated(closes: list[str]) -> pd.DataFrame:
+    days = [f"2013-01-{day:02}" for day in (2, 3, 4)]
+    return pd.DataFrame({"Date": days[: len(closes)], "Close": closes})
+
+
 def downloaded(*tickers: str) -> pd.DataFrame:
     """A table as `yfinance.download` returns it: two levels of columns."""
     columns = {
@@ -170,6 +240,79 @@ def test_what_is_beyond_all_bounds_is_one_short_line(tmp_path: Path, text: str, 
     assert words in str(error.value)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 900
+
+
+@pytest.mark.parametrize("name", ["Open", "Volume", "Close", "Adj Close"])
+def test_two_columns_of_one_name_are_refused(tmp_path: Path, name: str) -> None:
+    doubled = pd.concat([TABLE, TABLE[[name]]], axis=1)
+    doubled.to_csv(tmp_path / "prices.csv")
+    arrays = [pa.array(doubled.index), *(pa.array(doubled.iloc[:, n]) for n in range(7))]
+    table = pa.Table.from_arrays(arrays, names=["Date", *doubled.columns])
+    pq.write_table(table, tmp_path / "prices.parquet")
+    for file in ("prices.csv", "prices.parquet"):
+        with pytest.raises(DataError, match=f"has several columns '{name}'; keep one"):
+            read(tmp_path / file)
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        ({"Adj Close": "Close", "Close": "Unadjusted Close"}, None),
+        ({"Adj Close": "Close", "Close": "Last"}, None),
+        ({"Adj Close": "Total Return", "Close": "Last"}, "Total Return"),
+    ],
+)
+def test_opens_belong_to_the_close_they_are_near(
+    tmp_path: Path, names: dict[str, str], chosen: str | None
+) -> None:
+    TABLE[["Open", "Close", "Adj Close"]].rename(columns=names).to_csv(tmp_path / "prices.csv")
+    prices = read(tmp_path / "prices.csv", **({"price_column": chosen} if chosen else {}))
+    expected = read(AAPL).frame[["close", "open"]]
+    pd.testing.assert_frame_equal(prices.frame, expected)
+
+
+def test_adjusted_opens_stay_as_they_are(tmp_path: Path) -> None:
+    adjusted = TABLE.assign(Open=TABLE["Open"] * TABLE["Adj Close"] / TABLE["Close"])
+    adjusted.to_csv(tmp_path / "prices.csv")
+    np.testing.assert_allclose(read(tmp_path / "prices.csv").frame["open"], adjusted["Open"])
+
+
+@pytest.mark.parametrize("columns", [["Close"], ["Adj Close", "Price"], ["Close", "Last"]])
+@pytest.mark.parametrize("adjustment", ["vendor", "late split", "dividends"])
+def test_opens_far_from_every_close_are_left_out(
+    tmp_path: Path, columns: list[str], adjustment: str
+) -> None:
+    is_early = np.arange(len(TABLE)) < len(TABLE) // 10
+    factor = {
+        "vendor": TABLE["Adj Close"] / TABLE["Close"],
+        "late split": np.where(is_early, 0.25, 1.0),
+        "dividends": np.linspace(0.88, 1.0, len(TABLE)),
+    }[adjustment]
+    adjusted = TABLE["Adj Close"]
+    table = pd.DataFrame({"Open": TABLE["Open"] * adjusted / TABLE["Close"] / factor})
+    table[columns] = np.column_stack([adjusted] * len(columns))
+    table.sample(frac=1, random_state=0).to_csv(tmp_path / "prices.csv")
+    prices = read(tmp_path / "prices.csv")
+    assert list(prices.frame.columns) == ["close"]
+    assert "column 'Open' is left out: it is near none of the closes" in prices.warnings[0]
+
+
+def test_an_unknown_time_zone_in_parquet_is_one_line(tmp_path: Path) -> None:
+    days = pa.array([0, 86_400_000_000], pa.timestamp("us", tz="Mars/Olympus"))
+    pq.write_table(pa.table({"date": days, "close": [1.0, 2.0]}), tmp_path / "p.parquet")
+    with pytest.raises(DataError, match="unknown time zone 'Mars/Olympus'"):
+        read(tmp_path / "p.parquet")
+
+
+@pytest.mark.parametrize(
+    "name", ["('a'b', 'c')", "('a', 'b', 'c')", "('a', ['b', 'c')", "('', '')"]
+)
+def test_a_parquet_column_that_only_looks_like_a_pair_keeps_its_name(
+    tmp_path: Path, name: str
+) -> None:
+    days = ["2013-01-02", "2013-01-03"]
+    pq.write_table(pa.table({"date": days, "close": [1.0, 2.0], name: days}), tmp_path / "p")
+    assert read(tmp_path / "p").frame["close"].tolist() == [1, 2]
 
 
 UNDECIDED = ("may part thousands or decimals", "day or month first", "at least 2", "in all")

@@ -15,7 +15,7 @@ from rnn_core.data.folds import folds
 from rnn_core.data.loading import load
 from rnn_core.data.prices import Prices
 from rnn_core.data.time_stamps import session_dates
-from rnn_core.data.windows import Windows, windows
+from rnn_core.data.windows import Windows, refuse_torn_window, windows
 from rnn_core.errors import DataError
 
 NOW = datetime(2013, 3, 2, tzinfo=UTC)
@@ -120,6 +120,61 @@ def test_without_a_missing_session_every_window_but_the_live_one_is_labelled() -
     made = built(CLOSES)
     assert made.mask[:-1].all()
     assert not made.mask[-1].any()
+
+
+def test_small_gaps_add_up_within_a_window() -> None:
+    """Eleven prices with a gap of three sessions after every four lack six or more."""
+    kept = np.arange(2000)
+    torn = built(CLOSES.iloc[:2000][kept % 7 < 4])
+    assert not torn.mask.any()
+    whole = built(CLOSES.iloc[:2000][kept % 100 < 95])
+    assert whole.mask.any()
+
+
+@pytest.mark.parametrize("every", [2, 3])
+def test_every_second_session_is_not_daily(path: Path, every: int) -> None:
+    with pytest.raises(DataError, match=f"about {every} sessions of XNYS apart"):
+        read(path, CLOSES.iloc[::every])
+
+
+def test_folds_without_labels_are_refused_and_not_trained() -> None:
+    unlabelled = built(CLOSES.iloc[:1200][np.arange(1200) % 8 < 1])
+    with pytest.raises(
+        DataError, match="a fold has no training row: too many sessions are missing"
+    ):
+        folds(SMALL, unlabelled)
+
+
+def test_days_before_the_calendar_begins_are_left_out_and_named(path: Path) -> None:
+    early = pd.Series(
+        CLOSES.to_numpy(), pd.date_range("1985-01-01", periods=len(CLOSES), name="Date")
+    ).rename("Close")
+    sound = sessions("XNYS", date(1985, 1, 1), date(1993, 12, 31))
+    kept = early[(early.index < sound[0]) | early.index.isin(sound)]
+    prices = read(path, kept)
+    assert prices.frame.index[0] == sound[0] == pd.Timestamp("1990-01-02")
+    [warning] = [text for text in prices.warnings if "left out" in text]
+    assert "1827 rows before 1990-01-02 were left out" in warning
+    with pytest.raises(DataError, match="at least 2 are needed"):
+        read(path, kept[:"1989"])
+    assert len(read(path, kept[:"1989"], sessions="data").frame) == 1826
+
+
+def test_a_last_window_that_lacks_sessions_is_not_forecast_from() -> None:
+    def without(count: int) -> Prices:
+        closes = pd.concat([CLOSES.iloc[: -3 - count], CLOSES.iloc[-3:]])
+        return Prices("AAPL", closes.to_frame("close"), "file", "Close", "XNYS")
+
+    refuse_torn_window(Problem(), without(5))
+    with pytest.raises(DataError, match="the last 11 prices of AAPL lack 6 sessions of XNYS"):
+        refuse_torn_window(Problem(), without(6))
+
+
+@pytest.mark.parametrize("ticker", ["^TA125", "MY-INDEX", "KOSPI=F", "TEVA.TA"])
+def test_rows_that_are_the_sessions_need_no_known_exchange(path: Path, ticker: str) -> None:
+    CLOSES.to_csv(path)
+    source = File(path=path, sessions="data")
+    assert len(load(source, ticker, NOW).frame) == len(CLOSES)
 
 
 def test_steps_count_sessions_not_days() -> None:

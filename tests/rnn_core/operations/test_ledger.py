@@ -29,29 +29,7 @@ from rnn_core.operations.ledger.tables import TABLES
 from tests.clock import machine_at
 from tests.postgres import Postgres, running_postgres
 from tests.processes import free_port
-
-CLOSE = datetime(2013, 2, 28, 21, tzinfo=UTC)
-OPEN = datetime(2013, 3, 1, 14, 30, tzinfo=UTC)
-FORECAST = Forecast(
-    ticker="MSFT",
-    exchange="XNYS",
-    session=date(2013, 3, 1),
-    last_session=date(2013, 2, 28),
-    opens_at=OPEN,
-    model_version=3,
-    run_id="8f2c",
-    learned_to=date(2013, 2, 28),
-    probability=0.53,
-    spread=0.01,
-    verdict="no evidence of skill",
-    data_source="file",
-    data_sha256="ab12",
-    promised_accuracy=0.51,
-    promised_low=0.49,
-    promised_high=0.53,
-    promised_log_loss=0.6929,
-    as_of=CLOSE + timedelta(hours=1),
-)
+from tests.rnn_core.operations.forecasts import CLOSE, FORECAST, OPEN
 
 MONDAYS = replace(
     FORECAST,
