@@ -29,7 +29,7 @@ class Outcome:
 
     Attributes:
         name: name of the study.
-        finding: what it found.
+        finding: its sentences, metrics, figures and files.
         seconds: training time by variant.
         run_id: the MLflow run.
         how_to_open: URL of the run, or a command that serves it.
@@ -122,7 +122,7 @@ def _train(parts: Variant) -> Trained:
 
 
 def main(config: Study) -> None:
-    """Run the flow in this process and print what it found."""
+    """Run the flow in this process and print its finding."""
     outcome = study(**dict(config))
     command_line.show(outcome.table())
     command_line.say(f"MLflow: {outcome.how_to_open}")

@@ -163,9 +163,9 @@ def log_standings(
         "failed.json": json.dumps(failed, indent=2),
     }
     if ticker_pages:
-        files |= {f"tickers/{one.ticker}.html": ticker_page(one) for one in listed}
+        files |= {f"tickers/{standing.ticker}.html": ticker_page(standing) for standing in listed}
     metrics: dict[str, float] = {"tickers/done": len(listed), "tickers/failed": len(failed)}
-    records = {one.ticker: asdict(one.record) for one in listed if one.record}
+    records = {standing.ticker: asdict(standing.record) for standing in listed if standing.record}
     if records:
         table = pd.DataFrame.from_dict(records, orient="index")
         files["live.csv"] = table.to_csv(index_label="ticker")
@@ -245,6 +245,8 @@ def _settings(trained: Mapping[str, Trained]) -> dict[str, dict[str, object]]:
 
 def _alarms(standings: Sequence[Standing]) -> str:
     alarms = [
-        f"{one.ticker}: {alarm.kind}: {alarm.text}" for one in standings for alarm in one.alarms
+        f"{standing.ticker}: {alarm.kind}: {alarm.text}"
+        for standing in standings
+        for alarm in standing.alarms
     ]
     return "; ".join(alarms) or "none"

@@ -131,11 +131,11 @@ def _config_of(config: RetrainUniverse, ticker: str) -> Retrain:
     """
     shared = RetrainUniverse.model_fields.keys() & Retrain.model_fields.keys()
     try:
-        one = Retrain(ticker=ticker, **{name: getattr(config, name) for name in shared})
+        retrain = Retrain(ticker=ticker, **{name: getattr(config, name) for name in shared})
     except ValidationError as error:
         raise ConfigError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
-    exchange_for(one.source, one.ticker)
-    return one
+    exchange_for(retrain.source, retrain.ticker)
+    return retrain
 
 
 def _no_session(configs: Collection[Retrain], now: datetime) -> str | None:

@@ -42,12 +42,12 @@ def hours(exchange: str) -> pd.DataFrame:
         ConfigError: the library cannot build the calendar.
     """
     kept = KEPT / f"{exchange}-{version('exchange-calendars')}-{FORMAT}.parquet"
-    found = _read(kept) if kept.exists() else None
-    if found is None:
-        found = _built(exchange)
+    sessions = _read(kept) if kept.exists() else None
+    if sessions is None:
+        sessions = _built(exchange)
         with suppress(OSError):  # where nothing can be written, it is built every time
-            _keep(found, kept)
-    return _corrected(exchange, found)
+            _keep(sessions, kept)
+    return _corrected(exchange, sessions)
 
 
 def midnights(days: pd.DatetimeIndex, zone: str) -> pd.DatetimeIndex:
@@ -75,22 +75,22 @@ def _read(path: Path) -> pd.DataFrame | None:
         return None
 
 
-def _keep(found: pd.DataFrame, path: Path) -> None:
+def _keep(sessions: pd.DataFrame, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(f".{os.getpid()}")
-    found.to_parquet(unfinished)
+    sessions.to_parquet(unfinished)
     unfinished.replace(path)
 
 
-def _corrected(exchange: str, found: pd.DataFrame) -> pd.DataFrame:
+def _corrected(exchange: str, sessions: pd.DataFrame) -> pd.DataFrame:
     """Return the hours with the corrections of our table, and of the rule for Mexico."""
     if exchange == "XMEX":
-        found = _with_new_yorks_clock(found)
+        sessions = _with_new_yorks_clock(sessions)
     table = corrections(exchange)
     if table.empty:
-        return found
+        return sessions
     special = table[table["opens"] != ""]
-    zone = str(found["close"].dt.tz)
+    zone = str(sessions["close"].dt.tz)
     added = pd.DataFrame(
         {
             "open": _local_times(special["opens"], zone),
@@ -98,8 +98,8 @@ def _corrected(exchange: str, found: pd.DataFrame) -> pd.DataFrame:
         },
         index=special.index,
     )
-    kept = found.drop(table.index, errors="ignore")
-    return pd.concat([kept, added]).sort_index().astype(found.dtypes.to_dict())
+    kept = sessions.drop(table.index, errors="ignore")
+    return pd.concat([kept, added]).sort_index().astype(sessions.dtypes.to_dict())
 
 
 def _local_times(times: "pd.Series[str]", zone: str) -> pd.DatetimeIndex:
@@ -109,15 +109,17 @@ def _local_times(times: "pd.Series[str]", zone: str) -> pd.DatetimeIndex:
     return moments.tz_localize(zone)
 
 
-def _with_new_yorks_clock(found: pd.DataFrame) -> pd.DataFrame:
+def _with_new_yorks_clock(sessions: pd.DataFrame) -> pd.DataFrame:
     """Return Mexico's hours an hour earlier while New York has summer time.
 
     Mexico has had none since October 2022, and its exchange follows the hours of New York.
     """
-    noon = (pd.DatetimeIndex(found.index) + pd.Timedelta(hours=12)).tz_localize("America/New_York")
+    noon = (pd.DatetimeIndex(sessions.index) + pd.Timedelta(hours=12)).tz_localize(
+        "America/New_York"
+    )
     summer = np.array([moment.dst() != pd.Timedelta(0) for moment in noon])
-    earlier = summer & np.asarray(found.index >= MEXICO_KEEPS_STANDARD_TIME)
-    moved = found.copy()
+    earlier = summer & np.asarray(sessions.index >= MEXICO_KEEPS_STANDARD_TIME)
+    moved = sessions.copy()
     moved[earlier] -= pd.Timedelta(hours=1)
     return moved
 

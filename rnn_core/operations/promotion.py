@@ -47,7 +47,7 @@ class Check:
 
     name: str
     holds: bool
-    found: str
+    facts: str
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Judgement:
     def reason(self) -> str:
         """One sentence: the conditions that fail, or all of them if none does."""
         failed = [check for check in self.checks if not check.holds]
-        return "; ".join(check.found for check in failed or self.checks)
+        return "; ".join(check.facts for check in failed or self.checks)
 
 
 def judge(

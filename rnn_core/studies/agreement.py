@@ -44,11 +44,13 @@ def variants(study: Study, prices: Prices) -> Variants:
     built = windows(Problem(), prices)
     train = int(SHARE * built.live)
     folds = holdout(train, 0, built.live - train)
-    settings = {
+    by_engine = {
         engine: training(study, engine=engine, epochs=30, seeds=8, clip_norm=1.0)
         for engine in ("numpy", "torch")
     }
-    return {engine: Variant(Model(), own, built, folds) for engine, own in settings.items()}
+    return {
+        engine: Variant(Model(), settings, built, folds) for engine, settings in by_engine.items()
+    }
 
 
 def finding(study: Study, prices: Prices, trained: dict[str, Trained]) -> Finding:

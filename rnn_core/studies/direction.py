@@ -61,14 +61,14 @@ def variants(study: Study, prices: Prices) -> Variants:
     rows = len(x)
     train = np.arange(int(SHARE * rows))
     test = np.arange(len(train), rows)
-    own = training(
+    settings = training(
         study, epochs=EPOCHS, batch_size=1, optimiser="sgd", learning_rate=0.005, clip_value=5.0
     )
-    params0, shuffled = _start(len(train), own.epochs)
+    params0, shuffled = _start(len(train), settings.epochs)
     return {
         "network": Variant(
             Model(hidden_size=HIDDEN, bias=False),
-            own,
+            settings,
             _raw_and_standardised(x, y, train),
             Folds(
                 np.stack([train, train + rows]),

@@ -64,12 +64,12 @@ def _padding(lengths: Array) -> Array:
 
 def variants(study: Study, sequences: Sequences) -> Variants:
     """Return two stacked GRU layers with dropout between them, read at the last valid step."""
-    own = training(
+    settings = training(
         study, dtype="float32", epochs=EPOCHS, batch_size=64, learning_rate=5e-3, schedule="cosine"
     )
     model = Model(cell="gru", hidden_size=32, num_layers=2, dropout=0.2)
     folds = holdout(examples(study, TRAIN), 0, examples(study, TEST))
-    return {"network": Variant(model, own, sequences, folds)}
+    return {"network": Variant(model, settings, sequences, folds)}
 
 
 class Bin(NamedTuple):

@@ -1,4 +1,4 @@
-"""What makes a study: its data, the networks that it trains, and what it finds."""
+"""What makes a study: its data, the networks that it trains, and its finding."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -58,12 +58,12 @@ def data(study: Study) -> Sequences:
 def variants(study: Study, sequences: Sequences) -> Variants:
     """Return an LSTM of one layer, one of two, and one that reads in both directions."""
     folds = holdout(examples(study, TRAIN), 0, examples(study, TEST))
-    own = training(study, epochs=EPOCHS, learning_rate=0.01, clip_norm=1.0)
+    settings = training(study, epochs=EPOCHS, learning_rate=0.01, clip_norm=1.0)
     models = {
         name: Model(cell="lstm", hidden_size=HIDDEN, **options)
         for name, options in NETWORKS.items()
     }
-    return {name: Variant(model, own, sequences, folds) for name, model in models.items()}
+    return {name: Variant(model, settings, sequences, folds) for name, model in models.items()}
 
 
 class Result(NamedTuple):
@@ -110,10 +110,10 @@ def finding(study: Study, sequences: Sequences, trained: dict[str, Trained]) -> 
 
 
 def _result(sequences: Sequences, trained: dict[str, Trained]) -> Result:
-    one = trained["one"]
-    tests = sequences.x[one.variant.folds.test[0]]  # (N, T, I)
+    one_layer = trained["one"]
+    tests = sequences.x[one_layer.variant.folds.test[0]]  # (N, T, I)
     bit = tests[:, 0, 0]
-    params = recurrent_params(one)
+    params = recurrent_params(one_layer)
     walk = step_by_step(params, tests)
     table: list[Row] = []
     for name, network in trained.items():

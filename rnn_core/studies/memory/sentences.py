@@ -39,18 +39,18 @@ def of_directions(accuracy: float, learned: dict[str, int | None], say: Say) -> 
     `learned` is the epoch, by network, in which the training loss falls below half a coin toss's.
     """
     both = learned["bidirectional"]
-    one = learned["one"]
-    if both is not None and (one is None or both < one):
+    one_layer = learned["one"]
+    if both is not None and (one_layer is None or both < one_layer):
         sooner = say("it learns sooner", "그래서 더 빨리 배운다")
     else:
         sooner = say("yet it does not learn sooner", "그렇다고 더 빨리 배우지는 않는다")
     return say(
         f"The bidirectional network is right on {accuracy:.1%}. Its reverse direction reads the "
         f"bit last and has nothing to keep: {sooner} (its training loss falls below half of ln 2 "
-        f"{_epoch(both, say)}, that of one layer {_epoch(one, say)}).",
+        f"{_epoch(both, say)}, that of one layer {_epoch(one_layer, say)}).",
         f"양방향 신경망은 {accuracy:.1%}를 맞힌다. 역방향은 비트를 마지막에 읽으므로 간직할 것이 "
         f"없다. {sooner}(학습 손실이 ln 2의 절반 아래로 내려가는 때: 양방향 {_epoch(both, say)}, "
-        f"한 층 {_epoch(one, say)}).",
+        f"한 층 {_epoch(one_layer, say)}).",
     )
 
 

@@ -75,8 +75,8 @@ def _training(study: Study, waves: Waves) -> Training:
 
 def synced_variants(study: Study, waves: Waves) -> Variants:
     """Return one network that is asked for the cosine at once."""
-    own = _training(study, waves)
-    return {"synced": Variant(ANSWERS, own, waves.sequences, waves.folds)}
+    training = _training(study, waves)
+    return {"synced": Variant(ANSWERS, training, waves.sequences, waves.folds)}
 
 
 def synced_finding(study: Study, waves: Waves, trained: dict[str, Trained]) -> Finding:
@@ -131,14 +131,14 @@ def delayed_variants(study: Study, waves: Waves) -> Variants:
 
     Both start from the same parameters.
     """
-    own = _training(study, waves)
+    training = _training(study, waves)
     now = waves.sequences
     # The targets that np.roll moves round to the first steps are not scored
     mask = now.mask & (np.arange(STEPS) >= DELAY)
     later = Sequences(now.x, np.roll(now.y, DELAY, axis=1), mask, loss=now.loss, raw=True)
     return {
-        "delayed": Variant(ANSWERS, own, later, waves.folds),
-        "synced": Variant(ANSWERS, own, now, waves.folds),
+        "delayed": Variant(ANSWERS, training, later, waves.folds),
+        "synced": Variant(ANSWERS, training, now, waves.folds),
     }
 
 
@@ -164,8 +164,8 @@ def delayed_finding(study: Study, waves: Waves, trained: dict[str, Trained]) -> 
 def bidirectional_variants(study: Study, waves: Waves) -> Variants:
     """Return one network that reads a sequence both ways before it answers."""
     model = replace(ANSWERS, bidirectional=True)
-    own = _training(study, waves)
-    return {"bidirectional": Variant(model, own, waves.sequences, waves.folds)}
+    training = _training(study, waves)
+    return {"bidirectional": Variant(model, training, waves.sequences, waves.folds)}
 
 
 def bidirectional_finding(study: Study, waves: Waves, trained: dict[str, Trained]) -> Finding:

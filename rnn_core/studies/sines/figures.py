@@ -102,8 +102,8 @@ def _two_futures(axes: Axes, original: Array, other: Array, say: Say) -> None:
     """Draw one line (T,) with its own future and one with another wave's."""
     steps = np.arange(1, STEPS + 1)
     others = say("another wave's future", "다른 파동의 미래")
-    own = say("its own future", "원래 미래")
+    label = say("its own future", "원래 미래")
     axes.plot(steps, other, color=ORANGE, linewidth=1.2, marker="o", markersize=3, label=others)
-    axes.plot(steps, original, color=BLUE, linewidth=1.2, label=own)
+    axes.plot(steps, original, color=BLUE, linewidth=1.2, label=label)
     axes.axvline(SEEN + 0.5, **DASHED)
     axes.set(xlim=(0, STEPS + 1), xticks=TICKS)

@@ -46,8 +46,8 @@ def data(study: Study) -> Waves:
 
 def variants(study: Study, waves: Waves) -> Variants:
     """Return one network that is read at the end of a window."""
-    own = training(study, epochs=50, batch_size=64, learning_rate=0.01, clip_norm=1.0)
-    return {"network": Variant(Model(hidden_size=32), own, waves.sequences, waves.folds)}
+    settings = training(study, epochs=50, batch_size=64, learning_rate=0.01, clip_norm=1.0)
+    return {"network": Variant(Model(hidden_size=32), settings, waves.sequences, waves.folds)}
 
 
 def finding(study: Study, waves: Waves, trained: dict[str, Trained]) -> Finding:

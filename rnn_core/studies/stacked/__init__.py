@@ -26,10 +26,12 @@ def variants(study: Study, x: Array) -> Variants:
     """
     rows = np.arange(len(x))[None]
     folds = Folds(rows, np.empty((1, 0), int), rows)
-    own = training(study, epochs=EPOCHS, batch_size=len(x), learning_rate=0.01)
+    settings = training(study, epochs=EPOCHS, batch_size=len(x), learning_rate=0.01)
     scored = np.ones((len(x), 1), bool)
     return {
-        name: Variant(toy.model, own, Sequences(x, toy.y, scored, loss=toy.loss, raw=True), folds)
+        name: Variant(
+            toy.model, settings, Sequences(x, toy.y, scored, loss=toy.loss, raw=True), folds
+        )
         for name, toy in TOYS.items()
     }
 

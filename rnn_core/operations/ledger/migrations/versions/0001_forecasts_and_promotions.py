@@ -77,7 +77,7 @@ def upgrade() -> None:
         sqlite_where=counted,
         postgresql_where=counted,
     )
-    said = ", ".join(column.name for column in forecasts.c if column.name not in SETTLEMENT)
+    written_once = ", ".join(column.name for column in forecasts.c if column.name not in SETTLEMENT)
     if op.get_bind().dialect.name == "sqlite":
         _refuse_replacement("forecasts", SAME_FORECAST)
         _refuse_replacement(
@@ -87,7 +87,7 @@ def upgrade() -> None:
         op.execute(REFUSE)
         _refuse("TRUNCATE", "forecasts", "are never deleted", each="STATEMENT")
         _refuse("TRUNCATE", "promotions", "are never deleted", each="STATEMENT")
-    _refuse(f"UPDATE OF {said}", "forecasts", "are never rewritten")
+    _refuse(f"UPDATE OF {written_once}", "forecasts", "are never rewritten")
     _refuse("UPDATE", "forecasts", "are settled once", when="OLD.settled_at IS NOT NULL")
     _refuse("DELETE", "forecasts", "are never deleted")
     _refuse("UPDATE", "promotions", "are never rewritten")
