@@ -6,7 +6,7 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from rnn_core.evaluation import direction, names, significance
+from rnn_core.evaluation import direction_tests, names, significance
 from rnn_core.evaluation.baselines import LEARNED, Baselines, ByName
 from rnn_core.evaluation.metrics import CALLS_UP, called_up, log_losses
 from rnn_core.evaluation.significance import FEW_DAYS
@@ -65,7 +65,7 @@ def calls_to_test(calls: pd.DataFrame, baselines: Baselines) -> Calls:
         next_return=next_return,
         called=(calls["probability"].to_numpy() > threshold).astype(int),
         baselines=baselines.called | {name: up.astype(int) for name, up in relative.items()},
-        stratum=direction.strata(calls["fold"].to_numpy(), STRATUM),
+        stratum=direction_tests.strata(calls["fold"].to_numpy(), STRATUM),
         against="the base rate" if many_zeros else "½",
     )
 
@@ -90,7 +90,7 @@ def baseline_showings(tested: Calls, baselines: Baselines) -> dict[str, Showing]
 
 
 def _showing(tested: Calls, called: Array, hits: int, probability: Array) -> Showing:
-    test = direction.within_strata(tested.up, called, tested.stratum)
+    test = direction_tests.within_strata(tested.up, called, tested.stratum)
     pvalue = None if test is None else test.pvalue
     return Showing(pvalue, hits, float(log_losses(tested.up, probability).mean()))
 
@@ -100,8 +100,10 @@ def significance_scores(
 ) -> Scores:
     """Return the p-values of all tests, and the days that would show this accuracy."""
     exact = {
-        names.PT_PVALUE: direction.pesaran_timmermann(tested.up, tested.called),
-        names.CONDITIONAL_PVALUE: direction.within_strata(tested.up, tested.called, tested.stratum),
+        names.PT_PVALUE: direction_tests.pesaran_timmermann(tested.up, tested.called),
+        names.CONDITIONAL_PVALUE: direction_tests.within_strata(
+            tested.up, tested.called, tested.stratum
+        ),
     }
     approximate = _approximate_tests(tested, probability, baselines)
     too_few = len(tested.up) < FEW_DAYS
@@ -133,9 +135,9 @@ def _approximate_tests(tested: Calls, probability: Array, baselines: Baselines) 
     against = {
         name: significance.diebold_mariano(loss, other_loss) for name, other_loss in others.items()
     }
-    excess = direction.excess_hits(tested.up, tested.called)
+    excess = direction_tests.excess_hits(tested.up, tested.called)
     return {
-        names.pvalue("ag"): direction.anatolyev_gerko(tested.next_return, tested.called),
+        names.pvalue("ag"): direction_tests.anatolyev_gerko(tested.next_return, tested.called),
         names.pvalue("pt_bootstrap"): significance.bootstrap_mean(excess),
         names.pvalue("dm"): against["majority"],
         names.pvalue("dm_bootstrap"): significance.bootstrap_mean(base_rate - loss),

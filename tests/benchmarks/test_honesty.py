@@ -16,7 +16,7 @@ from benchmarks.honesty.judging import (
 )
 from benchmarks.honesty.series import BOUNCE, KINDS, NULL, Kind, prices
 from rnn_core.config import Training
-from rnn_core.evaluation import direction, evidence, significance
+from rnn_core.evaluation import direction_tests, evidence, significance
 
 FAST = Training(dtype="float32", seeds=2, epochs=12, patience=4)
 BY_NAME = {control.kind.name: control for control in CONTROLS}
@@ -45,7 +45,7 @@ def test_a_rule_that_ignores_the_base_rate_breaks_the_bound(
     """So the bound is worth something."""
 
     def unaware(up: np.ndarray, called: np.ndarray, _: np.ndarray) -> significance.Test | None:
-        return direction.pesaran_timmermann(up, called)
+        return direction_tests.pesaran_timmermann(up, called)
 
     monkeypatch.setattr(evidence.direction, "within_strata", unaware)
     broken = run(BY_NAME["45 to 65 at 1200"].shortened(8), FAST).broken

@@ -11,7 +11,7 @@ from rnn_core.data.folds import folds
 from rnn_core.data.windows import Windows
 from rnn_core.errors import ConfigError
 from rnn_core.evaluation import backtest
-from rnn_core.evaluation.direction import strata, within_strata
+from rnn_core.evaluation.direction_tests import strata, within_strata
 from rnn_core.evaluation.evaluation import Evaluation, evaluate
 from rnn_core.evaluation.significance import deflated_sharpe
 from rnn_core.nn.sequences import Folds

@@ -8,7 +8,7 @@ import pytest
 
 from rnn_core.evaluation import names
 from rnn_core.evaluation.baselines import Baselines
-from rnn_core.evaluation.direction import pesaran_timmermann, within_strata
+from rnn_core.evaluation.direction_tests import pesaran_timmermann, within_strata
 from rnn_core.evaluation.evidence import (
     baseline_showings,
     calls_to_test,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, kstest, norm, t, ttest_1samp
 
 from rnn_core.errors import ArrayError, ConfigError
-from rnn_core.evaluation.direction import excess_hits, pesaran_timmermann
+from rnn_core.evaluation.direction_tests import excess_hits, pesaran_timmermann
 from rnn_core.evaluation.significance import (
     adjust,
     benjamini_hochberg,

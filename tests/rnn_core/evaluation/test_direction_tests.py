@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, chi2_contingency, fisher_exact, hypergeom, norm, pearsonr
 from statsmodels.stats.contingency_tables import StratifiedTable
 
-from rnn_core.evaluation.direction import (
+from rnn_core.evaluation.direction_tests import (
     anatolyev_gerko,
     pesaran_timmermann,
     strata,
