@@ -47,7 +47,7 @@ def test_a_rule_that_ignores_the_base_rate_breaks_the_bound(
     def unaware(up: np.ndarray, called: np.ndarray, _: np.ndarray) -> significance.Test | None:
         return direction_tests.pesaran_timmermann(up, called)
 
-    monkeypatch.setattr(evidence.direction, "within_strata", unaware)
+    monkeypatch.setattr(evidence.direction_tests, "within_strata", unaware)
     broken = run(BY_NAME["45 to 65 at 1200"].shortened(8), FAST).broken
     assert len(broken) == 1
     assert "at most 2 by chance" in broken[0]
