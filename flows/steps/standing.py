@@ -37,7 +37,8 @@ def standing_of(
         as_of=now,
         champion=champion,
         promoted_at=ledger.promoted_at(ticker, champion.version) if champion else None,
-        pvalue=scores.get(names.PT_PVALUE_ADJUSTED),
+        # Champions of older versions were judged by Pesaran and Timmermann's test
+        pvalue=scores.get(names.CONDITIONAL_PVALUE_ADJUSTED, scores.get(names.PT_PVALUE_ADJUSTED)),
         promise=Promise(*(scores[name] for name in PROMISED)) if champion else None,
         record=live_record(settled),
         forecasts=forecasts,

@@ -118,9 +118,12 @@ Rows = Iterator[tuple[str, str]]
 
 
 def _verdict(evaluation: Evaluation) -> Rows:
-    yield "verdict", evaluation.verdict.tag
-    yield "  because", evaluation.verdict.reason
-    yield "  lowest log loss", evaluation.verdict.lowest
+    verdict = evaluation.verdict
+    yield "verdict", verdict.headline
+    yield "  because", verdict.reason
+    if verdict.tag != "skill":
+        yield "  what could be found", verdict.power
+    yield "  lowest log loss", verdict.lowest
 
 
 def _scores(evaluation: Evaluation, attainable: float | None) -> Rows:
@@ -128,6 +131,9 @@ def _scores(evaluation: Evaluation, attainable: float | None) -> Rows:
     interval = _interval(scores, names.ACCURACY, ".1%")
     days = len(evaluation.calls)
     yield "accuracy", f"{scores[names.ACCURACY]:.1%} of {days} test days{interval}"
+    zeros = int(scores[names.ZERO_RETURNS])
+    if zeros:
+        yield "  returns of 0", f"{zeros}, counted as down"
     for name, description in BASELINES.items():
         yield f"  {description}", f"{scores[names.baseline_accuracy(name)]:.1%}"
     if attainable is not None:
@@ -138,6 +144,20 @@ def _scores(evaluation: Evaluation, attainable: float | None) -> Rows:
     sharpe = _sharpe(scores, names.SHARPE, " long or flat, by the year")
     yield "Sharpe ratio after costs", sharpe
     yield "  buy and hold", _sharpe(scores, names.HOLD_SHARPE)
+    if names.NEXT_OPEN in evaluation.accounts:
+        yield "  traded at the next open", _sharpe(scores, names.NEXT_OPEN_SHARPE)
+    bound = _sharpe(scores, names.FRICTIONLESS_SHARPE, ", an upper bound in expectation")
+    yield "  at once and at no cost", bound
+    yield "break-even cost", _break_even(evaluation)
+
+
+def _break_even(evaluation: Evaluation) -> str:
+    """Return the break-even cost, and what timing earned beyond a constant position."""
+    scores = evaluation.scores
+    cost = scores.get(names.BREAK_EVEN_COST)
+    break_even = "undefined" if cost is None else f"{cost:.1f} bp"
+    t = f", t {scores[names.TIMING_T]:.2f}" if names.TIMING_T in scores else ""
+    return f"{break_even}; timing gained {scores[names.TIMING_GAIN]:.2f} bp a day{t}"
 
 
 def _forecast(prices: Prices, fit: Fit, forecast: tuple[float, float]) -> Rows:

@@ -219,7 +219,9 @@ def _evaluation_tags(evaluation: Evaluation) -> dict[str, str]:
     }
     return {
         "verdict": verdict.tag,
+        "verdict.headline": verdict.headline,
         "verdict.reason": verdict.reason,
+        "verdict.power": verdict.power,
         "verdict.lowest_log_loss": verdict.lowest,
         "test.first": f"{days[0]:%Y-%m-%d}",
         "test.last": f"{days[-1]:%Y-%m-%d}",

@@ -26,7 +26,7 @@ from scipy.stats import kurtosis, norm, skew
 
 from rnn_core.errors import ArrayError, ConfigError
 from rnn_core.evaluation.metrics import CALLS_UP, CONFIDENCE
-from rnn_core.evaluation.significance import sharpe_error
+from rnn_core.evaluation.significance import Test, mean_above_zero, sharpe_error
 from rnn_core.nn.arrays import Array, check_array
 
 ROUNDING = 1e-6  # returns of prices in single precision differ by less, for no other reason
@@ -80,6 +80,19 @@ class Strategy:
     sharpe: Sharpe | None
     statistics: dict[str, float]
     undefined: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What changing the position earned beyond holding its mean size throughout, at no cost.
+
+    Attributes:
+        gain: mean of the daily net returns beyond that, in basis points.
+        test: of that mean being above 0; None if undefined.
+    """
+
+    gain: float
+    test: Test | None
 
 
 @dataclass(frozen=True)
@@ -160,6 +173,29 @@ def backtest(
     strategy = _account(weights, overnight, rest, cost, sessions_a_year)
     hold = _account(ones, overnight, rest, cost, sessions_a_year)
     return Backtest(strategy, hold, "next open")
+
+
+def frictionless(weights: Array, next_return: Array, *, sessions_a_year: int) -> Strategy:
+    """Return the account of weights (n,) traded at once and at no cost at the close they come from.
+
+    Nobody can trade so: the close is known only when it is over. It bounds what the calls are worth
+    from above. `next_return` (n,) and `sessions_a_year` are as in `backtest`.
+    """
+    start = np.zeros_like(next_return)
+    return _account(weights, start, next_return, 0, sessions_a_year)
+
+
+def timing(strategy: Strategy, next_return: Array) -> Timing:
+    """Return what the changes of a strategy's weight earned, beyond a constant one of equal mean.
+
+    A strategy that is mostly long earns what a rising market does, whenever it is long. The
+    constant position earns mean(w) · (exp(next_return) − 1) a day; `next_return` (n,) is as in
+    `backtest`.
+    """
+    beyond = strategy.net - strategy.weight.mean() * np.expm1(next_return)
+    rounding = np.abs(beyond).max() <= 1e-12 * np.abs(strategy.net).max()
+    test = None if rounding else mean_above_zero(beyond)
+    return Timing(float(beyond.mean() / BASIS_POINT), test)
 
 
 def sharpe(
@@ -266,7 +302,10 @@ def _break_even(gross: Array, traded: Array) -> tuple[dict[str, float], dict[str
         return {}, {"break_even_cost": "nothing was traded"}
     if not gross.all():
         return {}, {"break_even_cost": "all was lost before costs"}
-    return {"break_even_cost": float((gross - 1).mean() / charged / BASIS_POINT)}, {}
+    break_even = float((gross - 1).mean() / charged)
+    if abs(break_even) > 1:
+        return {}, {"break_even_cost": "it is beyond 100 %: next to nothing was traded"}
+    return {"break_even_cost": break_even / BASIS_POINT}, {}
 
 
 def _drift(weight: Array, simple_return: Array) -> Array:

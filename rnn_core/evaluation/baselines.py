@@ -1,18 +1,26 @@
 """Baselines: forecasts without a network, on the same folds.
 
-Each fold's baselines learn from its training rows only. The network uses the validation rows only
-for early stopping, which no baseline needs; to fit on them too would be another comparison.
+Each fold's baselines learn from its training rows. Like the network, those with something to choose
+(a penalty, a number of trees) choose it by the loss on the validation rows, and like the network's,
+their probabilities are shrunk towards the training base rate.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from scipy.special import expit
 
 from rnn_core.errors import ArrayError
-from rnn_core.evaluation.metrics import CALLS_UP, called_up
+from rnn_core.evaluation.metrics import CALLS_UP, called_up, log_losses
 from rnn_core.nn.arrays import Array
+from rnn_core.nn.ensemble import shrunk
+from rnn_core.nn.sequences import Folds
+
+PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)  # scikit-learn's C of the logistic regression, strongest first
+TREES = 20  # at most
+LEARNED = ("logistic", "boosting")  # they call by their probability; the others by a rule
 
 ByName: TypeAlias = dict[str, Array]
 """Forecasts (n,) of the n test rows, ordered as `test[test >= 0]`, by the name of the baseline."""
@@ -22,6 +30,7 @@ BASELINES = {
     "reversal": "opposite of yesterday",
     "persistence": "same as yesterday",
     "logistic": "logistic regression",
+    "boosting": "gradient boosting",
 }
 """The baselines that reports compare the network with: name → description."""
 
@@ -39,46 +48,55 @@ class Baselines:
     called: ByName
 
 
-def direction_baselines(x: Array, y: Array, returns: Array, train: Array, test: Array) -> Baselines:
+def direction_baselines(
+    x: Array, y: Array, returns: Array, folds: Folds, shrinkage: float
+) -> Baselines:
     """Return forecasts of the next session's direction at the test rows of K folds.
 
     - majority: the training base rate of up; up is called at ½ too.
     - persistence, reversal: the session's own direction (up if its return is above 0), or the
       opposite. The probability of being right is the rule's share of hits in the training rows and
       at least ½: a rule that was wrong more often than right does not become the other rule.
-    - logistic: scikit-learn's LogisticRegression, C = 1, on the T × I values of the window, each
-      standardised by the training rows; the base rate if these have only one class.
+    - logistic: scikit-learn's LogisticRegression on the T × I values of the window, each
+      standardised by the training rows; of four penalties the one with the lowest validation loss.
+    - boosting: scikit-learn's HistGradientBoostingClassifier on the same values, trees of four
+      leaves; as many, up to 20, as have the lowest validation loss.
 
-    A share of 0 or 1 of n training rows is replaced by Laplace's rule of succession, 1/(n + 2) from
-    the end, so that every log loss is finite.
+    The last two forecast the base rate if the training rows have only one class. A share of 0 or 1
+    of n training rows is replaced by Laplace's rule of succession, 1/(n + 2) from the end, so that
+    every log loss is finite.
 
     Args:
         x: (N, T, I) windows.
         y: (N,) 1 if the next session closed up, 0 if down, NaN if not known yet.
         returns: (N,) log return of the session at whose close the call is made.
-        train: (K, n) row numbers, padded with −1.
-        test: (K, s) row numbers, padded with −1.
+        folds: row numbers of the K folds.
+        shrinkage: how far each probability is shrunk towards the base rate, from 0 to 1.
 
     Raises:
         ArrayError: a training row has no label, or a tested fold has no training row.
     """
-    rows, fold = _tested(y, train, test)
+    rows, fold = _tested(y, folds.train, folds.test)
     rose = returns > 0
-    base_rate = _share(y == 1, train)[fold]
-    persisted = _share(rose == y, train)[fold]  # the share of hits; reversal hits in the rest
-    logistic = _logistic(x.reshape(len(x), -1), y, train, test, base_rate)
+    base_rate = _share(y == 1, folds.train)[fold]
+    persisted = _share(rose == y, folds.train)[fold]  # the share of hits; reversal hits in the rest
+    values = x.reshape(len(x), -1)
+    probability = {
+        "majority": base_rate,
+        "persistence": _rule(rose[rows], np.maximum(persisted, 0.5)),
+        "reversal": _rule(~rose[rows], np.maximum(1 - persisted, 0.5)),
+        "logistic": _learned(_logistic, values, y, folds, base_rate),
+        "boosting": _learned(_boosting, values, y, folds, base_rate),
+    }
+    served = {name: shrunk(p, base_rate, shrinkage) for name, p in probability.items()}
     return Baselines(
-        probability={
-            "majority": base_rate,
-            "persistence": _rule(rose[rows], np.maximum(persisted, 0.5)),
-            "reversal": _rule(~rose[rows], np.maximum(1 - persisted, 0.5)),
-            "logistic": logistic,
-        },
+        probability=served,
         called={
             "majority": (base_rate >= CALLS_UP).astype(int),
             "persistence": rose[rows].astype(int),
             "reversal": (~rose[rows]).astype(int),
-            "logistic": called_up(logistic).astype(int),
+            "logistic": called_up(served["logistic"]).astype(int),
+            "boosting": called_up(served["boosting"]).astype(int),
         },
     )
 
@@ -130,7 +148,21 @@ def _share(of: Array, train: Array) -> Array:
     return np.asarray(np.clip(share, lowest, highest))
 
 
-def _logistic(x: Array, y: Array, train: Array, test: Array, base_rate: Array) -> Array:
+class _Rows(NamedTuple):
+    """The values (n, D) and labels (n,) that a fold learns and chooses from; the values to test."""
+
+    x: Array
+    y: Array
+    x_valid: Array
+    y_valid: Array
+    x_test: Array
+
+
+Learn: TypeAlias = Callable[[_Rows], Array]
+"""Fits one fold and returns the probability of up at its test rows."""
+
+
+def _learned(learn: Learn, x: Array, y: Array, folds: Folds, base_rate: Array) -> Array:
     """Return the probability (n,) of up from x (N, D); `base_rate` (n,) for folds of one class."""
     from threadpoolctl import threadpool_limits
 
@@ -138,22 +170,55 @@ def _logistic(x: Array, y: Array, train: Array, test: Array, base_rate: Array) -
     first = 0
     # On arrays this small a second thread only costs, and sums in another order
     with threadpool_limits(1):
-        for train_rows, test_rows in zip(train, test, strict=True):
-            fitted = train_rows[train_rows >= 0]
-            tested = test_rows[test_rows >= 0]
-            last = first + len(tested)
-            if len(tested) and len(np.unique(y[fitted])) == 2:
-                probability[first:last] = _fitted_logistic(x[fitted], y[fitted], x[tested])
+        for padded in zip(folds.train, folds.valid, folds.test, strict=True):
+            train, valid, test = (rows[rows >= 0] for rows in padded)
+            last = first + len(test)
+            if len(test) and len(np.unique(y[train])) == 2:
+                rows = _Rows(x[train], y[train], x[valid], y[valid], x[test])
+                probability[first:last] = learn(rows)
             first = last
     return probability
 
 
-def _fitted_logistic(x: Array, y: Array, x_test: Array) -> Array:
+def _logistic(rows: _Rows) -> Array:
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    scaler = StandardScaler().fit(x)
-    model = LogisticRegression(C=1.0, max_iter=1000).fit(scaler.transform(x), y)
-    # Summed row by row: a matrix product gives other bits for other numbers of rows
-    logits = (scaler.transform(x_test) * model.coef_).sum(axis=1) + model.intercept_
-    return np.asarray(expit(logits))
+    scaler = StandardScaler().fit(rows.x)
+    x = scaler.transform(rows.x)
+    fitted = [LogisticRegression(C=penalty, max_iter=1000).fit(x, rows.y) for penalty in PENALTIES]
+
+    def forecasts(x: Array) -> list[Array]:
+        # Summed row by row: a matrix product gives other bits for other numbers of rows
+        scaled = scaler.transform(x)
+        return [
+            np.asarray(expit((scaled * model.coef_).sum(axis=1) + model.intercept_))
+            for model in fitted
+        ]
+
+    return _best(forecasts, rows)
+
+
+def _boosting(rows: _Rows) -> Array:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    model = HistGradientBoostingClassifier(
+        max_iter=TREES, max_leaf_nodes=4, max_bins=32, early_stopping=False
+    ).fit(rows.x, rows.y)
+
+    def forecasts(x: Array) -> list[Array]:
+        no_tree = np.full(len(x), rows.y.mean())
+        return [no_tree, *(stage[:, 1] for stage in model.staged_predict_proba(x))]
+
+    return _best(forecasts, rows)
+
+
+def _best(forecasts: Callable[[Array], Sequence[Array]], rows: _Rows) -> Array:
+    """Return the forecasts of the test rows by the candidate with the lowest validation loss.
+
+    Candidates are in ascending order of freedom; without validation rows the first is taken.
+    """
+    if len(rows.y_valid) == 0:
+        return forecasts(rows.x_test)[0]
+    losses = [log_losses(rows.y_valid, p).mean() for p in forecasts(rows.x_valid)]
+    return forecasts(rows.x_test)[int(np.argmin(losses))]

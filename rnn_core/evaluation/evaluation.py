@@ -1,7 +1,6 @@
 """Score and judge the out-of-sample calls of all folds, next to baselines on the same folds."""
 
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,8 +10,16 @@ from rnn_core.config import Evaluation as Settings
 from rnn_core.data.windows import Windows
 from rnn_core.errors import ConfigError
 from rnn_core.evaluation import backtest, names, significance
-from rnn_core.evaluation.backtest import Backtest
-from rnn_core.evaluation.baselines import Baselines, ByName, direction_baselines
+from rnn_core.evaluation.backtest import Backtest, Strategy, Timing
+from rnn_core.evaluation.baselines import Baselines, direction_baselines
+from rnn_core.evaluation.evidence import (
+    Calls,
+    Scores,
+    baseline_showings,
+    calls_to_test,
+    showing,
+    significance_scores,
+)
 from rnn_core.evaluation.metrics import (
     calibration,
     called_up,
@@ -21,16 +28,13 @@ from rnn_core.evaluation.metrics import (
     wilson_interval,
     with_interval,
 )
-from rnn_core.evaluation.verdict import Verdict, verdict
+from rnn_core.evaluation.verdict import Verdict, Worth, verdict
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.ensemble import ensemble
 from rnn_core.nn.sequences import Folds, base_rates
 
 STYLES: tuple[backtest.Style, ...] = ("long_flat", "long_short")
 DIRECTIONS = ("down", "up")
-
-Tests: TypeAlias = dict[str, significance.Test | significance.Bootstrap | None]
-"""Tests by metric name, None where undefined."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class Evaluation:
             `low`..`high`, and the accuracy of the `majority` baseline.
         seeds: (seeds,) accuracy of each seed alone over all folds.
         backtests: by style, `long_flat` and `long_short`.
+        accounts: of long or flat: `frictionless`, traded at once and at no cost, an upper bound,
+            and `next_open`, if there are opens and the backtests do not trade there anyway.
     """
 
     verdict: Verdict
@@ -60,14 +66,7 @@ class Evaluation:
     folds: pd.DataFrame
     seeds: Array
     backtests: dict[backtest.Style, Backtest]
-
-
-@dataclass(frozen=True)
-class _Scores:
-    """Scores by metric name, and why others are undefined."""
-
-    defined: dict[str, float]
-    undefined: dict[str, str] = field(default_factory=dict)
+    accounts: dict[str, Strategy]
 
 
 def evaluate(
@@ -94,19 +93,26 @@ def evaluate(
     """
     seed_logits = _by_test_row(logits, folds)
     baselines = direction_baselines(
-        windows.x, windows.y[:, 0, 0], windows.returns, folds.train, folds.test
+        windows.x, windows.y[:, 0, 0], windows.returns, folds, shrinkage
     )
     calls = _calls(windows, folds, seed_logits, baselines, shrinkage)
-    confusion = confusion_matrix(calls["up"], called_up(calls["probability"]), labels=[0, 1])
-    tests = _significance(calls, baselines)
-    judged = _judge(calls, baselines, tests, trials)
+    probability = calls["probability"].to_numpy()
+    next_return = calls["next_return"].to_numpy()
+    confusion = confusion_matrix(calls["up"], called_up(probability), labels=[0, 1])
     backtests = {style: _backtest(windows, folds, calls, style, settings) for style in STYLES}
+    default = backtests["long_flat"]
+    timing = backtest.timing(default.strategy, next_return)
+    accounts = _other_accounts(windows, folds, calls, settings)
+    tested = calls_to_test(calls, baselines)
+    judged = _judge(tested, probability, baselines, trials, _worth(default, timing, settings))
     recorded = _together(
-        tests,
+        significance_scores(tested, probability, baselines, trials),
         _verdict_scores(judged),
         _test_scores(calls, confusion),
         _baseline_scores(calls, baselines),
         *(_backtest_scores(style, result, trials) for style, result in backtests.items()),
+        _timing_scores(timing),
+        *(_account_scores(name, account) for name, account in accounts.items()),
     )
     return Evaluation(
         verdict=judged,
@@ -117,11 +123,12 @@ def evaluate(
         folds=_by_fold(calls),
         seeds=_seed_accuracy(calls, seed_logits),
         backtests=backtests,
+        accounts=accounts,
     )
 
 
-def _together(*parts: _Scores) -> _Scores:
-    whole = _Scores({})
+def _together(*parts: Scores) -> Scores:
+    whole = Scores({})
     for part in parts:
         whole.defined.update(part.defined)
         whole.undefined.update(part.undefined)
@@ -162,103 +169,56 @@ def _arrays(calls: pd.DataFrame) -> tuple[Array, Array, Array]:
     return calls["up"].to_numpy(), probability, called_up(probability).astype(int)
 
 
-def _baseline_losses(up: Array, baselines: Baselines) -> ByName:
-    return {name: log_losses(up, p) for name, p in baselines.probability.items()}
-
-
-def _judge(calls: pd.DataFrame, baselines: Baselines, tests: _Scores, trials: int) -> Verdict:
-    up, probability, _ = _arrays(calls)
-    losses = _baseline_losses(up, baselines)
+def _judge(
+    tested: Calls, probability: Array, baselines: Baselines, trials: int, worth: Worth
+) -> Verdict:
     return verdict(
-        pvalue=tests.defined.get(names.PT_PVALUE),
+        network=showing(tested, probability),
+        baselines=baseline_showings(tested, baselines),
+        days=len(probability),
         trials=trials,
-        days=len(calls),
-        log_loss=float(log_losses(up, probability).mean()),
-        baselines={name: float(loss.mean()) for name, loss in losses.items()},
-        skilled=_skilled(up, baselines),
+        worth=worth,
+        against=tested.against,
     )
 
 
-def _skilled(up: Array, baselines: Baselines) -> list[str]:
-    """Return the baselines whose own calls pass the test of direction."""
-    tests = {
-        name: significance.pesaran_timmermann(up, called)
-        for name, called in baselines.called.items()
-    }
-    return [
-        name
-        for name, test in tests.items()
-        if test is not None and test.pvalue <= significance.ALPHA
-    ]
+def _worth(result: Backtest, timing: Timing, settings: Settings) -> Worth:
+    return Worth(
+        cost=settings.cost,
+        break_even=result.strategy.statistics.get("break_even_cost"),
+        timing_pvalue=None if timing.test is None else timing.test.pvalue,
+    )
 
 
-def _verdict_scores(judged: Verdict) -> _Scores:
+def _verdict_scores(judged: Verdict) -> Scores:
     """Return the verdict's inputs, except the log loss, which is a score of the test days."""
     inputs = {name: value for name, value in judged.inputs.items() if name != "log_loss"}
-    return _Scores({names.significance(name): value for name, value in inputs.items()})
+    return Scores({names.significance(name): value for name, value in inputs.items()})
 
 
-def _test_scores(calls: pd.DataFrame, confusion: Array) -> _Scores:
+def _test_scores(calls: pd.DataFrame, confusion: Array) -> Scores:
     up, probability, called = _arrays(calls)
     by_name = scores(up, probability) | calibration(up, probability)
     for outcome, row in zip(DIRECTIONS, confusion, strict=True):
         for call, count in zip(DIRECTIONS, row, strict=True):
             by_name[f"{outcome}_called_{call}"] = float(count)
     recorded = {names.score(name): value for name, value in by_name.items()}
+    recorded[names.ZERO_RETURNS] = float((calls["next_return"] == 0).sum())
     low, high = wilson_interval(int((called == up).sum()), len(up))
-    return _Scores(recorded | {names.ACCURACY_LOW: low, names.ACCURACY_HIGH: high})
+    return Scores(recorded | {names.ACCURACY_LOW: low, names.ACCURACY_HIGH: high})
 
 
-def _baseline_scores(calls: pd.DataFrame, baselines: Baselines) -> _Scores:
+def _baseline_scores(calls: pd.DataFrame, baselines: Baselines) -> Scores:
     up, _, _ = _arrays(calls)
     accuracies = {
         names.baseline_accuracy(name): float((called == up).mean())
         for name, called in baselines.called.items()
     }
     losses = {
-        names.baseline_log_loss(name): float(loss.mean())
-        for name, loss in _baseline_losses(up, baselines).items()
+        names.baseline_log_loss(name): float(log_losses(up, p).mean())
+        for name, p in baselines.probability.items()
     }
-    return _Scores(accuracies | losses)
-
-
-def _significance(calls: pd.DataFrame, baselines: Baselines) -> _Scores:
-    """Return the p-values of all tests, and the days that would show this accuracy."""
-    tests = _direction_tests(calls) | _loss_tests(calls, baselines)
-    pvalues = {name: test.pvalue for name, test in tests.items() if test is not None}
-    constant = "what it compares does not vary: constant calls, one class only, or equal losses"
-    undefined = {name: constant for name, test in tests.items() if test is None}
-    up, _, called = _arrays(calls)
-    days = significance.days_needed(float((called == up).mean()))
-    if days is not None:
-        return _Scores(pvalues | {names.DAYS_FOR_THIS_ACCURACY: days}, undefined)
-    never = "an accuracy of a half or less is never shown to be above it"
-    return _Scores(pvalues, undefined | {names.DAYS_FOR_THIS_ACCURACY: never})
-
-
-def _direction_tests(calls: pd.DataFrame) -> Tests:
-    up, _, called = _arrays(calls)
-    next_return = calls["next_return"].to_numpy()
-    excess = significance.excess_hits(up, called)
-    return {
-        names.PT_PVALUE: significance.pesaran_timmermann(up, called),
-        names.pvalue("ag"): significance.anatolyev_gerko(next_return, called),
-        names.pvalue("pt_bootstrap"): significance.bootstrap_mean(excess),
-    }
-
-
-def _loss_tests(calls: pd.DataFrame, baselines: Baselines) -> Tests:
-    up, probability, _ = _arrays(calls)
-    loss = log_losses(up, probability)
-    others = _baseline_losses(up, baselines)
-    against = {
-        name: significance.diebold_mariano(loss, other_loss) for name, other_loss in others.items()
-    }
-    return {
-        names.pvalue("dm"): against["majority"],
-        names.pvalue("dm_bootstrap"): significance.bootstrap_mean(others["majority"] - loss),
-        **{names.dm_pvalue(name): test for name, test in against.items()},
-    }
+    return Scores(accuracies | losses)
 
 
 def _backtest(
@@ -277,30 +237,71 @@ def _backtest(
 
 
 def _overnight(windows: Windows, rows: Array) -> Array:
-    overnight = None if windows.overnight is None else windows.overnight[rows]
-    if overnight is None or not np.isfinite(overnight).all():
+    overnight = _opens(windows, rows)
+    if overnight is None:
         raise ConfigError(
             "evaluation.trade=next_open requires an opening price on every test day; use next_close"
         )
     return overnight
 
 
-def _backtest_scores(style: str, result: Backtest, trials: int) -> _Scores:
-    strategy = result.strategy
-    defined = {names.backtest(name, style): x for name, x in strategy.statistics.items()}
-    undefined = {names.backtest(name, style): why for name, why in strategy.undefined.items()}
-    ratio = strategy.sharpe
-    if ratio is not None:
+def _opens(windows: Windows, rows: Array) -> Array | None:
+    """Return the returns up to the next opens (n,), or None if an open is missing."""
+    overnight = None if windows.overnight is None else windows.overnight[rows]
+    return None if overnight is None or not np.isfinite(overnight).all() else overnight
+
+
+def _other_accounts(
+    windows: Windows, folds: Folds, calls: pd.DataFrame, settings: Settings
+) -> dict[str, Strategy]:
+    next_return = calls["next_return"].to_numpy()
+    weights = backtest.positions(calls["probability"].to_numpy(), "long_flat")
+    year = windows.sessions_a_year
+    accounts = {
+        names.FRICTIONLESS: backtest.frictionless(weights, next_return, sessions_a_year=year)
+    }
+    overnight = _opens(windows, folds.test[folds.test >= 0])
+    if overnight is not None and settings.trade != "next_open":
+        at_open = backtest.backtest(
+            weights, next_return, settings.cost, overnight, sessions_a_year=year
+        )
+        accounts[names.NEXT_OPEN] = at_open.strategy
+    return accounts
+
+
+def _account_scores(name: str, account: Strategy) -> Scores:
+    return Scores(
+        {names.backtest(statistic, name): x for statistic, x in account.statistics.items()},
+        {names.backtest(statistic, name): why for statistic, why in account.undefined.items()},
+    )
+
+
+def _timing_scores(timing: Timing) -> Scores:
+    gain = {names.TIMING_GAIN: timing.gain}
+    if timing.test is None:
+        return Scores(gain, {names.TIMING_T: "the position does not vary, or on few days"})
+    return Scores(gain | {names.TIMING_T: timing.test.statistic})
+
+
+def _backtest_scores(style: str, result: Backtest, trials: int) -> Scores:
+    account = _account_scores(style, result.strategy)
+    defined = account.defined
+    undefined = account.undefined
+    ratio = result.strategy.sharpe
+    held = result.buy_and_hold.sharpe
+    if ratio is not None and held is not None:
         deflated = significance.deflated_sharpe(
-            ratio.daily, ratio.days, trials, ratio.skew, ratio.kurtosis
+            ratio.daily, ratio.days, trials, ratio.skew, ratio.kurtosis, benchmark=held.daily
         )
         if deflated is not None:
-            defined[names.backtest("deflated_sharpe", style)] = deflated
+            defined[names.backtest("deflated_sharpe_probability", style)] = deflated
     if style == "long_flat":
-        hold = result.buy_and_hold
-        defined |= {names.hold(name): x for name, x in hold.statistics.items()}
-        undefined |= {names.hold(name): why for name, why in hold.undefined.items()}
-    return _Scores(defined, undefined)
+        held_statistics = result.buy_and_hold.statistics.items()
+        # Who buys once breaks even at any cost or at none
+        defined |= {names.hold(name): x for name, x in held_statistics if name != "break_even_cost"}
+        held_undefined = result.buy_and_hold.undefined.items()
+        undefined |= {names.hold(name): why for name, why in held_undefined}
+    return Scores(defined, undefined)
 
 
 def _by_fold(calls: pd.DataFrame) -> pd.DataFrame:

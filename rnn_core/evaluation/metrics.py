@@ -11,6 +11,7 @@ from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, roc_auc_
 from rnn_core.nn.arrays import Array
 
 CALLS_UP = 0.5  # the probability of closing up above which up is called
+CHANCE = 0.5  # the accuracy of a coin toss
 COIN_TOSS = log(2)  # the log loss of p = ½, in nats
 CONFIDENCE = 0.95  # of every interval
 

@@ -76,10 +76,14 @@ def hold(name: str) -> str:
     return backtest(f"hold_{name}")
 
 
+NEXT_OPEN = "next_open"  # the account of long or flat if it traded at the next open
+FRICTIONLESS = "frictionless"  # and if it traded at once and at no cost: an upper bound
+
 TRAIN_LOSS = "train/loss"
 VALID_LOSS = "valid/loss"
 BEST_VALID_LOSS = "valid/best_loss"
 
+ZERO_RETURNS = score("zero_returns")
 ACCURACY = score("accuracy")
 ACCURACY_LOW = score("accuracy_low")
 ACCURACY_HIGH = score("accuracy_high")
@@ -89,8 +93,16 @@ AUC = score("auc")
 
 PT_PVALUE = pvalue("pt")
 PT_PVALUE_ADJUSTED = pvalue("pt") + "_adjusted"
+CONDITIONAL_PVALUE = pvalue("conditional")
+CONDITIONAL_PVALUE_ADJUSTED = pvalue("conditional") + "_adjusted"
 DAYS_FOR_THIS_ACCURACY = significance("days_for_this_accuracy")
+
+BREAK_EVEN_COST = backtest("break_even_cost")
+TIMING_GAIN = backtest("timing_gain")
+TIMING_T = backtest("timing_t")
 
 # What the names of a ratio (_net) and of its interval (_low, _high) start with
 SHARPE = backtest("sharpe")
 HOLD_SHARPE = hold("sharpe")
+NEXT_OPEN_SHARPE = backtest("sharpe", NEXT_OPEN)
+FRICTIONLESS_SHARPE = backtest("sharpe", FRICTIONLESS)

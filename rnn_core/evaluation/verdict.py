@@ -1,13 +1,13 @@
 """The verdict on a run: skill, no evidence of skill, or inconclusive."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from rnn_core.errors import ConfigError
-from rnn_core.evaluation.metrics import COIN_TOSS
-from rnn_core.evaluation.significance import ALPHA, adjust, days_needed
+from rnn_core.evaluation.metrics import CHANCE, COIN_TOSS, wilson_interval
+from rnn_core.evaluation.significance import ALPHA, POWER, adjust, days_needed, detectable_accuracy
 
 DETECTABLE = 0.55  # the accuracy that a test period must be long enough to show
 Tag: TypeAlias = Literal["skill", "inconclusive", "no evidence of skill"]
@@ -16,34 +16,92 @@ INCONCLUSIVE: Final = "inconclusive"
 NO_EVIDENCE: Final = "no evidence of skill"
 
 
+class Measured(NamedTuple):
+    """In how many series the rule found a direction that persists with probability 0.55."""
+
+    days: int
+    found: int
+    series: int
+
+
+MEASURED = (Measured(637, 28, 100), Measured(1187, 43, 100), Measured(2687, 66, 100))
+"""By test days, for the default network: `python -m benchmarks honesty`, the rows `weak`."""
+
+
+@dataclass(frozen=True)
+class Showing:
+    """How a forecast did on the test days.
+
+    Attributes:
+        pvalue: one-sided p of its calls telling the direction, given the base rate of each fold;
+            None if undefined.
+        hits: number of right calls.
+        log_loss: mean, in nats.
+    """
+
+    pvalue: float | None
+    hits: int
+    log_loss: float
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What the account of the calls was worth.
+
+    Attributes:
+        cost: of trading, in basis points.
+        break_even: the cost at which nothing was earned, in basis points; None if undefined.
+        timing_pvalue: one-sided p of having earned more than a constant position of the same mean
+            size; None if undefined.
+    """
+
+    cost: float
+    break_even: float | None
+    timing_pvalue: float | None
+
+    @property
+    def shortfall(self) -> str:
+        """Why this is no account to trade; empty if it is one."""
+        if self.break_even is None or self.break_even < self.cost:
+            return f"not tradable at {self.cost:g} bp"
+        if self.timing_pvalue is None or self.timing_pvalue > ALPHA:
+            return f"not shown to be tradable at {self.cost:g} bp"
+        return ""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The judgement of a run, its reason, and the numbers that decided.
 
     Attributes:
         tag: `skill`, `inconclusive` or `no evidence of skill`.
+        headline: the tag with what it must not be read without.
         reason: one sentence.
+        power: what the test days could have shown, one sentence.
         lowest: who had the lowest mean log loss: `network`, `coin toss`, or a baseline by name.
         inputs: {name: number} that decided, without the undefined ones: `days`, `days_needed`,
-            `trials`, `pt_pvalue`, `pt_pvalue_adjusted`, `log_loss`, `log_loss_majority`.
+            `detectable_accuracy`, `measured_power`, `trials`, `conditional_pvalue`,
+            `conditional_pvalue_adjusted`, `log_loss`, `log_loss_majority`.
     """
 
     tag: Tag
+    headline: str
     reason: str
+    power: str
     lowest: str
     inputs: dict[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"{self.tag}: {self.reason}"
+        return f"{self.headline}: {self.reason}"
 
 
 def verdict(
-    pvalue: float | None,
-    trials: int,
+    network: Showing,
+    baselines: Mapping[str, Showing],
     days: int,
-    log_loss: float,
-    baselines: Mapping[str, float],
-    skilled: Sequence[str] = (),
+    trials: int,
+    worth: Worth,
+    against: str = "½",
 ) -> Verdict:
     """Judge a run, the only place where this is done.
 
@@ -52,25 +110,33 @@ def verdict(
     2. `inconclusive`: fewer test days than would show an accuracy of 55 % with 80 % power, 616.
     3. `no evidence of skill`: all else.
 
-    The first that applies is taken. The number of days says how much the absence of a finding
-    means. A finding is not taken back for a short test period: the test's size holds for any
-    number of days.
+    The first that applies is taken. A finding is not taken back for a short test period: the test's
+    size holds for any number of days.
+
+    Skill in direction is not yet money, nor is it the network's alone. The headline says so if the
+    account did not earn its cost or has not been shown to, and if a baseline passes the same rule
+    and is more accurate. Without skill it says if the accuracy is below that of a coin.
 
     Args:
-        pvalue: one-sided Pesaran–Timmermann p-value of the sign of the served probability − ½; None
-            if undefined.
-        trials: distinct configurations tried on these days, this one included.
+        network: how the served probability did.
+        baselines: how the baselines did, by name; `majority` is the training base rate.
         days: number of test days.
-        log_loss: mean log loss of the served probability, in nats.
-        baselines: mean log losses of the baselines by name; `majority` is the training base rate.
-        skilled: baselines whose own calls pass the test of direction, which the reason mentions.
+        trials: distinct configurations tried on these days, this one included.
+        worth: of the account that trades on the calls.
+        against: what a probability was compared with to make it a call.
 
     Raises:
         ConfigError: fewer than one trial, or no baseline `majority`.
 
-    >>> verdict(0.01, 1, 700, 0.690, {"majority": 0.692}).tag
+    >>> base_rate = Showing(pvalue=None, hits=620, log_loss=0.692)
+    >>> earned = Worth(cost=5, break_even=9, timing_pvalue=0.01)
+    >>> network = Showing(pvalue=0.01, hits=640, log_loss=0.690)
+    >>> verdict(network, {"majority": base_rate}, days=1200, trials=1, worth=earned).headline
     'skill'
-    >>> verdict(0.01, 9, 700, 0.690, {"majority": 0.692}).tag
+    >>> costly = Worth(cost=5, break_even=3, timing_pvalue=0.2)
+    >>> verdict(network, {"majority": base_rate}, days=1200, trials=1, worth=costly).headline
+    'skill in direction, not tradable at 5 bp'
+    >>> verdict(network, {"majority": base_rate}, days=1200, trials=9, worth=earned).headline
     'no evidence of skill'
     """
     if "majority" not in baselines:
@@ -78,34 +144,68 @@ def verdict(
             "baselines must include majority, the training base rate "
             f"(got {', '.join(baselines) or 'none'})"
         )
-    adjusted = None if pvalue is None else adjust(pvalue, trials)
+    base_loss = baselines["majority"].log_loss
     enough = days_needed(DETECTABLE) or 0
-    base_loss = baselines["majority"]
-    significant = adjusted is not None and adjusted <= ALPHA
-    informed = log_loss < min(base_loss, COIN_TOSS)
-    losses = {"network": log_loss, "coin toss": COIN_TOSS, **baselines}
-    lowest = _lowest(losses)
-    evidence = _evidence(adjusted, trials, log_loss, base_loss)
+    adjusted = None if network.pvalue is None else adjust(network.pvalue, trials)
+    losses = {name: showing.log_loss for name, showing in baselines.items()}
+    lowest = _lowest({"network": network.log_loss, "coin toss": COIN_TOSS, **losses})
+    evidence = _evidence(adjusted, trials, network.log_loss, base_loss, against)
+    measured = _measured(days)
     tag: Tag
-    if significant and informed:
+    if _passes(adjusted, network.log_loss, base_loss):
         tag = SKILL
-        reason = f"{evidence}, over {days} test days{_caveat(losses, lowest, skilled)}"
+        headline = _skill_headline(_better(network, baselines), worth)
+        reason = f"{evidence}, over {days} test days{_caveats(network, baselines, lowest, days)}"
     elif days < enough:
         tag = INCONCLUSIVE
+        headline = tag + _worse_than_chance(network, days)
         reason = f"{days} test days, {enough} needed; {evidence}"
     else:
         tag = NO_EVIDENCE
+        headline = tag + _worse_than_chance(network, days)
         reason = f"{evidence}, over {days} test days"
     inputs = {
         "days": days,
         "days_needed": enough,
+        "detectable_accuracy": detectable_accuracy(days),
+        "measured_power": measured.found / measured.series,
         "trials": trials,
-        "pt_pvalue": pvalue,
-        "pt_pvalue_adjusted": adjusted,
-        "log_loss": log_loss,
+        "conditional_pvalue": network.pvalue,
+        "conditional_pvalue_adjusted": adjusted,
+        "log_loss": network.log_loss,
         "log_loss_majority": base_loss,
     }
-    return Verdict(tag, reason, lowest, _defined(inputs))
+    return Verdict(tag, headline, reason, _power(days, measured), lowest, _defined(inputs))
+
+
+def _passes(pvalue: float | None, log_loss: float, base_loss: float) -> bool:
+    return pvalue is not None and pvalue <= ALPHA and log_loss < min(base_loss, COIN_TOSS)
+
+
+def _skilled(baselines: Mapping[str, Showing]) -> list[str]:
+    """Return the baselines that pass the rule of the network, each a single trial."""
+    base_loss = baselines["majority"].log_loss
+    return [
+        name
+        for name, showing in baselines.items()
+        if _passes(showing.pvalue, showing.log_loss, base_loss)
+    ]
+
+
+def _better(network: Showing, baselines: Mapping[str, Showing]) -> list[str]:
+    """Return the baselines that pass the rule too and are more accurate."""
+    return [name for name in _skilled(baselines) if baselines[name].hits > network.hits]
+
+
+def _skill_headline(better: list[str], worth: Worth) -> str:
+    claim = "skill in direction" if worth.shortfall else "skill"
+    shared = f"and so {'have' if len(better) > 1 else 'has'} {' and '.join(better)}"
+    return ", ".join(filter(None, [claim, shared if better else "", worth.shortfall]))
+
+
+def _worse_than_chance(network: Showing, days: int) -> str:
+    _, high = wilson_interval(network.hits, days)
+    return ", worse than chance" if high < CHANCE else ""
 
 
 def _lowest(losses: Mapping[str, float]) -> str:
@@ -113,26 +213,56 @@ def _lowest(losses: Mapping[str, float]) -> str:
     return min(finite, key=finite.__getitem__)
 
 
-def _evidence(adjusted: float | None, trials: int, log_loss: float, base_loss: float) -> str:
+def _evidence(
+    adjusted: float | None, trials: int, log_loss: float, base_loss: float, against: str
+) -> str:
     if adjusted is None:
-        direction = "direction p undefined (calls or outcomes do not vary)"
+        direction = "direction p undefined (calls or outcomes do not vary within a fold)"
     else:
         after = f" after {trials} trials" if trials > 1 else ""
-        direction = f"direction p {adjusted:.3g}{after}"
+        direction = f"direction p {adjusted:.3g} given the base rate{after}"
+    compared = "" if against == "½" else f", a call being a probability above {against}"
     return (
-        f"{direction}, log loss {log_loss:.4f} against {base_loss:.4f} of the base rate "
+        f"{direction}{compared}, log loss {log_loss:.4f} against {base_loss:.4f} of the base rate "
         f"and {COIN_TOSS:.4f} of a coin"
     )
 
 
-def _caveat(losses: Mapping[str, float], lowest: str, skilled: Sequence[str]) -> str:
+def _caveats(network: Showing, baselines: Mapping[str, Showing], lowest: str, days: int) -> str:
     """Return what a baseline has too or has better than the network."""
-    caveat = ""
+    caveats = ""
     if lowest != "network":
-        caveat += f"; but the baseline {lowest} has a lower log loss, {losses[lowest]:.4f}"
+        loss = baselines[lowest].log_loss
+        caveats += f"; but the baseline {lowest} has a lower log loss, {loss:.4f}"
+    skilled = _skilled(baselines)
     if skilled:
-        caveat += f"; the calls of {' and '.join(skilled)} pass the same test of direction"
-    return caveat
+        caveats += f"; {' and '.join(skilled)} {'passes' if len(skilled) == 1 else 'pass'} too"
+    majority = baselines["majority"].hits
+    if majority > network.hits:
+        caveats += (
+            f"; always calling the majority class is right on {majority / days:.1%}, "
+            f"the network on {network.hits / days:.1%}"
+        )
+    return caveats
+
+
+def _measured(days: int) -> Measured:
+    """Return the measurement at the most test days that are not more than `days`, or the first."""
+    return max((row for row in MEASURED if row.days <= days), default=MEASURED[0])
+
+
+def _power(days: int, measured: Measured) -> str:
+    accuracy = detectable_accuracy(days)
+    oracle = (
+        f"an oracle of {accuracy:.1%} accuracy is found with {POWER:.0%} power"
+        if accuracy is not None
+        else "not even an oracle would be found"
+    )
+    return (
+        f"in {days} test days {oracle}; a network that must learn a direction of "
+        f"{DETECTABLE:.0%} was found in {measured.found} of {measured.series} series "
+        f"of {measured.days} days"
+    )
 
 
 def _defined(inputs: Mapping[str, float | None]) -> dict[str, float]:

@@ -65,4 +65,13 @@ def ensemble(logits: Array, base_rate: Array, shrinkage: float) -> tuple[Array, 
     probabilities = sigmoid(np.ascontiguousarray(logits))
     mean = np.nanmean(probabilities, axis=1)
     spread = np.nanstd(probabilities, axis=1)
-    return mean + shrinkage * (base_rate - mean), spread
+    return shrunk(mean, base_rate, shrinkage), spread
+
+
+def shrunk(probability: Array, base_rate: Array, shrinkage: float) -> Array:
+    """Return probabilities (n,) moved towards the base rates (n,), from 0, not at all, to 1.
+
+    >>> shrunk(np.array([0.6]), np.array([0.5]), shrinkage=0.5)
+    array([0.55])
+    """
+    return np.asarray(probability + shrinkage * (base_rate - probability))

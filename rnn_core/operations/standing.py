@@ -36,8 +36,8 @@ class Standing:
         as_of: the time of this knowledge, aware, UTC.
         champion: the model that makes the forecasts, if there is one.
         promoted_at: when it became champion, aware, UTC.
-        pvalue: one-sided Pesaran–Timmermann p of the champion's walk-forward, adjusted for the
-            configurations that were tried; None if undefined or without a champion.
+        pvalue: one-sided p of the direction given the base rate, of the champion's walk-forward,
+            adjusted for the configurations tried; None if undefined or without a champion.
         promise: of the champion's walk-forward; None without a champion.
         record: of the settled forecasts; None if there are none.
         forecasts: rows of the ledger, oldest first, with the columns of `Ledger.forecasts`.

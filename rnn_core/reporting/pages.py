@@ -20,12 +20,13 @@ from rnn_core.reporting.report import COLOURS, data_uri, render
 
 NO_CHAMPION = "no champion"
 MEANINGS: dict[str, str] = {
-    SKILL: "In its walk-forward it called directions better than chance, and its probabilities "
-    "beat the base rate. The live record shows whether it still does.",
+    SKILL: "In its walk-forward it called directions better than the base rate does, and its "
+    "probabilities beat it. The page of its run says what that is worth in money, the live record "
+    "whether it still holds.",
     INCONCLUSIVE: "Its walk-forward was too short to tell skill from chance: treat its calls as "
     "coin tosses.",
-    NO_EVIDENCE: "Its walk-forward was long enough to show skill and showed none: treat "
-    "its calls as coin tosses.",
+    NO_EVIDENCE: "Its walk-forward was long enough for an oracle of 55 % to "
+    "show skill and showed none: treat its calls as coin tosses.",
     NO_CHAMPION: "No model has been promoted, so there are no calls.",
 }
 NO_PART = "They do not count as live and are no part of the live record, its intervals or alarms."

@@ -46,6 +46,10 @@ def report(
         first=f"{days[0]:%Y-%m-%d}",
         last=f"{days[-1]:%Y-%m-%d}",
         rivals=_rivals(evaluation.scores),
+        spa=_number(evaluation.scores, names.pvalue("spa"), ".3f"),
+        accounts=_accounts(evaluation, config.evaluation.trade),
+        timing=_timing(evaluation.scores),
+        cost=f"{config.evaluation.cost:g}",
         confusion=zip(("down", "up"), evaluation.confusion.tolist(), strict=True),
         figures=[(CAPTIONS[name], data_uri(images[name])) for name in shown],
         provenance=_provenance(prices),
@@ -94,6 +98,38 @@ def _rivals(scores: dict[str, float]) -> list[dict[str, str]]:
         {"log_loss": f"{log_loss:.4f}", "name": name, "accuracy": accuracy, "pvalue": pvalue}
         for log_loss, name, accuracy, pvalue in sorted(rows)
     ]
+
+
+def _accounts(evaluation: Evaluation, trade: str) -> list[dict[str, str]]:
+    """Return a row for each account: on the calls, held, and the others that could be kept."""
+    labels = {
+        names.backtest("{}"): f"calls, at the {trade.replace('_', ' ')}",
+        names.backtest("{}", names.NEXT_OPEN): "calls, at the next open",
+        names.hold("{}"): "buy and hold",
+        names.backtest("{}", names.FRICTIONLESS): "calls, at once, no cost: an upper bound",
+    }
+    scores = evaluation.scores
+    return [
+        {
+            "name": label,
+            "sharpe": _number(scores, name.format("sharpe_net"), ".2f") or "undefined",
+            "total": _number(scores, name.format("total_return"), ".1%"),
+            "break_even": _number(scores, name.format("break_even_cost"), ".1f bp"),
+        }
+        for name, label in labels.items()
+        if name.format("total_return") in scores
+    ]
+
+
+def _timing(scores: dict[str, float]) -> str:
+    t = _number(scores, names.TIMING_T, ".2f")
+    return f"{scores[names.TIMING_GAIN]:.2f} basis points a day{f' (t {t})' if t else ''}"
+
+
+def _number(scores: dict[str, float], name: str, form: str) -> str:
+    """Return the score in a form such as `.1f bp`, empty if it is undefined."""
+    number, _, unit = form.partition(" ")
+    return f"{scores[name]:{number}} {unit}".strip() if name in scores else ""
 
 
 def _provenance(prices: Prices) -> dict[str, str]:

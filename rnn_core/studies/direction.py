@@ -10,8 +10,9 @@ from rnn_core.config import Model
 from rnn_core.data.prices import Prices
 from rnn_core.errors import DataError
 from rnn_core.evaluation import names
+from rnn_core.evaluation.direction_tests import pesaran_timmermann
 from rnn_core.evaluation.metrics import COIN_TOSS, called_up, wilson_interval
-from rnn_core.evaluation.significance import ALPHA, pesaran_timmermann
+from rnn_core.evaluation.significance import ALPHA
 from rnn_core.nn.arrays import Array, Params
 from rnn_core.nn.scaling import standardised
 from rnn_core.nn.sequences import Folds, Sequences

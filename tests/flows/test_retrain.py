@@ -46,7 +46,9 @@ SHORT = Evaluation(train_days=100, valid_days=30, test_days=20)
 
 Runs = Callable[[], list[Run]]
 METRICS = {"test/accuracy", "test/log_loss", "test/brier", "test/auc", "train/loss", "valid/loss"}
-METRICS |= {f"baseline/{name}_accuracy" for name in ("majority", "reversal", "logistic")}
+METRICS |= {
+    f"baseline/{name}_accuracy" for name in ("majority", "reversal", "logistic", "boosting")
+}
 METRICS |= {
     "significance/pt_pvalue",
     "significance/dm_pvalue",
@@ -105,7 +107,8 @@ def test_losses_are_logged_by_epoch(run: Run) -> None:
 def test_figures_calls_and_the_configuration_are_artifacts(run: Run) -> None:
     figures = {path.name for path in artifact(run, "figures").iterdir()}
     assert figures >= {"loss.png", "directions.png", "reliability.png", "folds.png", "equity.png"}
-    assert run.data.tags["verdict"] in artifact(run, "report.html").read_text()
+    assert run.data.tags["verdict"] in {"skill", "no evidence of skill", "inconclusive"}
+    assert run.data.tags["verdict.headline"] in artifact(run, "report.html").read_text()
     calls = pd.read_csv(artifact(run, "calls.csv"), parse_dates=["date"])
     assert ((calls["probability"] > 0.5) == calls["up"]).mean() == pytest.approx(
         run.data.metrics["test/accuracy"]
@@ -120,13 +123,21 @@ def test_the_summary_puts_the_accuracy_beside_the_majority_class(
     summary: Summary, run: Run
 ) -> None:
     rows = dict(summary.rows)
-    assert summary.rows[0] == ("verdict", run.data.tags["verdict"])
+    assert summary.rows[0] == ("verdict", run.data.tags["verdict.headline"])
     assert rows["accuracy"].startswith(f"{run.data.metrics['test/accuracy']:.1%}")
     assert (
         rows["  always the majority class"]
         == f"{run.data.metrics['baseline/majority_accuracy']:.1%}"
     )
     assert rows["prices"] == "file, column 'Adj Close', 3270 sessions to 2013-03-01"
+    assert rows["  what could be found"] == run.data.tags["verdict.power"]
+    assert rows["  at once and at no cost"].endswith(", an upper bound in expectation")
+    assert rows["  traded at the next open"].startswith(
+        f"{run.data.metrics['backtest/next_open_sharpe_net']:.2f}"
+    )
+    assert rows["break-even cost"].endswith(f"t {run.data.metrics['backtest/timing_t']:.2f}")
+    zeros = run.data.metrics["test/zero_returns"]
+    assert rows["  returns of 0"] == f"{zeros:.0f}, counted as down"
     for step in ("fetch", "windows", "train", "evaluate", "plot", "register", "record", "promote"):
         assert step in rows["seconds"]
     assert "mlflow ui --port 5000 --backend-store-uri sqlite:///" in summary.how_to_open

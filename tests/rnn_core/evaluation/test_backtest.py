@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binom, norm
 
 from rnn_core.errors import ArrayError, ConfigError
 from rnn_core.evaluation import backtest as backtests
-from rnn_core.evaluation.backtest import Strategy, max_drawdown, positions
+from rnn_core.evaluation.backtest import Strategy, max_drawdown, positions, timing
 from rnn_core.evaluation.significance import probabilistic_sharpe
 
 backtest = partial(backtests.backtest, sessions_a_year=252)
+frictionless = partial(backtests.frictionless, sessions_a_year=252)
 sharpe = partial(backtests.sharpe, sessions_a_year=252)
 quick = settings(derandomize=True, deadline=None, max_examples=50)
 RETURNS = st.integers(0, 10_000), st.integers(1, 60), st.floats(0.001, 0.3)
@@ -123,8 +125,12 @@ def test_at_the_break_even_cost_the_mean_net_return_is_zero(
     opens = overnight if at_open else None
     free = backtest(weights, returns, 0, opens).strategy
     if "break_even_cost" not in free.statistics:
-        assert not free.turnover.any()
-        assert free.undefined["break_even_cost"] == "nothing was traded"
+        little = abs(free.net.mean()) > free.turnover.mean() * 0.9
+        assert free.undefined["break_even_cost"] == (
+            "it is beyond 100 %: next to nothing was traded"
+            if free.turnover.any() and little
+            else "nothing was traded"
+        )
         return
     cost = free.statistics["break_even_cost"]
     assert backtest(weights, returns, 7.5, opens).strategy.statistics[
@@ -279,6 +285,69 @@ def test_the_interval_excludes_zero_where_the_probabilistic_ratio_says_so() -> N
 @pytest.mark.parametrize("returns", [np.array([0.01]), np.zeros(5), np.full(7, 0.1), np.empty(0)])
 def test_the_sharpe_ratio_of_constant_returns_is_undefined(returns: np.ndarray) -> None:
     assert sharpe(returns) is None
+
+
+def test_a_break_even_cost_beyond_everything_is_left_out() -> None:
+    """Bought once, the market doubles each day: any cost is earned."""
+    result = backtest(np.ones(40), np.full(40, np.log(2)), 5).strategy
+    assert "break_even_cost" not in result.statistics
+    assert "beyond 100 %" in result.undefined["break_even_cost"]
+
+
+@quick
+@given(*RETURNS)
+def test_without_friction_each_return_is_earned_by_the_weight_it_was_called_with(
+    seed: int, days: int, volatility: float
+) -> None:
+    weights, returns, _ = market(seed, days, min(volatility, 0.05))
+    result = frictionless(weights, returns)
+    np.testing.assert_allclose(result.net, weights * np.expm1(returns), atol=1e-12)
+    np.testing.assert_array_equal(result.weight, weights)
+
+
+class TestTiming:
+    def test_it_is_the_mean_and_the_newey_west_t_of_what_a_constant_position_does_not_earn(
+        self,
+    ) -> None:
+        weights, returns, _ = market(3, 500, 0.02)
+        result = backtest(weights, returns, 5).strategy
+        beyond = result.net - result.weight.mean() * np.expm1(returns)
+        centered = beyond - beyond.mean()
+        lags = int(4 * 5 ** (2 / 9))
+        variance = centered @ centered
+        for lag in range(1, lags + 1):
+            variance += 2 * (1 - lag / (lags + 1)) * (centered[lag:] @ centered[:-lag])
+        found = timing(result, returns)
+        assert found.gain == pytest.approx(beyond.mean() * 10_000)
+        assert found.test is not None
+        assert found.test.statistic == pytest.approx(beyond.sum() / sqrt(variance))
+        assert found.test.pvalue == pytest.approx(norm.sf(found.test.statistic))
+
+    def test_a_constant_position_has_no_timing_in_any_market(self) -> None:
+        rising = np.random.default_rng(4).normal(0.003, 0.01, 800)
+        always = frictionless(np.ones(800), rising)
+        assert always.sharpe is not None
+        assert always.sharpe.annual > 3
+        found = timing(always, rising)
+        assert found.gain == pytest.approx(0, abs=1e-9)
+        assert found.test is None
+
+    def test_random_positions_in_a_rising_market_are_found_no_more_often_than_it_says(self) -> None:
+        rng = np.random.default_rng(5)
+        finds = 0
+        for _ in range(400):
+            returns = rng.normal(0.002, 0.01, 300)
+            found = timing(frictionless((rng.random(300) < 0.7).astype(float), returns), returns)
+            assert found.test is not None
+            finds += found.test.pvalue <= 0.05
+        assert finds <= binom.ppf(0.999, 400, 0.05)
+
+    def test_knowing_tomorrow_is_found(self) -> None:
+        _, returns, _ = market(6, 200, 0.02)
+        found = timing(frictionless((returns > 0).astype(float), returns), returns)
+        assert found.test is not None
+        assert found.gain > 0
+        assert found.test.pvalue < 1e-6
 
 
 @pytest.mark.parametrize("cost", [0, 5])

@@ -10,7 +10,10 @@ from rnn_core.config import Evaluation as Settings
 from rnn_core.data.folds import folds
 from rnn_core.data.windows import Windows
 from rnn_core.errors import ConfigError
+from rnn_core.evaluation import backtest
+from rnn_core.evaluation.direction_tests import strata, within_strata
 from rnn_core.evaluation.evaluation import Evaluation, evaluate
+from rnn_core.evaluation.significance import deflated_sharpe
 from rnn_core.nn.sequences import Folds
 
 DAYS, SEEDS, SHRINKAGE = 120, 3, 0.25
@@ -79,7 +82,7 @@ def test_baselines_are_called_from_what_their_fold_knew(
         np.testing.assert_allclose(mine["p_majority"], base)
     np.testing.assert_array_equal(found.calls["reversal"], built.returns[52:-1] <= 0)
     np.testing.assert_array_equal(found.calls["persistence"], built.returns[52:-1] > 0)
-    for name in ("majority", "reversal", "persistence", "logistic"):
+    for name in ("majority", "reversal", "persistence", "logistic", "boosting"):
         hit = found.calls[name] == found.calls["up"]
         assert found.scores[f"baseline/{name}_accuracy"] == pytest.approx(hit.mean())
         p = np.where(found.calls["up"] == 1, found.calls[f"p_{name}"], 1 - found.calls[f"p_{name}"])
@@ -109,8 +112,79 @@ def test_the_verdict_is_of_the_served_probability_and_of_all_trials(found: Evalu
     assert found.verdict.tag == "inconclusive"
     assert found.scores["significance/days"] == len(found.calls) == 67
     assert found.scores["significance/trials"] == 4
-    p = found.scores["significance/pt_pvalue"]
-    assert found.scores["significance/pt_pvalue_adjusted"] == pytest.approx(1 - (1 - p) ** 4)
+    for test in ("pt", "conditional"):
+        p = found.scores[f"significance/{test}_pvalue"]
+        adjusted = found.scores[f"significance/{test}_pvalue_adjusted"]
+        assert adjusted == pytest.approx(1 - (1 - p) ** 4)
+    assert found.verdict.headline.startswith("inconclusive")
+    assert 0.5 < found.scores["significance/detectable_accuracy"] < 1
+
+
+def test_the_test_that_decides_is_within_strata_of_folds(found: Evaluation) -> None:
+    calls = found.calls
+    up, called = calls["up"].to_numpy(), (calls["probability"] > 0.5).to_numpy().astype(int)
+    stratum = strata(calls["fold"].to_numpy(), 63)
+    test = within_strata(up, called, stratum)
+    assert test is not None
+    assert found.scores["significance/conditional_pvalue"] == test.pvalue
+
+
+def test_baselines_are_shrunk_as_the_network_is(built: Windows, walk: Folds) -> None:
+    logits = np.ones((len(walk), walk.test.shape[1], 1, 1))
+    whole = evaluate(built, walk, logits, SETTINGS, shrinkage=0.0).calls
+    half = evaluate(built, walk, logits, SETTINGS, shrinkage=0.5).calls
+    for name in ("persistence", "reversal", "logistic", "boosting"):
+        middle = (whole[f"p_{name}"] + whole["p_majority"]) / 2
+        np.testing.assert_allclose(half[f"p_{name}"], middle, rtol=1e-12)
+
+
+def test_returns_of_zero_are_counted(walk: Folds, built: Windows, logits: np.ndarray) -> None:
+    next_returns = built.next_returns.copy()
+    next_returns[[60, 80]] = 0
+    assert (
+        evaluate(
+            replace(built, next_returns=next_returns), walk, logits, SETTINGS, shrinkage=0.5
+        ).scores["test/zero_returns"]
+        == 2
+    )
+
+
+def test_the_other_accounts_are_the_upper_bound_and_that_of_the_next_open(
+    built: Windows, walk: Folds, logits: np.ndarray
+) -> None:
+    opens = replace(built, overnight=built.next_returns / 3)
+    with_opens = evaluate(opens, walk, logits, SETTINGS, shrinkage=SHRINKAGE)
+    calls = with_opens.calls
+    long = (calls["probability"] > 0.5).to_numpy()
+    free = with_opens.accounts["frictionless"]
+    earned = np.where(long, np.expm1(calls["next_return"]), 0)
+    np.testing.assert_allclose(free.net, earned, atol=1e-12)
+    assert with_opens.scores["backtest/frictionless_sharpe_net"] == free.statistics["sharpe_net"]
+    at_open = SETTINGS.model_copy(update={"trade": "next_open"})
+    traded = evaluate(opens, walk, logits, at_open, shrinkage=SHRINKAGE)
+    np.testing.assert_array_equal(
+        with_opens.accounts["next_open"].net, traded.backtests["long_flat"].strategy.net
+    )
+    assert traded.accounts.keys() == {"frictionless"}, "the default account trades there already"
+    assert evaluate(built, walk, logits, SETTINGS, shrinkage=SHRINKAGE).accounts.keys() == {
+        "frictionless"
+    }
+
+
+def test_timing_and_the_deflated_ratio_are_measured_against_what_holding_earns(
+    found: Evaluation,
+) -> None:
+    result = found.backtests["long_flat"]
+    timing = backtest.timing(result.strategy, found.calls["next_return"].to_numpy())
+    assert timing.test is not None
+    assert found.scores["backtest/timing_gain"] == timing.gain
+    assert found.scores["backtest/timing_t"] == timing.test.statistic
+    ratio, held = result.strategy.sharpe, result.buy_and_hold.sharpe
+    assert ratio is not None
+    assert held is not None
+    assert found.scores["backtest/deflated_sharpe_probability"] == deflated_sharpe(
+        ratio.daily, ratio.days, 4, ratio.skew, ratio.kurtosis, benchmark=held.daily
+    )
 
 
 def test_the_backtest_holds_what_was_called_one_day_later_and_pays_for_it(
@@ -137,6 +211,7 @@ def test_an_oracle_has_skill_and_constant_calls_have_none_and_no_metric_is_nan(
     assert oracle.verdict.tag == "skill"
     assert oracle.scores["test/accuracy"] == 1
     assert constant.verdict.tag == "inconclusive"
+    assert oracle.verdict.headline.startswith("skill")
     assert "significance/pt_pvalue" not in constant.scores
     assert "does not vary" in constant.undefined["significance/pt_pvalue"]
     for evaluation in (oracle, constant):

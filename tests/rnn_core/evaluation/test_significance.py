@@ -4,24 +4,24 @@ from math import comb, sqrt
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom, chi2_contingency, hypergeom, kstest, norm, pearsonr, t, ttest_1samp
+from scipy.stats import binom, kstest, norm, t, ttest_1samp
 
 from rnn_core.errors import ArrayError, ConfigError
+from rnn_core.evaluation.direction_tests import excess_hits, pesaran_timmermann
 from rnn_core.evaluation.significance import (
     adjust,
-    anatolyev_gerko,
     benjamini_hochberg,
     bootstrap_mean,
     days_needed,
     deflated_sharpe,
+    detectable_accuracy,
     diebold_mariano,
-    excess_hits,
     holm,
-    pesaran_timmermann,
     probabilistic_sharpe,
     sharpe_error,
+    superior,
 )
 
 quick = settings(derandomize=True, deadline=None, max_examples=50)
@@ -29,142 +29,11 @@ counts = st.integers(0, 60)
 shares = st.lists(st.floats(0, 1), min_size=1, max_size=30).map(np.array)
 
 
-def series_of(
-    up_up: int, up_down: int, down_up: int, down_down: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """What happened and what was called, with these counts."""
-    happened = np.repeat([1, 1, 0, 0], [up_up, up_down, down_up, down_down])
-    return happened, np.repeat([1, 0, 1, 0], [up_up, up_down, down_up, down_down])
-
-
 def autoregressive(rng: np.random.Generator, count: int, coefficient: float) -> np.ndarray:
     values, shocks = np.zeros(count), rng.normal(size=count)
     for day in range(1, count):
         values[day] = coefficient * values[day - 1] + shocks[day]
     return values
-
-
-class TestPesaranTimmermann:
-    @quick
-    @given(st.tuples(counts, counts, counts, counts))
-    def test_its_square_is_the_chi_square_of_the_table_and_its_sign_that_of_the_excess_hits(
-        self, cells: tuple[int, int, int, int]
-    ) -> None:
-        up, called = series_of(*cells)
-        table = np.array(cells).reshape(2, 2)
-        found = pesaran_timmermann(up, called)
-        if 0 in table.sum(axis=0) or 0 in table.sum(axis=1):
-            assert found is None
-            return
-        assert found is not None
-        expected = chi2_contingency(table, correction=False).statistic
-        assert found.statistic**2 == pytest.approx(expected, rel=1e-9, abs=1e-9)
-        excess = np.linalg.det(table)
-        assume(abs(excess) > 0.5)
-        assert np.sign(found.statistic) == np.sign(excess)
-        assert found.pvalue == pytest.approx(norm.sf(found.statistic))
-
-    def test_its_p_value_is_that_of_all_permutations_of_the_calls(self) -> None:
-        """Given both margins, hits of independent calls are hypergeometric; ties count half."""
-        rng = np.random.default_rng(0)
-        for _ in range(200):
-            up, called = rng.random(600) < 0.54, rng.random(600) < 0.6
-            found = pesaran_timmermann(up, called)
-            both = hypergeom(600, up.sum(), called.sum())
-            exact = both.sf((up & called).sum()) + both.pmf((up & called).sum()) / 2
-            assert found is not None
-            assert found.pvalue == pytest.approx(exact, abs=0.004)
-
-    def test_without_skill_it_finds_as_often_as_it_says(self) -> None:
-        rng = np.random.default_rng(1)
-        pvalues = np.array([self.random_calls(rng) for _ in range(2000)])
-        for level in (0.05, 0.2, 0.5, 0.8):
-            assert (pvalues <= level).mean() == pytest.approx(
-                level, abs=4 * sqrt(level * (1 - level) / 2000)
-            )
-
-    def random_calls(self, rng: np.random.Generator) -> float:
-        """A drifting market and a forecaster who mostly says up."""
-        found = pesaran_timmermann(rng.random(500) < 0.55, rng.random(500) < 0.7)
-        assert found is not None
-        return found.pvalue
-
-    def test_calls_that_are_always_right_or_always_wrong_are_the_extremes(self) -> None:
-        up = np.arange(100) % 3 == 0
-        right, wrong = pesaran_timmermann(up, up), pesaran_timmermann(up, ~up)
-        assert right is not None
-        assert wrong is not None
-        assert right.statistic == pytest.approx(10)
-        assert wrong.statistic == pytest.approx(-10)
-        assert wrong.pvalue > 1 - 1e-12
-
-    def test_it_is_undefined_where_nothing_can_be_told_apart(self) -> None:
-        up = np.array([0, 1, 1, 0])
-        assert pesaran_timmermann(up, np.ones(4)) is None
-        assert pesaran_timmermann(np.zeros(4), up) is None
-        assert pesaran_timmermann(np.array([]), np.array([])) is None
-
-
-class TestAnatolyevGerko:
-    def test_it_is_what_its_definition_says(self) -> None:
-        rng = np.random.default_rng(2)
-        returns, called = (
-            rng.standard_t(4, size=300) / 100 + 0.001,
-            (rng.random(300) < 0.6).astype(int),
-        )
-        earned = sides = drift = spread = 0.0
-        for value, call in zip(returns, called, strict=True):
-            side = 1 if call else -1
-            earned, sides, drift = (
-                earned + side * value / 300,
-                sides + side / 300,
-                drift + value / 300,
-            )
-        for value in returns:
-            spread += (value - drift) ** 2
-        share = (1 + sides) / 2
-        expected = (earned - sides * drift) / sqrt(4 / 300**2 * share * (1 - share) * spread)
-        found = anatolyev_gerko(returns, called)
-        assert found is not None
-        assert found.statistic == pytest.approx(expected, rel=1e-12)
-        assert found.statistic == pytest.approx(
-            sqrt(300) * pearsonr(returns, called).statistic, rel=1e-9
-        )
-        assert found.pvalue == pytest.approx(norm.sf(expected))
-
-    def test_its_p_value_is_that_of_many_permutations_of_the_calls(self) -> None:
-        rng = np.random.default_rng(3)
-        returns = rng.standard_t(5, size=400) / 100 + 0.002
-        called = (returns + rng.normal(size=400) / 4 > 0).astype(int)
-        found = anatolyev_gerko(returns, called)
-        shuffled = rng.permuted(np.tile(called, (20_000, 1)), axis=1) @ returns
-        assert found is not None
-        assert 0.02 < found.pvalue < 0.3, "the example should be neither hopeless nor plain"
-        assert found.pvalue == pytest.approx((shuffled >= called @ returns).mean(), abs=0.01)
-
-    def test_without_skill_it_finds_as_often_as_it_says(self) -> None:
-        rng = np.random.default_rng(4)
-        pvalues = []
-        for _ in range(2000):
-            volatility = np.exp(autoregressive_cheap(rng, 300) / 3)
-            found = anatolyev_gerko(
-                0.001 + volatility * rng.normal(size=300) / 100, rng.random(300) < 0.7
-            )
-            assert found is not None
-            pvalues.append(found.pvalue)
-        for level in (0.05, 0.5):
-            share = (np.array(pvalues) <= level).mean()
-            assert share == pytest.approx(level, abs=4 * sqrt(level * (1 - level) / 2000))
-
-    def test_it_is_undefined_for_constant_calls_and_prices_that_stand_still(self) -> None:
-        returns = np.array([0.01, -0.02, 0.03, 0.01])
-        assert anatolyev_gerko(returns, np.ones(4)) is None
-        assert anatolyev_gerko(np.full(4, 0.01), np.array([0, 1, 0, 1])) is None
-
-
-def autoregressive_cheap(rng: np.random.Generator, count: int) -> np.ndarray:
-    """A slow series: the moving sum of 20 shocks."""
-    return np.convolve(rng.normal(size=count + 19), np.ones(20) / sqrt(20), mode="valid")
 
 
 class TestDieboldMariano:
@@ -258,7 +127,7 @@ class TestBootstrapMean:
         assert found.block > 1
         oracle = StationaryBootstrap(found.block, values, seed=np.random.default_rng(4))
         low, high = oracle.conf_int(
-            lambda x: np.atleast_1d(x.mean()), 1000, method="basic", size=0.9
+            lambda x: np.atleast_1d(x.mean()), 10_000, method="basic", size=0.9
         )[:, 0]
         assert (found.low, found.high) == pytest.approx((low, high))
         assert (found.low > 0) == (found.pvalue < 0.05)
@@ -302,6 +171,49 @@ class TestBootstrapMean:
             assert np.isfinite([found.mean, found.low, found.high, found.pvalue]).all()
             assert found.block >= 1
 
+    def test_other_draws_move_the_p_value_by_less_than_half_a_point(self) -> None:
+        values = np.random.default_rng(12).normal(0.055, 1, 900)
+        results = [bootstrap_mean(values, seed=seed) for seed in range(12)]
+        pvalues = np.array([result.pvalue for result in results if result is not None])
+        assert len(pvalues) == 12
+        assert 0.01 < pvalues.mean() < 0.2
+        assert pvalues.std() < 0.005
+
+
+class TestSuperior:
+    @pytest.mark.parametrize("gain", [-0.1, 0.0, 0.06, 0.1])
+    def test_its_p_value_is_the_consistent_one_of_arch(self, gain: float) -> None:
+        from arch.bootstrap import SPA
+
+        rng = np.random.default_rng(20)
+        benchmark = rng.normal(size=600)
+        losses = benchmark[:, None] - rng.normal([gain, -0.02, -1.0], 1, (600, 3))
+        result = superior(benchmark, losses, seed=1)
+        oracle = SPA(benchmark, losses, block_size=1, reps=3000, seed=2)
+        oracle.compute()
+        assert result is not None
+        assert result.statistic == pytest.approx((benchmark[:, None] - losses).mean(axis=0).max())
+        assert result.pvalue == pytest.approx(oracle.pvalues["consistent"], abs=0.04)
+
+    def test_the_best_of_many_without_skill_is_found_no_more_often_than_it_says(self) -> None:
+        rng = np.random.default_rng(21)
+        finds = 0
+        for _ in range(200):
+            result = superior(np.zeros(120), rng.normal(size=(120, 8)), reps=300)
+            assert result is not None
+            finds += result.pvalue <= 0.05
+        assert finds <= binom.ppf(0.999, 200, 0.05)
+
+    def test_it_finds_the_one_that_is_better(self) -> None:
+        losses = np.random.default_rng(22).normal([0.0, -0.3], 1, (400, 2))
+        result = superior(np.zeros(400), losses, reps=1000)
+        assert result is not None
+        assert result.pvalue < 0.01
+
+    def test_it_is_undefined_for_few_losses_and_for_equal_ones(self) -> None:
+        assert superior(np.zeros(9), np.ones((9, 2))) is None
+        assert superior(np.zeros(50), np.zeros((50, 2))) is None
+
 
 class TestDaysNeeded:
     def test_they_are_the_published_ones(self) -> None:
@@ -337,6 +249,18 @@ class TestDaysNeeded:
     @pytest.mark.parametrize("accuracy", [0.5, 0.4, float("nan"), 1.01])
     def test_no_number_of_days_shows_what_is_not_above_chance(self, accuracy: float) -> None:
         assert days_needed(accuracy) is None
+
+    @quick
+    @given(st.integers(3, 100_000))
+    def test_the_accuracy_that_a_number_of_days_shows_needs_that_many(self, days: int) -> None:
+        accuracy = detectable_accuracy(days)
+        assert accuracy is not None
+        assert 0.5 < accuracy <= 1
+        assert days_needed(accuracy) == days
+
+    def test_some_days_show_nothing(self) -> None:
+        assert detectable_accuracy(0) is None
+        assert detectable_accuracy(2) is None
 
 
 class TestMultiplicity:
@@ -414,6 +338,12 @@ class TestSharpe:
         falling = [deflated_sharpe(0.05, 800, trials, -0.5, 6) or 0 for trials in (1, 2, 5, 50)]
         assert falling == sorted(falling, reverse=True)
         assert len(set(falling)) == 4
+
+    def test_it_is_measured_against_what_can_be_had_without_skill(self) -> None:
+        shape = {"skew": -0.5, "kurtosis": 6.0}
+        held = deflated_sharpe(0.08, 800, 1, **shape, benchmark=0.05)
+        assert held == probabilistic_sharpe(0.08, 800, **shape, benchmark=0.05)
+        assert deflated_sharpe(0.08, 800, 1, **shape, benchmark=0.08) == pytest.approx(0.5)
 
     @pytest.mark.parametrize("shape", [0.0, 1.0], ids=["normal", "skewed"])
     def test_the_error_of_the_ratio_is_the_spread_of_its_estimates(self, shape: float) -> None:

@@ -89,7 +89,8 @@ def run() -> tuple[str, Evaluation, Prices]:
 def test_the_verdict_comes_first(run: tuple[str, Evaluation, Prices]) -> None:
     page, evaluation, _ = run
     body = page[page.index("<body>") :]
-    assert body.index(evaluation.verdict.tag) < body.index("<table>")
+    assert body.index(evaluation.verdict.headline) < body.index("<table>")
+    assert html.escape(evaluation.verdict.power) in body
     assert html.escape(evaluation.verdict.reason) in body
 
 
@@ -101,6 +102,18 @@ def test_it_holds_every_score_the_provenance_and_the_exact_configuration(
     assert prices.sha256 in page
     config = html.unescape(page[page.index("<pre>") + 5 : page.index("</pre>")])
     assert Retrain.model_validate_json(config) == CONFIG
+
+
+def test_each_account_has_a_row_and_the_bound_is_named_so(
+    run: tuple[str, Evaluation, Prices],
+) -> None:
+    page, evaluation, _ = run
+    money = page[page.index("In money") : page.index("Right and wrong")]
+    for name in ("sharpe_net", "hold_sharpe_net", "next_open_sharpe_net"):
+        assert f"{evaluation.scores[f'backtest/{name}']:.2f}" in money
+    bound = money[money.index("an upper bound") :]
+    assert f"{evaluation.scores['backtest/frictionless_sharpe_net']:.2f}" in bound
+    assert f"(t {evaluation.scores['backtest/timing_t']:.2f})" in money
 
 
 def test_nothing_is_loaded_from_outside(run: tuple[str, Evaluation, Prices]) -> None:
