@@ -35,6 +35,16 @@ DEFINES_A_TRIAL: dict[str, tuple[str, ...]] = {
 }
 """The sections that define a trial, each with the fields that do not."""
 
+ANSWERS_NOTHING: dict[str, Any] = {
+    "now": True,
+    "scheduled": True,
+    "again": True,
+    "promotion": True,
+    "evaluation": {"cost", "trade"},
+    "source": {"timeout", "fallback"},
+}
+"""The options of a retrain that cannot change what it finds in given prices."""
+
 TICKER = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9^=][A-Za-z0-9^=.-]*")
 
 
@@ -300,3 +310,13 @@ def config_hash(config: Retrain) -> str:
         for name in indifferent:
             del settings[section][name]
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def question_hash(config: Retrain) -> str:
+    """Return the SHA-256, in hex, of all that can change what a retrain finds in given prices.
+
+    Unlike `config_hash` it depends on the ticker, the source, the seed and the engine too: each of
+    them can be chosen by its result.
+    """
+    settings = config.model_dump(mode="json", exclude=ANSWERS_NOTHING)
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

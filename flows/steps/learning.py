@@ -9,19 +9,21 @@ from functools import partial
 from threading import Lock
 from typing import TypeAlias
 
+from flows.steps.looks import answer, ask
 from flows.steps.promotion import promote
 from flows.steps.summary import Laps, Summary, summarise
-from flows.tracking import queries, records, registry, runs
+from flows.tracking import records, registry, runs
 from rnn_core.commands import Retrain, config_hash
 from rnn_core.config import Evaluation as EvaluationConfig
 from rnn_core.config import Problem
 from rnn_core.data.exchanges import last_closed_session
-from rnn_core.data.folds import folds, test_period
+from rnn_core.data.folds import folds, outcomes
 from rnn_core.data.loading import exchange_for
 from rnn_core.data.prices import Prices
 from rnn_core.data.windows import Windows, windows
 from rnn_core.evaluation.evaluation import Evaluation, evaluate
 from rnn_core.evaluation.explain import explain
+from rnn_core.evaluation.spending import Look
 from rnn_core.nn.ensemble import call, out_of_sample
 from rnn_core.nn.sequences import Folds
 from rnn_core.nn.training import Fit, fit
@@ -66,7 +68,7 @@ def evaluate_and_plot(
     windows: Windows,
     folds: Folds,
     settings: EvaluationConfig,
-    trials: int,
+    look: Look,
     title: str,
     laps: Laps,
     only: Sequence[str] | None = None,
@@ -77,7 +79,7 @@ def evaluate_and_plot(
     """
     logits = out_of_sample(fit, windows, folds)
     evaluation = evaluate(
-        windows, folds, logits, settings, shrinkage=fit.training.shrinkage, trials=trials
+        windows, folds, logits, settings, shrinkage=fit.training.shrinkage, look=look
     )
     laps.end("evaluate")
     test_rows = folds.test.repeat(fit.training.seeds, axis=0)  # (M, s)
@@ -104,10 +106,11 @@ def learn(
     laps.end("windows")
     fitted = train(config.model, config.training, windows, folds)
     laps.end("train")
-    trials = queries.trials(config, prices.source, *test_period(windows, folds))
+    look_id, look = ask(config, prices, outcomes(windows, folds), run_id)
     evaluation, images = judge(
-        fitted, windows, folds, config.evaluation, trials, config.ticker, laps, only
+        fitted, windows, folds, config.evaluation, look, config.ticker, laps, only
     )
+    answer(look_id, evaluation)
     laps.end("plot")
     forecast = call(fitted.live, windows.x[[windows.live]])
     version = registry.register(run_id, config, prices, fitted)

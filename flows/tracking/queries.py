@@ -14,6 +14,7 @@ from rnn_core.data.prices import SYNTHETIC_FALLBACK, is_synthetic
 from rnn_core.errors import TrackingError
 
 TRAINING = ("retrain", "retrain-universe")  # experiments whose runs train a ticker
+LOOK = "look"  # tag of a run whose look is in the ledger
 FINISHED = "attributes.status = 'FINISHED'"
 
 
@@ -82,22 +83,24 @@ def _has_the_price_of(run: Run, session: str) -> bool:
     return not is_fallback and tags.get("data.last", "") >= session
 
 
-def trials(config: Retrain, source: str, first: pd.Timestamp, last: pd.Timestamp) -> int:
-    """Return how many distinct configurations were tried on the ticker, this one included.
+def tries_before_looks(config: Retrain, outcomes: "pd.Series[float]", source: str) -> int:
+    """Return how many other configurations were tried on the ticker before looks were kept.
 
-    Tries count if they have test days between `first` and `last`. Repeats of one configuration,
-    such as daily retrains, count once. Tries on real and on synthetic prices, as the `source` of
-    the prices is, are counted apart.
+    Runs of version 0.2.0 and earlier are not in the ledger. They count by ticker, if they have test
+    days among those of `outcomes`; repeats of one configuration count once. Tries on real and on
+    synthetic prices, as the `source` of the prices is, are counted apart.
     """
-    this_one = config_hash(config)
-    others = f"tags.ticker = '{config.ticker}' and tags.config_hash != '{this_one}' and {FINISHED}"
-    tried = {this_one}
+    others = (
+        f"tags.ticker = '{config.ticker}' and tags.config_hash != '{config_hash(config)}' "
+        f"and {FINISHED}"
+    )
+    first, last = (f"{day:%Y-%m-%d}" for day in outcomes.index[[0, -1]])
+    tried = set()
     for run in search(others, TRAINING):
         tags = run.data.tags
         same_kind = is_synthetic(tags.get("data.source", "")) == is_synthetic(source)
-        starts_in_time = tags.get("test.first", "9") <= f"{last:%Y-%m-%d}"
-        ends_in_time = tags.get("test.last", "") >= f"{first:%Y-%m-%d}"
-        if same_kind and starts_in_time and ends_in_time:
+        overlaps = tags.get("test.first", "9") <= last and tags.get("test.last", "") >= first
+        if LOOK not in tags and same_kind and overlaps:
             tried.add(tags["config_hash"])
     return len(tried)
 

@@ -14,6 +14,7 @@ Machine Learning (2018), chapter 7.
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from rnn_core.data.windows import Windows
 from rnn_core.errors import DataError
@@ -21,17 +22,15 @@ from rnn_core.nn.arrays import Array
 from rnn_core.nn.sequences import Folds
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from rnn_core.config import Evaluation
 
 LABEL_REACH = 1  # sessions from a row to the one that tells its label
 
 
-def test_period(windows: Windows, folds: Folds) -> "tuple[pd.Timestamp, pd.Timestamp]":
-    """Return the first and the last day that are forecast out of sample."""
-    tested = windows.dates[folds.test[folds.test >= 0]]
-    return tested[0], tested[-1]
+def outcomes(windows: Windows, folds: Folds) -> "pd.Series[float]":
+    """Return the log return of the session that each call out of sample is about, by its day."""
+    tested = folds.test[folds.test >= 0]
+    return pd.Series(windows.next_returns[tested], windows.dates[tested])
 
 
 def folds(evaluation: "Evaluation", windows: Windows) -> Folds:

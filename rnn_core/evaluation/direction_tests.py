@@ -35,33 +35,47 @@ def pesaran_timmermann(up: Array, called: Array) -> Test | None:
     return Test(float(result.statistic), float(result.pvalue))
 
 
-def within_strata(up: Array, called: Array, stratum: Array) -> Test | None:
-    """Test whether calls (n,) hit the outcomes up (n,) more often, given both shares of a stratum.
+def within_strata(up: Array, forecast: Array, stratum: Array) -> Test | None:
+    """Test whether the outcomes up (n,), 0 or 1, rise with a forecast (n,) within each stratum.
 
-    z = Σ (h − uc/n) / √Σ u (n − u) c (n − c) / (n² (n − 1)) ~ N(0, 1), summed over the strata, with
-    n days, u ups, c calls of up and h ups called up in each. The alternative is one-sided: more
-    hits. Whatever moves a stratum's share of ups and its share of calls together, as a drifting
-    base rate does, is no hit. None if in no stratum both vary. Below `FEW_DAYS` the p-value is
-    exact: h is a sum of hypergeometric numbers.
+    z = Σ u f / √Σₖ Σu² Σf² / (nₖ − 1) ~ N(0, 1), with u and f the deviations of up and forecast
+    from the means of their stratum k of nₖ days. The alternative is one-sided: they rise. Whatever
+    moves a stratum's share of ups and its forecasts together, as a drifting base rate does, is
+    nothing found. None if in no stratum both vary.
 
-    Cochran, Biometrics 10 (1954) 417–451; Mantel and Haenszel, JNCI 22 (1959) 719–748, without
-    correction for continuity. It is the score test of a logistic regression with an effect of each
-    stratum.
+    It is the score test of a logistic regression on the forecast with an effect of each stratum,
+    for forecasts of 0 and 1 that of Cochran, Biometrics 10 (1954) 417–451. Mantel, JASA 58 (1963)
+    690–700, has it for any score, without correction for continuity. Below `FEW_DAYS` the forecast
+    must be 0 or 1 and the p-value is exact: the number of hits is a sum of hypergeometric ones.
 
     Args:
         up: (n,) 0 or 1.
-        called: (n,) 0 or 1.
+        forecast: (n,) probabilities, or calls of 0 or 1.
         stratum: (n,) the label of each day's stratum.
     """
-    counts = _counts(up, called, stratum)
-    days, ups, calls, hits = counts
-    variance = ups * (days - ups) * calls * (days - calls) / (days**2 * np.maximum(days - 1, 1))
-    if not variance.any():
+    _, number = np.unique(stratum, return_inverse=True)
+    days = np.bincount(number)
+    up_deviation = up - (np.bincount(number, up) / days)[number]
+    deviation = forecast - (np.bincount(number, forecast) / days)[number]
+    variance = (
+        np.bincount(number, up_deviation**2)
+        * np.bincount(number, deviation**2)
+        / np.maximum(days - 1, 1)
+    )
+    if not _vary_together(up, forecast, number):
         return None
-    excess = hits - ups * calls / days
-    statistic = float(excess.sum() / sqrt(variance.sum()))
-    pvalue = _exact(counts) if len(up) < FEW_DAYS else float(norm.sf(statistic))
-    return Test(statistic, pvalue)
+    statistic = float(up_deviation @ deviation / sqrt(variance.sum()))
+    if len(up) < FEW_DAYS:
+        return Test(statistic, _exact(_counts(up, forecast, stratum)))
+    return Test(statistic, float(norm.sf(statistic)))
+
+
+def _vary_together(up: Array, forecast: Array, number: Array) -> bool:
+    """Return True if in some stratum both vary by more than rounding."""
+    return any(
+        varies(up[number == stratum]) and varies(forecast[number == stratum], scale=1.0)
+        for stratum in range(number.max(initial=-1) + 1)
+    )
 
 
 def strata(fold: Array, fewest: int) -> Array:

@@ -28,6 +28,7 @@ from rnn_core.evaluation.metrics import (
     wilson_interval,
     with_interval,
 )
+from rnn_core.evaluation.spending import FIRST_LOOK, Look
 from rnn_core.evaluation.verdict import Verdict, Worth, verdict
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.ensemble import ensemble
@@ -76,7 +77,7 @@ def evaluate(
     settings: Settings,
     *,
     shrinkage: float,
-    trials: int = 1,
+    look: Look = FIRST_LOOK,
 ) -> Evaluation:
     """Score and judge the logits (K × seeds, s, 1, 1) of the test rows of K folds.
 
@@ -86,7 +87,7 @@ def evaluate(
         logits: as `out_of_sample` returns them, NaN at padding and for frozen models.
         settings: cost and time of trading.
         shrinkage: how far the served probability is shrunk towards the training base rate.
-        trials: how many distinct configurations were tried on these days, this one included.
+        look: which question about these days this is.
 
     Raises:
         ConfigError: evaluation.trade is next_open and an opening price is missing.
@@ -104,13 +105,13 @@ def evaluate(
     timing = backtest.timing(default.strategy, next_return)
     accounts = _other_accounts(windows, folds, calls, settings)
     tested = calls_to_test(calls, baselines)
-    judged = _judge(tested, probability, baselines, trials, _worth(default, timing, settings))
+    judged = _judge(tested, baselines, look, _worth(default, timing, settings))
     recorded = _together(
-        significance_scores(tested, probability, baselines, trials),
+        significance_scores(tested, baselines, look),
         _verdict_scores(judged),
         _test_scores(calls, confusion),
         _baseline_scores(calls, baselines),
-        *(_backtest_scores(style, result, trials) for style, result in backtests.items()),
+        *(_backtest_scores(style, result, look.number) for style, result in backtests.items()),
         _timing_scores(timing),
         *(_account_scores(name, account) for name, account in accounts.items()),
     )
@@ -169,16 +170,13 @@ def _arrays(calls: pd.DataFrame) -> tuple[Array, Array, Array]:
     return calls["up"].to_numpy(), probability, called_up(probability).astype(int)
 
 
-def _judge(
-    tested: Calls, probability: Array, baselines: Baselines, trials: int, worth: Worth
-) -> Verdict:
+def _judge(tested: Calls, baselines: Baselines, look: Look, worth: Worth) -> Verdict:
     return verdict(
-        network=showing(tested, probability),
+        network=showing(tested),
         baselines=baseline_showings(tested, baselines),
-        days=len(probability),
-        trials=trials,
+        days=len(tested.up),
+        look=look,
         worth=worth,
-        against=tested.against,
     )
 
 

@@ -4,7 +4,7 @@ A test returns None if it is undefined: no statistic here is ever NaN.
 """
 
 from dataclasses import dataclass
-from math import ceil, e, expm1, log, log1p, sqrt
+from math import ceil, e, log, sqrt
 
 import numpy as np
 from scipy.optimize import brentq
@@ -196,22 +196,6 @@ def detectable_accuracy(days: int, *, alpha: float = ALPHA, power: float = POWER
     if days < 1 or days_missing(1.0) > 0:
         return None
     return float(brentq(days_missing, CHANCE + 1e-6, 1.0)) if days_missing(1.0) < 0 else 1.0
-
-
-def adjust(pvalue: float, trials: int) -> float:
-    """Return the p-value of the best of `trials` independent trials, 1 − (1 − p)ᵏ.
-
-    Šidák, JASA 62 (1967) 626–633.
-
-    Raises:
-        ConfigError: fewer than one trial; the one that is judged counts.
-
-    >>> round(adjust(0.01, 5), 4)
-    0.049
-    """
-    if trials < 1:
-        raise ConfigError(f"trials must be at least 1 (got {trials})")
-    return 1.0 if pvalue >= 1 else -expm1(trials * log1p(-pvalue))
 
 
 def holm(pvalues: Array) -> Array:

@@ -7,7 +7,8 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from rnn_core.errors import ConfigError
 from rnn_core.evaluation.metrics import CHANCE, COIN_TOSS, wilson_interval
-from rnn_core.evaluation.significance import ALPHA, POWER, adjust, days_needed, detectable_accuracy
+from rnn_core.evaluation.significance import ALPHA, POWER, days_needed, detectable_accuracy
+from rnn_core.evaluation.spending import Look
 
 DETECTABLE = 0.55  # the accuracy that a test period must be long enough to show
 Tag: TypeAlias = Literal["skill", "inconclusive", "no evidence of skill"]
@@ -33,8 +34,8 @@ class Showing:
     """How a forecast did on the test days.
 
     Attributes:
-        pvalue: one-sided p of its calls telling the direction, given the base rate of each fold;
-            None if undefined.
+        pvalue: one-sided p of its forecasts telling the direction, given the base rate of each
+            fold; None if undefined.
         hits: number of right calls.
         log_loss: mean, in nats.
     """
@@ -80,7 +81,7 @@ class Verdict:
         power: what the test days could have shown, one sentence.
         lowest: who had the lowest mean log loss: `network`, `coin toss`, or a baseline by name.
         inputs: {name: number} that decided, without the undefined ones: `days`, `days_needed`,
-            `detectable_accuracy`, `measured_power`, `trials`, `conditional_pvalue`,
+            `detectable_accuracy`, `measured_power`, `trials`, `level`, `conditional_pvalue`,
             `conditional_pvalue_adjusted`, `log_loss`, `log_loss_majority`.
     """
 
@@ -99,14 +100,13 @@ def verdict(
     network: Showing,
     baselines: Mapping[str, Showing],
     days: int,
-    trials: int,
+    look: Look,
     worth: Worth,
-    against: str = "½",
 ) -> Verdict:
     """Judge a run, the only place where this is done.
 
-    1. `skill`: p, adjusted for the trials, is at most 0.05, and the log loss is below the training
-       base rate's and below ln 2. An undefined p or log loss is no skill.
+    1. `skill`: p is at most the level of the look, and the log loss is below the training base
+       rate's and below ln 2. An undefined p or log loss is no skill.
     2. `inconclusive`: fewer test days than would show an accuracy of 55 % with 80 % power, 616.
     3. `no evidence of skill`: all else.
 
@@ -121,22 +121,23 @@ def verdict(
         network: how the served probability did.
         baselines: how the baselines did, by name; `majority` is the training base rate.
         days: number of test days.
-        trials: distinct configurations tried on these days, this one included.
+        look: which question about these days this is, and so at what level it is judged.
         worth: of the account that trades on the calls.
-        against: what a probability was compared with to make it a call.
 
     Raises:
-        ConfigError: fewer than one trial, or no baseline `majority`.
+        ConfigError: no baseline `majority`.
 
     >>> base_rate = Showing(pvalue=None, hits=620, log_loss=0.692)
     >>> earned = Worth(cost=5, break_even=9, timing_pvalue=0.01)
+    >>> from rnn_core.evaluation.spending import nth_look
+    >>> first, ninth = nth_look(1), nth_look(9)
     >>> network = Showing(pvalue=0.01, hits=640, log_loss=0.690)
-    >>> verdict(network, {"majority": base_rate}, days=1200, trials=1, worth=earned).headline
+    >>> verdict(network, {"majority": base_rate}, days=1200, look=first, worth=earned).headline
     'skill'
     >>> costly = Worth(cost=5, break_even=3, timing_pvalue=0.2)
-    >>> verdict(network, {"majority": base_rate}, days=1200, trials=1, worth=costly).headline
+    >>> verdict(network, {"majority": base_rate}, days=1200, look=first, worth=costly).headline
     'skill in direction, not tradable at 5 bp'
-    >>> verdict(network, {"majority": base_rate}, days=1200, trials=9, worth=earned).headline
+    >>> verdict(network, {"majority": base_rate}, days=1200, look=ninth, worth=earned).headline
     'no evidence of skill'
     """
     if "majority" not in baselines:
@@ -146,16 +147,19 @@ def verdict(
         )
     base_loss = baselines["majority"].log_loss
     enough = days_needed(DETECTABLE) or 0
-    adjusted = None if network.pvalue is None else adjust(network.pvalue, trials)
+    adjusted = None if network.pvalue is None else look.adjusted(network.pvalue)
     losses = {name: showing.log_loss for name, showing in baselines.items()}
     lowest = _lowest({"network": network.log_loss, "coin toss": COIN_TOSS, **losses})
-    evidence = _evidence(adjusted, trials, network.log_loss, base_loss, against)
+    evidence = _evidence(network, base_loss, look)
     measured = _measured(days)
     tag: Tag
-    if _passes(adjusted, network.log_loss, base_loss):
+    if _passes(network, base_loss, look):
+        skilled = [name for name, showing in baselines.items() if _passes(showing, base_loss, look)]
+        better = [name for name in skilled if baselines[name].hits > network.hits]
         tag = SKILL
-        headline = _skill_headline(_better(network, baselines), worth)
-        reason = f"{evidence}, over {days} test days{_caveats(network, baselines, lowest, days)}"
+        headline = _skill_headline(better, worth)
+        caveats = _caveats(network, baselines, skilled, lowest, days)
+        reason = f"{evidence}, over {days} test days{caveats}"
     elif days < enough:
         tag = INCONCLUSIVE
         headline = tag + _worse_than_chance(network, days)
@@ -167,34 +171,22 @@ def verdict(
     inputs = {
         "days": days,
         "days_needed": enough,
-        "detectable_accuracy": detectable_accuracy(days),
+        "detectable_accuracy": detectable_accuracy(days, alpha=look.level),
         "measured_power": measured.found / measured.series,
-        "trials": trials,
+        "trials": look.number,
+        "level": look.level,
         "conditional_pvalue": network.pvalue,
         "conditional_pvalue_adjusted": adjusted,
         "log_loss": network.log_loss,
         "log_loss_majority": base_loss,
     }
-    return Verdict(tag, headline, reason, _power(days, measured), lowest, _defined(inputs))
+    return Verdict(tag, headline, reason, _power(days, measured, look), lowest, _defined(inputs))
 
 
-def _passes(pvalue: float | None, log_loss: float, base_loss: float) -> bool:
-    return pvalue is not None and pvalue <= ALPHA and log_loss < min(base_loss, COIN_TOSS)
-
-
-def _skilled(baselines: Mapping[str, Showing]) -> list[str]:
-    """Return the baselines that pass the rule of the network, each a single trial."""
-    base_loss = baselines["majority"].log_loss
-    return [
-        name
-        for name, showing in baselines.items()
-        if _passes(showing.pvalue, showing.log_loss, base_loss)
-    ]
-
-
-def _better(network: Showing, baselines: Mapping[str, Showing]) -> list[str]:
-    """Return the baselines that pass the rule too and are more accurate."""
-    return [name for name in _skilled(baselines) if baselines[name].hits > network.hits]
+def _passes(showing: Showing, base_loss: float, look: Look) -> bool:
+    if showing.pvalue is None or showing.pvalue > look.level:
+        return False
+    return showing.log_loss < min(base_loss, COIN_TOSS)
 
 
 def _skill_headline(better: list[str], worth: Worth) -> str:
@@ -213,28 +205,30 @@ def _lowest(losses: Mapping[str, float]) -> str:
     return min(finite, key=finite.__getitem__)
 
 
-def _evidence(
-    adjusted: float | None, trials: int, log_loss: float, base_loss: float, against: str
-) -> str:
-    if adjusted is None:
-        direction = "direction p undefined (calls or outcomes do not vary within a fold)"
-    else:
-        after = f" after {trials} trials" if trials > 1 else ""
-        direction = f"direction p {adjusted:.3g} given the base rate{after}"
-    compared = "" if against == "½" else f", a call being a probability above {against}"
+def _evidence(network: Showing, base_loss: float, look: Look) -> str:
+    direction = (
+        "undefined (forecasts or outcomes do not vary within a fold)"
+        if network.pvalue is None
+        else f"{network.pvalue:.3g} given the base rate"
+    )
     return (
-        f"{direction}{compared}, log loss {log_loss:.4f} against {base_loss:.4f} of the base rate "
-        f"and {COIN_TOSS:.4f} of a coin"
+        f"direction p {direction} ({look}), log loss {network.log_loss:.4f} against "
+        f"{base_loss:.4f} of the base rate and {COIN_TOSS:.4f} of a coin"
     )
 
 
-def _caveats(network: Showing, baselines: Mapping[str, Showing], lowest: str, days: int) -> str:
+def _caveats(
+    network: Showing,
+    baselines: Mapping[str, Showing],
+    skilled: list[str],
+    lowest: str,
+    days: int,
+) -> str:
     """Return what a baseline has too or has better than the network."""
     caveats = ""
     if lowest != "network":
         loss = baselines[lowest].log_loss
         caveats += f"; but the baseline {lowest} has a lower log loss, {loss:.4f}"
-    skilled = _skilled(baselines)
     if skilled:
         caveats += f"; {' and '.join(skilled)} {'passes' if len(skilled) == 1 else 'pass'} too"
     majority = baselines["majority"].hits
@@ -251,8 +245,8 @@ def _measured(days: int) -> Measured:
     return max((row for row in MEASURED if row.days <= days), default=MEASURED[0])
 
 
-def _power(days: int, measured: Measured) -> str:
-    accuracy = detectable_accuracy(days)
+def _power(days: int, measured: Measured, look: Look) -> str:
+    accuracy = detectable_accuracy(days, alpha=look.level)
     oracle = (
         f"an oracle of {accuracy:.1%} accuracy is found with {POWER:.0%} power"
         if accuracy is not None

@@ -1,6 +1,6 @@
-"""The ledger: forecasts of sessions, what came true, and which model was champion when.
+"""The ledger: forecasts of sessions and what came true, champions, and looks at test days.
 
-Two append-only tables in SQLite or PostgreSQL. The database itself enforces their rules, by the
+Three append-only tables in SQLite or PostgreSQL. The database itself enforces their rules, by the
 constraints and triggers in `migrations/`, whichever program writes to it.
 """
 
@@ -16,11 +16,14 @@ import pandas as pd
 from sqlalchemy import Column, ColumnElement, Connection, Engine, Row, Table, func, select, union
 
 from rnn_core.errors import LedgerError
+from rnn_core.evaluation.spending import Look
 from rnn_core.operations import clock
+from rnn_core.operations.ledger import asking
 from rnn_core.operations.ledger.claims import claimed
 from rnn_core.operations.ledger.database import DEFAULT_URL, engine_at, exclusive, migrate
 from rnn_core.operations.ledger.forecast import Forecast
-from rnn_core.operations.ledger.tables import FORECASTS, PROMOTIONS, pandas_dtypes
+from rnn_core.operations.ledger.tables import FORECASTS, LOOKS, PROMOTIONS, pandas_dtypes
+from rnn_core.operations.looks import Question
 from rnn_core.operations.replay import GRACE
 
 
@@ -249,6 +252,28 @@ class Ledger:
         """
         with exclusive(self._engine, PROMOTIONS.name, ticker) as connection:
             yield Decision(ticker, connection)
+
+    def ask(self, question: Question, run_id: str, *, before: int = 0) -> tuple[int, Look]:
+        """Write a question about test days, before anybody sees its answer.
+
+        Returns:
+            The id of its row, for `answer`, and which look at these days it is. `before` looks that
+            this ledger does not know are counted too.
+        """
+        with exclusive(self._engine, LOOKS.name) as connection:
+            return asking.ask(connection, question, run_id, before)
+
+    def answer(self, look_id: int, pvalue: float | None, verdict: str) -> None:
+        """Write the p-value and the verdict that answer a question, once."""
+        with self._engine.begin() as connection:
+            asking.answer(connection, look_id, pvalue, verdict)
+
+    def looks(self, ticker: str | None = None) -> pd.DataFrame:
+        """Return all askings, or those of a ticker, oldest first, without the returns.
+
+        A row without a verdict was asked by a run that did not end.
+        """
+        return self._frame(LOOKS, ticker, LOOKS.c.id).drop(columns="outcomes")
 
     @contextmanager
     def claim(self, *subject: str) -> Iterator[None]:

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Dialect,
     Double,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -88,6 +89,29 @@ PROMOTIONS = Table(
     Column("reason", String),
     Column("run_id", String),
     Column("decided_at", Timestamp),
+)
+LOOKS = Table(
+    "looks",
+    TABLES,
+    Column("id", Integer, primary_key=True),
+    Column("settings", String),
+    Column("revision", Integer),
+    Column("asking", Integer),
+    Column("number", Integer),
+    Column("level", Double),
+    Column("ticker", String),
+    Column("run_id", String),
+    Column("source", String),
+    Column("first_day", Date),
+    Column("last_day", Date),
+    Column("days", Integer),
+    Column("last_price", Date),
+    Column("sha256", String),
+    Column("outcomes", LargeBinary),
+    Column("asked_at", Timestamp),
+    Column("answered_at", Timestamp),
+    Column("pvalue", Double),
+    Column("verdict", String),
 )
 DTYPES = {Integer: "int64", Double: "float64", Boolean: "bool", Timestamp: "datetime64[us, UTC]"}
 NULLABLE_DTYPES = {"up": "boolean", "previous_version": "Int64"}

@@ -14,6 +14,7 @@ from rnn_core.evaluation import backtest
 from rnn_core.evaluation.direction_tests import strata, within_strata
 from rnn_core.evaluation.evaluation import Evaluation, evaluate
 from rnn_core.evaluation.significance import deflated_sharpe
+from rnn_core.evaluation.spending import nth_look
 from rnn_core.nn.sequences import Folds
 
 DAYS, SEEDS, SHRINKAGE = 120, 3, 0.25
@@ -51,7 +52,7 @@ def logits(walk: Folds) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def found(built: Windows, walk: Folds, logits: np.ndarray) -> Evaluation:
-    return evaluate(built, walk, logits, SETTINGS, shrinkage=SHRINKAGE, trials=4)
+    return evaluate(built, walk, logits, SETTINGS, shrinkage=SHRINKAGE, look=nth_look(4))
 
 
 def test_every_test_day_is_called_once_with_the_ensembles_mean_drawn_to_the_base_rate(
@@ -108,23 +109,22 @@ def test_each_seed_is_scored_by_itself(found: Evaluation, walk: Folds, logits: n
     )
 
 
-def test_the_verdict_is_of_the_served_probability_and_of_all_trials(found: Evaluation) -> None:
+def test_the_verdict_is_of_the_served_probability_and_of_the_look(found: Evaluation) -> None:
     assert found.verdict.tag == "inconclusive"
     assert found.scores["significance/days"] == len(found.calls) == 67
     assert found.scores["significance/trials"] == 4
     for test in ("pt", "conditional"):
         p = found.scores[f"significance/{test}_pvalue"]
         adjusted = found.scores[f"significance/{test}_pvalue_adjusted"]
-        assert adjusted == pytest.approx(1 - (1 - p) ** 4)
+        assert adjusted == min(1, p * 0.05 / nth_look(4).level)
     assert found.verdict.headline.startswith("inconclusive")
     assert 0.5 < found.scores["significance/detectable_accuracy"] < 1
 
 
 def test_the_test_that_decides_is_within_strata_of_folds(found: Evaluation) -> None:
     calls = found.calls
-    up, called = calls["up"].to_numpy(), (calls["probability"] > 0.5).to_numpy().astype(int)
     stratum = strata(calls["fold"].to_numpy(), 63)
-    test = within_strata(up, called, stratum)
+    test = within_strata(calls["up"].to_numpy(), calls["probability"].to_numpy(), stratum)
     assert test is not None
     assert found.scores["significance/conditional_pvalue"] == test.pvalue
 

@@ -15,6 +15,7 @@ from rnn_core.evaluation.evidence import (
     showing,
     significance_scores,
 )
+from rnn_core.evaluation.spending import nth_look
 from rnn_core.nn.arrays import Array
 
 
@@ -39,20 +40,18 @@ def made(days: int, zeros: float, edge: float = 0.0, seed: int = 0) -> tuple[Any
     return pd.DataFrame(calls), baselines
 
 
-def scored(calls: Any, baselines: Baselines, trials: int = 1) -> Any:
-    tested = calls_to_test(calls, baselines)
-    return significance_scores(tested, calls["probability"].to_numpy(), baselines, trials)
+def scored(calls: Any, baselines: Baselines, number: int = 1) -> Any:
+    return significance_scores(calls_to_test(calls, baselines), baselines, nth_look(number))
 
 
-@pytest.mark.parametrize(("zeros", "against"), [(0.02, "½"), (0.2, "the base rate")])
+@pytest.mark.parametrize(("zeros", "many"), [(0.02, False), (0.2, True)])
 def test_with_many_returns_of_zero_a_call_is_a_probability_above_the_base_rate(
-    zeros: float, against: str
+    zeros: float, many: bool
 ) -> None:
     calls, baselines = made(1000, zeros)
     tested = calls_to_test(calls, baselines)
     probability = calls["probability"].to_numpy()
-    threshold = 0.5 if against == "½" else baselines.probability["majority"]
-    assert tested.against == against
+    threshold = baselines.probability["majority"] if many else 0.5
     np.testing.assert_array_equal(tested.called, probability > threshold)
     for name in ("logistic", "boosting"):
         expected = baselines.probability[name] > threshold
@@ -66,7 +65,7 @@ def test_what_is_there_is_found_among_many_zeros() -> None:
     calls, baselines = made(1000, 0.25, edge=0.1)
     probability: Array = calls["probability"].to_numpy()
     assert not (probability > 0.5).any()
-    found = showing(calls_to_test(calls, baselines), probability)
+    found = showing(calls_to_test(calls, baselines))
     assert found.pvalue is not None
     assert found.pvalue < 0.001
     assert found.hits == (calls["up"] == 0).sum(), "the accuracy keeps ½"
@@ -75,14 +74,23 @@ def test_what_is_there_is_found_among_many_zeros() -> None:
 def test_network_and_baselines_are_tested_alike() -> None:
     calls, baselines = made(800, 0.0, edge=0.05, seed=1)
     tested = calls_to_test(calls, baselines)
-    network = showing(tested, calls["probability"].to_numpy())
+    network = showing(tested)
     showings = baseline_showings(tested, baselines)
     assert showings["boosting"] == network
     assert showings["majority"].pvalue is None
-    rule = within_strata(tested.up, baselines.called["persistence"], tested.stratum)
+    assert showings["persistence"].pvalue is None, "its probability is the base rate"
+    rule = within_strata(tested.up, baselines.probability["logistic"], tested.stratum)
     assert rule is not None
-    assert showings["persistence"].pvalue == rule.pvalue
+    assert showings["logistic"].pvalue == rule.pvalue
     assert showings["persistence"].hits == (baselines.called["persistence"] == tested.up).sum()
+
+
+def test_below_fifty_days_the_calls_are_tested_exactly() -> None:
+    calls, baselines = made(49, 0.0, edge=0.2, seed=2)
+    tested = calls_to_test(calls, baselines)
+    exact = within_strata(tested.up, tested.called, tested.stratum)
+    assert exact is not None
+    assert showing(tested).pvalue == exact.pvalue
 
 
 def test_below_fifty_days_only_exact_tests_are_done() -> None:
@@ -95,11 +103,11 @@ def test_below_fifty_days_only_exact_tests_are_done() -> None:
     assert {names.pvalue("spa"), names.pvalue("dm_bootstrap")} <= many.defined.keys()
 
 
-def test_the_p_values_are_of_the_calls_to_test_and_pay_for_the_trials() -> None:
+def test_the_p_values_are_of_the_calls_to_test_and_pay_for_the_look() -> None:
     calls, baselines = made(700, 0.1, seed=3)
     tested = calls_to_test(calls, baselines)
-    found = scored(calls, baselines, trials=3).defined
+    found = scored(calls, baselines, number=3).defined
     alone = pesaran_timmermann(tested.up, tested.called)
     assert alone is not None
     assert found[names.PT_PVALUE] == alone.pvalue
-    assert found[names.PT_PVALUE_ADJUSTED] == pytest.approx(1 - (1 - alone.pvalue) ** 3)
+    assert found[names.PT_PVALUE_ADJUSTED] == min(1, alone.pvalue * 0.05 / nth_look(3).level)

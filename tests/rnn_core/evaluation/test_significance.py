@@ -1,17 +1,16 @@
 """Tests and intervals against exact distributions, definitions, simulations, published numbers."""
 
-from math import comb, sqrt
+from math import sqrt
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom, kstest, norm, t, ttest_1samp
+from scipy.stats import binom, norm, t, ttest_1samp
 
 from rnn_core.errors import ArrayError, ConfigError
 from rnn_core.evaluation.direction_tests import excess_hits, pesaran_timmermann
 from rnn_core.evaluation.significance import (
-    adjust,
     benjamini_hochberg,
     bootstrap_mean,
     days_needed,
@@ -264,27 +263,6 @@ class TestDaysNeeded:
 
 
 class TestMultiplicity:
-    @quick
-    @given(st.floats(0, 1), st.integers(1, 12))
-    def test_adjusting_is_the_chance_that_one_of_the_trials_is_as_small(
-        self, pvalue: float, trials: int
-    ) -> None:
-        summed = sum(
-            comb(trials, k) * pvalue**k * (1 - pvalue) ** (trials - k) for k in range(1, trials + 1)
-        )
-        assert adjust(pvalue, trials) == pytest.approx(summed, rel=1e-9)
-
-    def test_small_p_values_keep_their_digits(self) -> None:
-        assert adjust(1e-20, 50) == pytest.approx(5e-19)
-
-    def test_the_best_of_many_without_skill_is_uniform_once_adjusted(self) -> None:
-        best = np.random.default_rng(12).random((3000, 20)).min(axis=1)
-        assert kstest([adjust(p, 20) for p in best], "uniform").pvalue > 0.01
-
-    def test_no_trial_at_all_is_refused(self) -> None:
-        with pytest.raises(ConfigError, match=r"trials must be at least 1 \(got 0\)"):
-            adjust(0.5, 0)
-
     @settings(quick, max_examples=12)  # statsmodels collects garbage at each call
     @given(shares)
     def test_a_family_is_adjusted_as_holm_says(self, pvalues: np.ndarray) -> None:

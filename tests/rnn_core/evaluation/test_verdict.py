@@ -6,6 +6,7 @@ from math import log
 import pytest
 
 from rnn_core.errors import ConfigError
+from rnn_core.evaluation.spending import nth_look
 from rnn_core.evaluation.verdict import MEASURED, Showing, Verdict, Worth, verdict
 
 BASELINES = {"majority": Showing(None, 610, 0.692), "reversal": Showing(0.5, 600, 0.695)}
@@ -17,20 +18,20 @@ def judged(
     network: Showing = FOUND,
     baselines: dict[str, Showing] = BASELINES,
     days: int = 1200,
-    trials: int = 1,
+    number: int = 1,
     worth: Worth = EARNED,
 ) -> Verdict:
-    return verdict(network, baselines, days, trials, worth)
+    return verdict(network, baselines, days, nth_look(number), worth)
 
 
 class TestTag:
     @pytest.mark.parametrize(
-        ("pvalue", "trials", "days", "log_loss", "tag"),
+        ("pvalue", "number", "days", "log_loss", "tag"),
         [
-            (0.05, 1, 1200, 0.690, "skill"),
-            (0.0501, 1, 1200, 0.690, "no evidence of skill"),
-            (0.02, 3, 1200, 0.690, "no evidence of skill"),
-            (0.01, 5, 1200, 0.690, "skill"),
+            (0.0227, 1, 1200, 0.690, "skill"),
+            (0.0229, 1, 1200, 0.690, "no evidence of skill"),
+            (0.0026, 3, 1200, 0.690, "no evidence of skill"),
+            (0.0025, 3, 1200, 0.690, "skill"),
             (0.001, 1, 1200, 0.692, "no evidence of skill"),
             (0.001, 1, 1200, 0.6925, "no evidence of skill"),
             (None, 1, 1200, 0.690, "no evidence of skill"),
@@ -42,10 +43,10 @@ class TestTag:
         ],
     )
     def test_it_is_by_the_rule(
-        self, pvalue: float | None, trials: int, days: int, log_loss: float, tag: str
+        self, pvalue: float | None, number: int, days: int, log_loss: float, tag: str
     ) -> None:
         network = Showing(pvalue, days // 2, log_loss)
-        assert judged(network, days=days, trials=trials).tag == tag
+        assert judged(network, days=days, number=number).tag == tag
 
     def test_a_coin_must_be_beaten_too(self) -> None:
         """After a drift that has turned, the training base rate is worse than a coin."""
@@ -97,7 +98,7 @@ class TestHeadline:
         "rival",
         [
             Showing(0.02, 640, 0.6919),
-            Showing(0.06, 700, 0.6919),
+            Showing(0.03, 700, 0.6919),
             Showing(0.02, 700, 0.692),
             Showing(None, 700, 0.6919),
         ],
@@ -119,7 +120,7 @@ class TestReason:
     def test_skill_that_a_baseline_has_too_is_said_to_be_so(self) -> None:
         rivals = BASELINES | {
             "reversal": Showing(0.001, 600, 0.67),
-            "logistic": Showing(0.04, 600, 0.675),
+            "logistic": Showing(0.02, 600, 0.675),
         }
         shared = judged(baselines=rivals)
         assert shared.lowest == "reversal"
@@ -138,10 +139,12 @@ class TestReason:
             "always calling the majority class is right on 55.0%, the network on 53.3%"
         )
 
-    def test_another_threshold_of_a_call_is_said(self) -> None:
-        stale = verdict(FOUND, BASELINES, 1200, 1, EARNED, against="the base rate")
-        assert "a call being a probability above the base rate" in stale.reason
-        assert "a call being" not in judged().reason
+    def test_the_number_of_the_look_and_its_level_are_said(self) -> None:
+        assert "direction p 0.01 given the base rate (judged at 2.3 %)" in judged().reason
+        seventh = judged(number=7).reason
+        assert "direction p 0.01 given the base rate (look 7 on these days, judged at 0.047 %)" in (
+            seventh
+        )
 
 
 class TestPower:
@@ -152,7 +155,7 @@ class TestPower:
             row = by_days[measured]
             assert found.power.endswith(f"in {row.found} of {row.series} series of {measured} days")
             assert found.inputs["measured_power"] == row.found / row.series
-        assert "in 616 test days an oracle of 55.0% accuracy is found with 80% power" in (
+        assert "in 616 test days an oracle of 55.7% accuracy is found with 80% power" in (
             judged(days=616).power
         )
         assert "not even an oracle" in judged(Showing(None, 1, 0.7), days=1).power
@@ -165,14 +168,15 @@ class TestPower:
 
 def test_what_it_was_judged_by_is_kept_without_what_is_undefined() -> None:
     measured = next(row for row in MEASURED if row.days == 1187)
-    assert judged(Showing(0.02, 640, 0.690), trials=3).inputs == {
+    assert judged(Showing(0.02, 640, 0.690), number=3).inputs == {
         "days": 1200,
         "days_needed": 616,
-        "detectable_accuracy": pytest.approx(0.5358, abs=1e-3),
+        "detectable_accuracy": pytest.approx(0.5526, abs=1e-3),
         "measured_power": measured.found / measured.series,
         "trials": 3,
+        "level": nth_look(3).level,
         "conditional_pvalue": 0.02,
-        "conditional_pvalue_adjusted": pytest.approx(1 - 0.98**3),
+        "conditional_pvalue_adjusted": pytest.approx(0.02 * 0.05 / nth_look(3).level),
         "log_loss": 0.690,
         "log_loss_majority": 0.692,
     }
@@ -185,8 +189,6 @@ def test_what_it_was_judged_by_is_kept_without_what_is_undefined() -> None:
     )
 
 
-def test_it_needs_the_base_rate_and_a_trial() -> None:
+def test_it_needs_the_base_rate() -> None:
     with pytest.raises(ConfigError, match=r"baselines must include majority.* \(got reversal\)"):
         judged(baselines={"reversal": BASELINES["reversal"]})
-    with pytest.raises(ConfigError, match=r"trials must be at least 1 \(got 0\)"):
-        judged(trials=0)

@@ -1,0 +1,115 @@
+"""Looks: which questions were asked before about the test days of a series.
+
+A *question* is all that can change an answer: settings, seed, source, prices. Asked again with more
+days, as by a daily retrain, it stays one question. Each further question about the same days is one
+more look, and `rnn_core.evaluation.spending` says what it costs. Which days are the same is told by
+their returns, whatever the ticker, the file or the experiment is called.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+from rnn_core.data.prices import Prices
+from rnn_core.nn.arrays import Array
+
+FEW = 20  # days: so many must be in common to compare ranks, and be new to be stored
+ALIKE = 0.95  # rank correlation from which returns of the same days are one series'
+EQUAL = 1e-4  # a basis point
+RUN = 3  # successive moves that make a run
+GRID = 5e-4  # to which the moves of a run are rounded
+COPIED = 0.25  # share of runs that returns share only if one is a copy of the other
+REFETCHED = ("yahoo", "yahoo-stored")  # sources whose history is adjusted and corrected
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a series.
+
+    Attributes:
+        settings: hash of all that can change the answer to given prices.
+        prices: that are asked.
+        outcomes: (n,) log return of the session that each call is about, by day of the call.
+    """
+
+    settings: str
+    prices: Prices
+    outcomes: "pd.Series[float]"
+
+    @property
+    def last_price(self) -> date:
+        """The last session of the prices."""
+        return pd.Timestamp(self.prices.frame.index[-1]).date()
+
+    @property
+    def first_day(self) -> date:
+        """The first test day."""
+        return pd.Timestamp(self.outcomes.index[0]).date()
+
+    def repeats(self, *, first_day: date, days: int, last_price: date, sha256: str) -> bool:
+        """Return True if this is a question by the same settings, asked again.
+
+        It has the same first test day and no fewer days. Its prices are the same to the last bit as
+        far as both go, except those of Yahoo, which adjusts and corrects its history.
+
+        Args:
+            first_day: the first test day of the earlier asking.
+            days: number of its test days.
+            last_price: the last session of its prices.
+            sha256: of its prices.
+        """
+        grown = (
+            self.first_day == first_day
+            and len(self.outcomes) >= days
+            and self.last_price >= last_price
+        )
+        return grown and (self.prices.source in REFETCHED or self._sha256(last_price) == sha256)
+
+    def _sha256(self, until: date) -> str:
+        known = self.prices.frame.loc[: pd.Timestamp(until)]
+        return replace(self.prices, frame=known).sha256
+
+
+def same_days(outcomes: "pd.Series[float]", others: "pd.Series[float]") -> bool:
+    """Return True if two series of returns by day have days in common.
+
+    On days of the same date the returns are one series' if they rank alike, whatever the prices'
+    unit and rounding; also if one is quoted upside down. On other dates they are if runs of
+    successive moves are repeated.
+
+    >>> days = pd.date_range("2013-01-01", periods=100)
+    >>> returns = pd.Series(np.random.default_rng(0).normal(0, 0.01, 100), days)
+    >>> same_days(returns, returns.round(3)), same_days(returns, returns.shift(freq="9D"))
+    (True, True)
+    >>> same_days(returns, returns.sample(frac=1, random_state=0).set_axis(days))
+    False
+    """
+    return _alike(outcomes, others) or _copied(outcomes, others)
+
+
+def _alike(outcomes: "pd.Series[float]", others: "pd.Series[float]") -> bool:
+    days = outcomes.index.intersection(others.index)
+    first = outcomes[days]
+    second = others[days]
+    if len(days) >= FEW:
+        return bool(abs(first.rank().corr(second.rank())) >= ALIKE)
+    return len(days) > 0 and bool((first - second).abs().max() <= EQUAL)
+
+
+def _copied(outcomes: "pd.Series[float]", others: "pd.Series[float]") -> bool:
+    first = _runs(outcomes)
+    second = _runs(others)
+    fewer = min(len(first), len(second))
+    return fewer >= FEW and len(np.intersect1d(first, second)) >= COPIED * fewer
+
+
+def _runs(outcomes: "pd.Series[float]") -> Array:
+    """Return the runs of moves that are not 0, each as one number."""
+    moves = outcomes.to_numpy()
+    steps = np.round(moves[np.abs(moves) > GRID] / GRID).astype(np.int64)
+    if len(steps) < RUN:
+        return np.zeros(0, np.int64)
+    by_run = np.lib.stride_tricks.sliding_window_view(steps, RUN)
+    return np.unique(by_run @ (1 << 20) ** np.arange(RUN, dtype=np.int64))
