@@ -11,6 +11,7 @@ from datetime import date
 
 import numpy as np
 import pandas as pd
+from numpy.lib.stride_tricks import sliding_window_view
 
 from rnn_core.data.prices import Prices
 from rnn_core.nn.arrays import Array
@@ -18,9 +19,9 @@ from rnn_core.nn.arrays import Array
 FEW = 20  # days: so many must be in common to compare ranks, and be new to be stored
 ALIKE = 0.95  # rank correlation from which returns of the same days are one series'
 EQUAL = 1e-4  # a basis point
-RUN = 3  # successive moves that make a run
-GRID = 5e-4  # to which the moves of a run are rounded
-COPIED = 0.25  # share of runs that returns share only if one is a copy of the other
+RUN = 4  # successive moves that make a run
+GRID = 0.1  # of the median move, to which the moves of a run are rounded
+COPIED = 0.1  # share of runs that returns share only if one is a copy; else one in 100
 REFETCHED = ("yahoo", "yahoo-stored")  # sources whose history is adjusted and corrected
 
 
@@ -76,8 +77,8 @@ def same_days(outcomes: "pd.Series[float]", others: "pd.Series[float]") -> bool:
     """Return True if two series of returns by day have days in common.
 
     On days of the same date the returns are one series' if they rank alike, whatever the prices'
-    unit and rounding; also if one is quoted upside down. On other dates they are if runs of
-    successive moves are repeated.
+    unit and rounding. On other dates they are if runs of moves of the same sizes are repeated.
+    Either way one may be quoted upside down.
 
     >>> days = pd.date_range("2013-01-01", periods=100)
     >>> returns = pd.Series(np.random.default_rng(0).normal(0, 0.01, 100), days)
@@ -99,17 +100,15 @@ def _alike(outcomes: "pd.Series[float]", others: "pd.Series[float]") -> bool:
 
 
 def _copied(outcomes: "pd.Series[float]", others: "pd.Series[float]") -> bool:
-    first = _runs(outcomes)
-    second = _runs(others)
-    fewer = min(len(first), len(second))
-    return fewer >= FEW and len(np.intersect1d(first, second)) >= COPIED * fewer
+    sizes = [np.abs(series[series != 0].to_numpy()) for series in (outcomes, others)]
+    if min(map(len, sizes)) < FEW + RUN:
+        return False
+    grid = GRID * min(np.median(moves) for moves in sizes)
+    first, second = (_runs(np.round(moves / grid)) for moves in sizes)
+    return len(np.intersect1d(first, second)) >= COPIED * min(len(first), len(second))
 
 
-def _runs(outcomes: "pd.Series[float]") -> Array:
-    """Return the runs of moves that are not 0, each as one number."""
-    moves = outcomes.to_numpy()
-    steps = np.round(moves[np.abs(moves) > GRID] / GRID).astype(np.int64)
-    if len(steps) < RUN:
-        return np.zeros(0, np.int64)
-    by_run = np.lib.stride_tricks.sliding_window_view(steps, RUN)
-    return np.unique(by_run @ (1 << 20) ** np.arange(RUN, dtype=np.int64))
+def _runs(steps: Array) -> Array:
+    """Return the runs of successive steps, each as one number."""
+    apart = (997 ** np.arange(RUN)).astype(float)  # steps are seldom more than a few hundred
+    return np.unique(sliding_window_view(steps, RUN) @ apart)

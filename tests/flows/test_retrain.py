@@ -26,6 +26,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import Cancelled, Cancelling, Crashed
 
 from flows.retrain import retrain
+from flows.steps import learning
 from flows.steps.summary import Summary
 from flows.tracking import store
 from rnn_core import commands, config
@@ -34,6 +35,7 @@ from rnn_core.config import Evaluation, File, Problem, Training, Yahoo
 from rnn_core.data import loading
 from rnn_core.data.exchanges import sessions
 from rnn_core.errors import PricesUnavailable
+from rnn_core.evaluation.spending import nth_look
 from rnn_core.nn.engines import kernel
 from tests.flows.conftest import AAPL, TINY
 from tests.processes import end, free_port, isolated, start, wait_for
@@ -220,21 +222,31 @@ def test_the_torch_engine_gives_the_same_scores(summary: Summary, run: Run) -> N
         assert name.startswith("seconds/") or metrics[name] == pytest.approx(value, rel=1e-9), name
 
 
-def test_the_configurations_that_were_tried_on_the_same_days_are_counted(runs: Runs) -> None:
-    def trials(**options: object) -> float:
+def test_every_look_at_the_same_days_is_counted(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(**options: object) -> float:
         retrain(**({"ticker": "TRIED", "source": File(path=AAPL)} | TINY | options))
         return runs()[0].data.metrics["significance/trials"]
 
-    other = Training(epochs=2, seeds=2, learning_rate=0.003)
-    assert trials() == 1
-    assert trials() == 1, "a repeat is no trial"
-    assert trials(training=Training(epochs=2, seeds=2, seed=7)) == 1, "nor is another seed"
-    assert trials(training=other) == 2
-    assert trials() == 2
-    assert trials(ticker="OTHER", training=other) == 1
-    assert trials(now=datetime(2001, 3, 1, tzinfo=UTC), evaluation=SHORT) == 1, (
+    assert look() == 1
+    assert look() == 1, "the same question asked again"
+    assert look(training=Training(epochs=2, seeds=2, seed=7)) == 2
+    MlflowClient().delete_run(runs()[0].info.run_id)
+    assert look(ticker="OTHER") == 3, "neither a deleted run nor another name hides a look"
+    assert runs()[0].data.metrics["significance/level"] == nth_look(3).level
+    with monkeypatch.context() as patch:
+        patch.setattr(learning, "evaluate", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            look(training=Training(epochs=2, seeds=2, seed=8))
+    assert look(training=Training(epochs=2, seeds=2, seed=9)) == 5, "a killed run has looked"
+    assert look(now=datetime(2001, 3, 1, tzinfo=UTC), evaluation=SHORT) == 1, (
         "no test day in common"
     )
+
+
+def _killed(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_now_hides_what_came_after_it(runs: Runs) -> None:

@@ -1,6 +1,8 @@
 """How questions about test days are written to the ledger, numbered and answered."""
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -20,23 +22,24 @@ def ask(connection: Connection, question: Question, run_id: str, before: int) ->
     """Write a question before it is answered, and return its row's id and which look it is.
 
     A question that is asked again keeps its number; another one gets the next number about its
-    days, and `before` are counted too.
+    days, after `before` that the ledger does not know.
     """
     of_settings = LOOKS.c.settings == question.settings
-    askings = select(LOOKS).where(of_settings).order_by(LOOKS.c.revision, LOOKS.c.asking)
-    rows = connection.execute(askings).all()
-    latest = rows[-1] if rows else None
-    if latest is not None and question.repeats(
-        first_day=latest.first_day,
-        days=latest.days,
-        last_price=latest.last_price,
-        sha256=latest.sha256,
-    ):
-        return _ask_again(connection, question, run_id, rows)
-    number = 1 + before + _others(connection, question)
-    look = nth_look(number)
+    ordered = select(LOOKS).where(of_settings).order_by(LOOKS.c.revision, LOOKS.c.asking)
+    rows = connection.execute(ordered).all()
+    for _, group in groupby(rows, key=attrgetter("revision")):
+        askings = list(group)
+        latest = askings[-1]
+        if question.repeats(
+            first_day=latest.first_day,
+            days=latest.days,
+            last_price=latest.last_price,
+            sha256=latest.sha256,
+        ):
+            return _ask_again(connection, question, run_id, askings)
+    look = nth_look(1 + before + _earlier(connection, question))
     values = {
-        "revision": 1 if latest is None else latest.revision + 1,
+        "revision": rows[-1].revision + 1 if rows else 1,
         "asking": 1,
         "outcomes": _packed(question.outcomes),
     }
@@ -44,11 +47,10 @@ def ask(connection: Connection, question: Question, run_id: str, before: int) ->
 
 
 def _ask_again(
-    connection: Connection, question: Question, run_id: str, rows: Sequence[Row[Any]]
+    connection: Connection, question: Question, run_id: str, askings: Sequence[Row[Any]]
 ) -> tuple[int, Look]:
-    """Write another asking of the question that the latest of its settings' rows is."""
-    latest = rows[-1]
-    askings = [row for row in rows if row.revision == latest.revision]
+    """Write another asking of the question that was asked before, by the rows `askings`."""
+    latest = askings[-1]
     look = nth_look(
         latest.number,
         growth=len(question.outcomes) / askings[0].days,
@@ -64,16 +66,24 @@ def _ask_again(
     return _written(connection, question, run_id, look, values), look
 
 
-def _others(connection: Connection, question: Question) -> int:
-    """Return how many earlier questions are about days of this one."""
+def _earlier(connection: Connection, question: Question) -> int:
+    """Return how many questions were asked before about days of this one.
+
+    It is also no less than the number of any of them: so among questions about the same days no two
+    have the same number, even if one is too much disguised to be known from another.
+    """
     column = LOOKS.c
-    query = select(column.settings, column.revision, column.outcomes).order_by(column.id)
-    packed: dict[tuple[str, int], list[bytes]] = {}
-    for settings, revision, outcomes in connection.execute(
-        query.where(column.outcomes.isnot(None))
-    ):
-        packed.setdefault((settings, revision), []).append(outcomes)
-    return sum(same_days(question.outcomes, _unpacked(parts)) for parts in packed.values())
+    query = select(column.settings, column.revision, column.number, column.outcomes)
+    stored = query.where(column.outcomes.isnot(None)).order_by(column.id)
+    packed: dict[tuple[str, int, int], list[bytes]] = {}
+    for settings, revision, number, outcomes in connection.execute(stored):
+        packed.setdefault((settings, revision, number), []).append(outcomes)
+    numbers = [
+        number
+        for (_, _, number), parts in packed.items()
+        if same_days(question.outcomes, _unpacked(parts))
+    ]
+    return max(len(numbers), *numbers, 0)
 
 
 def _written(

@@ -163,7 +163,7 @@ def evasions(folder: Path) -> dict[str, Any]:
         "only the last years": file("years.csv", lambda table: table.iloc[-900:]),
         "rows in another order": file("order.csv", lambda table: table.iloc[::-1]),
         "another unit": file("unit.csv", scaled(7, 9)),
-        "another currency, in cents": file("cents.csv", scaled(1 / 3, 2)),
+        "another currency, in cents": file("cents.csv", scaled(0.76, 2)),
         "rounded": file("rounded.csv", scaled(1, 2)),
         "noise": file("noise.csv", noisy),
         "upside down": file("inverse.csv", lambda t: t[["Date"]].assign(close=1 / t["Adj Close"])),
