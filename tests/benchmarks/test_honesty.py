@@ -1,8 +1,10 @@
 """A small version of the controls: what is not there is not found, what is there is."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from benchmarks.__main__ import main
@@ -10,19 +12,25 @@ from benchmarks.honesty.judging import (
     CONTROLS,
     Judged,
     Result,
+    evaluated,
+    judged_until,
     most_false,
     one_process_a_core,
     run,
 )
 from benchmarks.honesty.series import BOUNCE, KINDS, NULL, Kind, prices
 from rnn_core.config import Training
-from rnn_core.evaluation import direction_tests, evidence, significance
+from rnn_core.evaluation import direction_tests, names, significance
+from rnn_core.evaluation.spending import FIRST_LOOK
+from rnn_core.nn.arrays import Array
 
 FAST = Training(dtype="float32", seeds=2, epochs=12, patience=4)
-BY_NAME = {control.kind.name: control for control in CONTROLS}
+BY_NAME = {control.name: control for control in CONTROLS}
 
 
-@pytest.mark.parametrize("name", ["null", "drift", "45 to 65 at 1200", "stale", "650 days"])
+@pytest.mark.parametrize(
+    "name", ["null", "drift", "45 to 65 at 1200", "stale", "650 days", "null, daily"]
+)
 def test_no_skill_is_found_where_there_is_none(name: str) -> None:
     assert run(BY_NAME[name].shortened(6), FAST).broken == []
 
@@ -31,6 +39,28 @@ def test_skill_is_found_where_it_was_planted() -> None:
     result = run(BY_NAME["planted"].shortened(3), FAST)
     assert result.broken == []
     assert result.skill == 3
+
+
+def test_the_calls_up_to_a_day_are_those_of_a_retrain_on_that_day() -> None:
+    """So one training is enough to ask on each of 250 days."""
+    whole = prices(KINDS["planted"], 0)
+    evaluation = evaluated(whole, FAST, FIRST_LOOK)
+    for fewer in (1, 20, 100):
+        then = replace(whole, frame=whole.frame.iloc[:-fewer])
+        retrained = evaluated(then, FAST, FIRST_LOOK)
+        calls = evaluation.calls.iloc[:-fewer]
+        pd.testing.assert_frame_equal(retrained.calls, calls, check_exact=True)
+        judged = judged_until(calls, FIRST_LOOK)
+        assert (judged.tag, judged.accuracy) == (
+            retrained.verdict.tag,
+            retrained.scores[names.ACCURACY],
+        )
+
+
+def test_eight_looks_are_taken_until_one_finds_something() -> None:
+    found = run(replace(BY_NAME["null, best of eight"], kind=KINDS["planted"], series=1), FAST)
+    assert found.skill == 1
+    assert run(BY_NAME["null, best of eight"].shortened(1), FAST).broken == []
 
 
 def test_processes_judge_as_one_does() -> None:
@@ -44,10 +74,12 @@ def test_a_rule_that_ignores_the_base_rate_breaks_the_bound(
 ) -> None:
     """So the bound is worth something."""
 
-    def unaware(up: np.ndarray, called: np.ndarray, _: np.ndarray) -> significance.Test | None:
-        return direction_tests.pesaran_timmermann(up, called)
+    given_the_fold = direction_tests.within_strata
 
-    monkeypatch.setattr(evidence.direction_tests, "within_strata", unaware)
+    def unaware(up: Array, forecast: Array, stratum: Array) -> significance.Test | None:
+        return given_the_fold(up, forecast, np.zeros_like(stratum))
+
+    monkeypatch.setattr(direction_tests, "within_strata", unaware)
     broken = run(BY_NAME["45 to 65 at 1200"].shortened(8), FAST).broken
     assert len(broken) == 1
     assert "at most 2 by chance" in broken[0]

@@ -62,6 +62,23 @@ def test_judging_each_day_as_the_first_breaks_the_bound() -> None:
     assert found > binom.ppf(0.999, 2_000, 0.05)
 
 
+def families(judged: Callable[[int], Look], correlation: float) -> int:
+    """Return in how many of 2,000 families of 50 questions without an answer one is found."""
+    rng = np.random.default_rng(50)
+    common, own = rng.normal(size=(2000, 1)), rng.normal(size=(2000, 50))
+    z = np.sqrt(correlation) * common + np.sqrt(1 - correlation) * own
+    levels = np.array([judged(number).level for number in range(1, 51)])
+    return int((norm.sf(z) <= levels).any(axis=1).sum())
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.3, 0.8])
+def test_fifty_questions_about_the_same_days_find_too_much_in_five_per_cent(
+    correlation: float,
+) -> None:
+    assert families(nth_look, correlation) <= binom.ppf(0.999, 2000, 0.05)
+    assert families(lambda _: nth_look(1), correlation) > binom.ppf(0.999, 2000, 0.05)
+
+
 @pytest.mark.parametrize(("number", "growth"), [(0, 1.0), (1, 0.99)])
 def test_what_cannot_be_is_refused(number: int, growth: float) -> None:
     with pytest.raises(ConfigError, match="must be at least 1"):
