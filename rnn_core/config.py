@@ -189,6 +189,12 @@ class Promotion(Section):
     allow_synthetic: bool = Field(
         False, description="A model trained on synthetic prices may become champion, for trials"
     )
+    margin: float = Field(
+        0.005,
+        ge=0,
+        le=1,
+        description="Mean log loss, in nats, that another configuration may lose at most",
+    )
 
 
 class Runner(Section):

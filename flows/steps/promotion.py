@@ -30,8 +30,16 @@ def promote(
     with Ledger.open() as ledger, ledger.deciding(config.ticker) as decision:
         champion = registry.champion(config.ticker)
         note_unknown_champion(decision, champion, config.time)
+        earlier = (
+            registry.latest_of_other_configurations(decision.runs, champion) if champion else ()
+        )
         judgement = judge(
-            config.promotion, challenger, champion, unusable=len(live.lost), served=served
+            config.promotion,
+            challenger,
+            champion,
+            earlier,
+            unusable=len(live.lost),
+            served=served,
         )
         if judgement.promoted:
             decision.promote(model_version, reason=judgement.reason, run_id=run_id, at=config.time)

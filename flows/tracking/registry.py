@@ -2,7 +2,7 @@
 
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date
 from functools import cache, partial
@@ -19,6 +19,7 @@ from mlflow.types import ColSpec, Schema
 from mlflow.types.schema import AnyType
 
 from flows.tracking import served_model
+from flows.tracking.queries import search
 from flows.tracking.served_code import copy_served_code, make_older_names_importable
 from flows.tracking.store import client, experiment_of, get_run, unusable
 from rnn_core.commands import Retrain
@@ -27,7 +28,6 @@ from rnn_core.data.exchanges import time_zone
 from rnn_core.data.prices import SYNTHETIC_FALLBACK, Prices
 from rnn_core.data.windows import prices_needed
 from rnn_core.errors import ChampionMissing
-from rnn_core.evaluation.metrics import log_losses
 from rnn_core.nn import checkpoints
 from rnn_core.nn.training import Fit
 from rnn_core.operations.promotion import Candidate
@@ -107,8 +107,23 @@ def candidate(model_version: int, run: Run) -> Candidate:
         data_last=date.fromisoformat(tags["data.last"]),
         verdict=tags["verdict"],
         scores=run.data.metrics,
-        losses=partial(_losses, run.info.run_id),
+        calls=partial(_calls, run.info.run_id),
     )
+
+
+def latest_of_other_configurations(runs: Mapping[int, str], champion: Candidate) -> list[Candidate]:
+    """Return of the versions with another configuration than the champion's the latest of each.
+
+    `runs` are the runs by version. A version whose run was deleted is left out.
+    """
+    run_ids = ", ".join(f"'{run_id}'" for run_id in runs.values())
+    by_id = {run.info.run_id: run for run in search(f"attributes.run_id IN ({run_ids})")}
+    latest = {}
+    for model_version in sorted(runs):
+        run = by_id.get(runs[model_version])
+        if run is not None and run.data.tags["config_hash"] != champion.config_hash:
+            latest[run.data.tags["config_hash"]] = candidate(model_version, run)
+    return list(latest.values())
 
 
 def tickers_with_champion() -> list[str]:
@@ -238,13 +253,11 @@ def _requirements() -> list[str]:
     return [f"{package}=={version(package)}" for package in SERVED_PACKAGES]
 
 
-def _losses(run_id: str) -> "pd.Series[float]":
-    """Return the log loss of each call of a run, by date."""
+def _calls(run_id: str) -> pd.DataFrame:
+    """Return the calls of a run, by date."""
     with tempfile.TemporaryDirectory() as folder:
         file = client().download_artifacts(run_id, "calls.csv", folder)
-        calls = pd.read_csv(file, index_col="date", parse_dates=True)
-    losses = log_losses(calls["up"].to_numpy(), calls["probability"].to_numpy())
-    return pd.Series(losses, calls.index)
+        return pd.read_csv(file, index_col="date", parse_dates=True)
 
 
 class _Absent(Exception):

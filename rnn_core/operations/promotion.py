@@ -1,15 +1,22 @@
 """Promotion: the one place that decides whether a retrained model replaces the champion."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
+import numpy as np
 import pandas as pd
 
 from rnn_core.config import Promotion
 from rnn_core.data.prices import is_synthetic
-from rnn_core.evaluation.significance import ALPHA, diebold_mariano
+from rnn_core.evaluation.metrics import log_losses
+from rnn_core.evaluation.significance import diebold_mariano
 from rnn_core.evaluation.verdict import SKILL
+
+FEWEST_DAYS = 250  # in common, to compare two configurations
+ALPHA = 0.01  # of a loss beyond the margin, at each comparison: there are many in a row
+AGREE = 1e-3  # log return: so near are returns of the same prices from two sources
+MOST = 0.95  # share of the common days on which they must agree
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,8 @@ class Candidate:
         data_last: the last session among them.
         verdict: `skill`, `inconclusive` or `no evidence of skill`.
         scores: of its walk-forward, by metric name.
-        losses: returns the log loss, in nats, of each day of its walk-forward, by date.
+        calls: returns the calls of its walk-forward by date; of the columns of `Evaluation.calls`
+            `probability`, `up` and `next_return` are needed.
     """
 
     version: int
@@ -38,7 +46,7 @@ class Candidate:
     data_last: date
     verdict: str
     scores: Mapping[str, float]
-    losses: Callable[[], "pd.Series[float]"]
+    calls: Callable[[], pd.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -56,9 +64,9 @@ class Judgement:
 
     Attributes:
         checks: every condition that was examined.
-        figures: the comparison with a champion of another configuration, by name: `days`, `loss`,
-            `champion_loss` and, if defined, `dm_statistic` and `dm_pvalue` (one-sided: that the
-            challenger is worse).
+        figures: the comparison with the best champion of another configuration, by name: `days`,
+            `loss`, `champion_loss` and, if defined, `dm_statistic` and `dm_pvalue` (one-sided: that
+            the challenger loses more than the margin).
     """
 
     checks: tuple[Check, ...]
@@ -80,6 +88,7 @@ def judge(
     settings: Promotion,
     challenger: Candidate,
     champion: Candidate | None,
+    earlier: Sequence[Candidate] = (),
     *,
     unusable: int,
     served: bool,
@@ -89,21 +98,25 @@ def judge(
     1. Its prices are real (or synthetic ones are allowed); all its live networks are usable; it is
        served as it was trained; its verdict is `skill`, if that is required.
     2. It has learned from prices that the champion has not seen, and not from older ones.
-    3. If its configuration is not the champion's, it is not significantly worse on the days that
-       both have forecast: Diebold–Mariano on log loss, one-sided at 5 %. Equal losses, or no day
-       in common, are not worse.
+    3. It is the champion's configuration on the same prices, with newer days. Or it is shown to
+       lose at most `settings.margin` in mean log loss against the champion and each earlier one of
+       another configuration, so also against the best so far: Diebold–Mariano on the losses less
+       the margin, one-sided at 1 %, on at least `FEWEST_DAYS` days that both have forecast.
+
+    A champion with skill can be replaced by less, and then the reason says so.
 
     Args:
         settings: what is required and allowed.
         challenger: the new model.
         champion: the present one, if any.
+        earlier: other champions in force, the latest of each other configuration.
         unusable: number of live networks that turned non-finite.
         served: True if the registered model loads and forecasts, bit for bit, as the run did.
 
-    >>> losses = lambda: pd.Series([0.69])
+    >>> calls = lambda: pd.DataFrame({"probability": [0.5], "up": [1], "next_return": [0.01]})
     >>> first = Candidate(
     ...     version=1, run_id="a", config_hash="c", exchange="XNYS", data_source="yahoo",
-    ...     data_sha256="d", data_last=date(2013, 2, 28), verdict="skill", scores={}, losses=losses,
+    ...     data_sha256="d", data_last=date(2013, 2, 28), verdict="skill", scores={}, calls=calls,
     ... )
     >>> judge(Promotion(), first, None, unusable=0, served=True).promoted
     True
@@ -113,9 +126,14 @@ def judge(
     checks = _own_checks(settings, challenger, unusable, served)
     if champion is None:
         return Judgement((*checks, Check("newer", True, "there is no champion yet")))
-    newer = _newer(challenger, champion)
-    not_worse, figures = _not_worse(challenger, champion)
-    return Judgement((*checks, newer, not_worse), figures)
+    checks.append(_newer(challenger, champion))
+    rivals = [champion, *earlier]
+    compared = [_compared(settings.margin, challenger, rival) for rival in rivals]
+    checks += [check for check, _ in compared]
+    if champion.verdict == SKILL and challenger.verdict != SKILL:
+        loss = f"skill of version {champion.version} is replaced by {challenger.verdict}"
+        checks.append(Check("verdict", True, loss))
+    return Judgement(tuple(checks), _of_the_best(compared))
 
 
 def _own_checks(
@@ -159,23 +177,44 @@ def _newer(challenger: Candidate, champion: Candidate) -> Check:
     return Check("newer", True, f"prices reach {challenger.data_last}")
 
 
-def _not_worse(challenger: Candidate, champion: Candidate) -> tuple[Check, dict[str, float]]:
-    """Compare the log losses on the days that both have forecast, by the one-sided test."""
+def _compared(
+    margin: float, challenger: Candidate, champion: Candidate
+) -> tuple[Check, dict[str, float]]:
+    """Compare the log losses on the days that both have forecast."""
     name = "not worse"
-    if challenger.config_hash == champion.config_hash:
-        return Check(name, True, f"same configuration as version {champion.version}"), {}
-    rival = f"version {champion.version}, of another configuration"
-    both = pd.concat(
-        {"loss": challenger.losses(), "champion_loss": champion.losses()}, axis=1, join="inner"
+    mine, theirs = challenger.calls(), champion.calls()
+    days = mine.index.intersection(theirs.index)
+    rival = f"version {champion.version}"
+    agree = np.abs(mine["next_return"][days] - theirs["next_return"][days]) <= AGREE
+    if len(days) and agree.mean() < MOST:
+        facts = f"its returns agree with those of {rival} on {agree.mean():.0%} of {len(days)} days"
+        return Check(name, False, f"{facts}: other prices"), {}
+    if len(days) and challenger.config_hash == champion.config_hash:
+        return Check(name, True, f"same configuration as {rival}"), {}
+    figures = {"days": float(len(days))}
+    if len(days) < FEWEST_DAYS:
+        facts = f"{len(days)} days in common with {rival}, {FEWEST_DAYS} needed"
+        return Check(name, False, facts), figures
+    loss, champion_loss = (
+        log_losses(calls["up"][days].to_numpy(), calls["probability"][days].to_numpy())
+        for calls in (mine, theirs)
     )
-    if both.empty:
-        return Check(name, True, f"no day in common with {rival}"), {"days": 0}
-    figures = {"days": float(len(both)), **both.mean()}
-    losses = f"{figures['loss']:.4f} against {figures['champion_loss']:.4f}"
-    compared = f"log loss {losses} of {rival}, on {len(both)} days"
-    test = diebold_mariano(both["loss"].to_numpy(), both["champion_loss"].to_numpy())
-    if test is None:
-        return Check(name, True, f"{compared}, without any difference"), figures
-    pvalue = test.pvalue / 2 if test.statistic > 0 else 1 - test.pvalue / 2
+    figures |= {"loss": float(loss.mean()), "champion_loss": float(champion_loss.mean())}
+    facts = (
+        f"log loss {figures['loss']:.4f} against {figures['champion_loss']:.4f} of {rival}, "
+        f"of another configuration, on {len(days)} days"
+    )
+    test = diebold_mariano(loss, champion_loss + margin)
+    if test is None:  # each day's loss differs by the same amount
+        holds = figures["loss"] < figures["champion_loss"] + margin
+        return Check(name, holds, f"{facts}, without any difference"), figures
+    pvalue = test.pvalue / 2 if test.statistic < 0 else 1 - test.pvalue / 2
     figures |= {"dm_statistic": test.statistic, "dm_pvalue": pvalue}
-    return Check(name, pvalue > ALPHA, f"{compared} (p {pvalue:.3f})"), figures
+    shown = "is shown" if pvalue <= ALPHA else "is not shown"
+    facts += f"; that it loses less than {margin:g} {shown} (p {pvalue:.3f})"
+    return Check(name, pvalue <= ALPHA, facts), figures
+
+
+def _of_the_best(compared: Sequence[tuple[Check, dict[str, float]]]) -> dict[str, float]:
+    """Return the figures of the comparison that is the hardest to pass, empty if there is none."""
+    return max((figures for _, figures in compared), key=lambda f: f.get("dm_pvalue", -1.0))

@@ -39,6 +39,15 @@ class Decision:
         """The champions in force, oldest first; the last one serves."""
         return _champions(self.connection, self.ticker)
 
+    @property
+    def runs(self) -> dict[int, str]:
+        """The runs that trained the champions in force, by version."""
+        column = PROMOTIONS.c
+        trained = column.run_id.isnot(None) & (column.ticker == self.ticker)
+        query = select(column.model_version, column.run_id).where(trained)
+        by_version = dict(self.connection.execute(query).tuples().all())
+        return {version: by_version[version] for version in self.champions}
+
     def promote(self, model_version: int, *, reason: str, run_id: str, at: datetime) -> None:
         """Make `model_version`, trained by the run `run_id`, the champion.
 

@@ -46,7 +46,7 @@ def champion(verdict: str = "skill") -> Candidate:
         data_last=SESSIONS[-1],
         verdict=verdict,
         scores={},
-        losses=lambda: pd.Series(dtype=float),
+        calls=pd.DataFrame,
     )
 
 
