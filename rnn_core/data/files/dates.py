@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from rnn_core.data.files.columns import shortened
+from rnn_core.data.columns import shortened
 from rnn_core.data.prices import listed
 from rnn_core.data.time_stamps import STAMP, session_dates, without_offsets
 from rnn_core.errors import DataError

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 import pandas as pd
 
-from rnn_core.data.files.columns import letters, shortened
+from rnn_core.data.columns import letters, shortened
 from rnn_core.data.prices import listed
 from rnn_core.errors import DataError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rnn_core.data.files.columns import (
+from rnn_core.data.columns import (
     ADJUSTED_NAMES,
     OPEN_NAMES,
     RAW_NAMES,

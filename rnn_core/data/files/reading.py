@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from rnn_core.config import File
+from rnn_core.data.columns import ADJUSTED_NAMES, DATE_NAMES, RAW_NAMES, find_column
 from rnn_core.data.exchanges import time_zone
-from rnn_core.data.files.columns import ADJUSTED_NAMES, DATE_NAMES, RAW_NAMES, find_column
 from rnn_core.data.files.dates import parsed_dates
 from rnn_core.data.files.numbers import parsed_prices
 from rnn_core.data.files.opens import with_open_and_volume

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rnn_core.data.files.columns import PRICE_NAMES, letters, shortened
+from rnn_core.data.columns import PRICE_NAMES, letters, shortened
 from rnn_core.data.files.numbers import ENGLISH_NUMBERS, writes_english
 from rnn_core.errors import DataError
 
