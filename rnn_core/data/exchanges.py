@@ -130,6 +130,11 @@ def sessions(exchange: str, start: date, end: date) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(hours(exchange).loc[pd.Timestamp(start) : pd.Timestamp(end)].index)
 
 
+def all_sessions(exchange: str) -> pd.DatetimeIndex:
+    """Return every known or expected session, from 1990 at the earliest to 2049."""
+    return pd.DatetimeIndex(hours(exchange).index)
+
+
 def first_session(exchange: str) -> pd.Timestamp:
     """Return the first known session, as a naive midnight."""
     return pd.Timestamp(hours(exchange).index[0])
