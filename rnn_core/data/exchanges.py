@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rnn_core.data.calendars import hours, midnights
+from rnn_core.data.gaps import steps_over
 from rnn_core.errors import ConfigError
 
 # Yahoo's suffix of a ticker → MIC of its exchange
@@ -129,6 +130,11 @@ def sessions(exchange: str, start: date, end: date) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(hours(exchange).loc[pd.Timestamp(start) : pd.Timestamp(end)].index)
 
 
+def all_sessions(exchange: str) -> pd.DatetimeIndex:
+    """Return every known or expected session, from 1990 at the earliest to 2049."""
+    return pd.DatetimeIndex(hours(exchange).index)
+
+
 def first_session(exchange: str) -> pd.Timestamp:
     """Return the first known session, as a naive midnight."""
     return pd.Timestamp(hours(exchange).index[0])
@@ -157,9 +163,7 @@ def steps(index: pd.DatetimeIndex, exchange: str) -> NDArray[np.int64]:
     >>> steps(pd.DatetimeIndex(["2013-01-02", "2013-01-03", "2013-01-07"]), "XNYS").tolist()
     [1, 1, 2]
     """
-    missing = missing_sessions(index, exchange)
-    lacking_before = missing.searchsorted(index)
-    return np.concatenate([[1], 1 + np.diff(lacking_before)])
+    return steps_over(index, missing_sessions(index, exchange))
 
 
 def closed_sessions(index: pd.DatetimeIndex, exchange: str, now: datetime) -> NDArray[np.bool_]:

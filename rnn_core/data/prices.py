@@ -17,6 +17,7 @@ from rnn_core.data.exchanges import (
     sessions_a_year,
     steps,
 )
+from rnn_core.data.gaps import refuse_sparse
 from rnn_core.data.ticks import far_moves, undone_jumps
 from rnn_core.errors import DataError
 
@@ -25,7 +26,6 @@ SourceName: TypeAlias = Literal["yahoo", "yahoo-stored", "file", "synthetic", "s
 SYNTHETIC_FALLBACK: SourceName = "synthetic-fallback"
 """The `source` of a random walk that stands in for prices that could not be fetched."""
 
-FEWEST_TO_TELL = 10  # rows that show whether prices are daily, weekly or monthly
 MOST_NO_SESSIONS = 0.01  # share of rows on days without a session that is kept, with a warning
 
 DAYS_A_YEAR = 365.25
@@ -201,7 +201,7 @@ def _session_warnings(frame: pd.DataFrame, subject: str, exchange: str) -> list[
         DataError: too many rows are on days without a session, or the rows are not daily.
     """
     index = pd.DatetimeIndex(frame.index)
-    _refuse_sparse(index, subject, exchange)
+    refuse_sparse(steps(index, exchange), subject, exchange)
     warnings = []
     strange = no_sessions(index, exchange)
     if strange.mean() > MOST_NO_SESSIONS:
@@ -221,17 +221,6 @@ def _session_warnings(frame: pd.DataFrame, subject: str, exchange: str) -> list[
             "a move over them is no label, no test day and no day's return"
         )
     return warnings
-
-
-def _refuse_sparse(index: pd.DatetimeIndex, subject: str, exchange: str) -> None:
-    typical = int(np.median(steps(index, exchange)[1:]))
-    if typical > 1 and len(index) >= FEWEST_TO_TELL:
-        weekly = "weekly " if typical in (4, 5) else ""
-        monthly = "monthly " if 18 <= typical <= 23 else ""
-        raise DataError(
-            f"{subject}: the rows are about {typical} sessions of {exchange} apart; "
-            f"{weekly}{monthly}prices are not daily ones; give every session"
-        )
 
 
 def _jump_warnings(frame: pd.DataFrame, subject: str, column: str) -> list[str]:
