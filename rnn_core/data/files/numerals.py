@@ -2,13 +2,15 @@
 
 import re
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pandas as pd
 
 from rnn_core.data.files.columns import letters, shortened
 from rnn_core.data.prices import listed
 from rnn_core.errors import DataError
+
+REMEDY = "write numbers such as 73668.25"
 
 # A number whose comma parts thousands and whose point parts decimals, and the other way round
 POINT_DECIMALS = r"[+-]?(?=[.]?\d)(?:[1-9]\d?\d?(?:[,]\d{3})+|\d*)(?:[.]\d*)?(?:[eE][+-]?\d+)?"
@@ -37,43 +39,69 @@ def parsed_prices(
 def numbers_of(path: Path, column: "pd.Series[Any]") -> "pd.Series[float]":
     """Return the numbers of a column, NaN where there is none.
 
-    The mark of decimals is the one that fits every number of the column; where both marks do, the
-    file's header and separator decide.
-
     Raises:
-        DataError: no mark fits every number, or both do and nothing decides.
+        DataError: the column does not tell the mark of decimals without a doubt.
     """
     if pd.api.types.is_numeric_dtype(column):
         return column.astype(float)
     text = column.astype(str).str.strip().where(column.notna())
-    marked = text[text.str.contains("[,.]", na=False)]
-    with_point = marked.str.fullmatch(POINT_DECIMALS)
-    with_comma = marked.str.fullmatch(COMMA_DECIMALS)
-    only_point = marked[with_point & ~with_comma]
-    only_comma = marked[with_comma & ~with_point]
-    undecided = marked[with_point & with_comma]
-    if len(only_point) and len(only_comma):
-        raise DataError(
-            f"{path}: column {column.name!r} has {only_point.iloc[0]!r} and "
-            f"{only_comma.iloc[0]!r}, which part decimals by different marks; write numbers such "
-            "as 73668.25"
-        )
-    is_decided = len(only_point) or len(only_comma) or column.attrs.get(ENGLISH_NUMBERS, False)
-    if len(undecided) and not is_decided:
-        _refuse_ambiguous(path, column, undecided.iloc[0])
-    is_number = with_comma if len(only_comma) else with_point
-    readable = text.drop(marked.index[~is_number])
-    thousands, decimals = (".", ",") if len(only_comma) else (",", ".")
+    is_marked = text.str.contains("[,.]", na=False)
+    decimals = _decimal_mark(path, column, text[is_marked])
+    numeral, thousands = (COMMA_DECIMALS, ".") if decimals == "," else (POINT_DECIMALS, ",")
+    readable = text.where(~is_marked | text.str.fullmatch(numeral, na=False))
     plain = readable.str.replace(thousands, "", regex=False).str.replace(decimals, ".", regex=False)
-    return pd.to_numeric(plain, errors="coerce").astype(float).reindex(text.index)
+    return pd.to_numeric(plain, errors="coerce").astype(float)
 
 
-def _refuse_ambiguous(path: Path, column: "pd.Series[Any]", value: str) -> NoReturn:
+def _decimal_mark(path: Path, column: "pd.Series[Any]", marked: "pd.Series[str]") -> str:
+    """Return the mark of decimals that fits every number of a column with marks.
+
+    Where a number fits both marks, as 1.234 does, another number or the header decides; they may
+    not contradict each other. Another number with decimals does not decide that 1.234 has none:
+    the two may be written in different ways.
+
+    Raises:
+        DataError: no mark fits every number, or two do.
+    """
+    fits_point = marked.str.fullmatch(POINT_DECIMALS)
+    fits_comma = marked.str.fullmatch(COMMA_DECIMALS)
+    with_point = marked[fits_point & ~fits_comma]
+    with_comma = marked[fits_comma & ~fits_point]
+    undecided = marked[fits_point & fits_comma]
+    if len(with_point) and len(with_comma):
+        raise DataError(
+            f"{path}: column {column.name!r} has {with_point.iloc[0]!r} and "
+            f"{with_comma.iloc[0]!r}, which part decimals by different marks; {REMEDY}"
+        )
+    if len(with_comma):
+        decided = with_comma
+        mark = ","
+    else:
+        decided = with_point
+        mark = "."
+    is_english = column.attrs.get(ENGLISH_NUMBERS, False)
+    if is_english and mark == ".":
+        return mark
+    fractions = decided[decided.str.contains(mark, regex=False)]
+    whole = undecided[~undecided.str.contains(mark, regex=False)]
+    if decided.empty or is_english:
+        _refuse_doubtful(path, column, undecided, decided)
+    elif len(fractions):
+        _refuse_doubtful(path, column, whole, fractions)
+    return mark
+
+
+def _refuse_doubtful(
+    path: Path, column: "pd.Series[Any]", doubtful: "pd.Series[str]", others: "pd.Series[str]"
+) -> None:
+    if doubtful.empty:
+        return
+    value = doubtful.iloc[0]
     mark = "comma" if "," in value else "point"
+    beside = f" beside {others.iloc[0]!r}: its" if len(others) else ", whose"
     raise DataError(
-        f"{path}: column {column.name!r} has {value!r}, whose {mark} may part thousands or "
-        "decimals; write numbers such as 73668.25, and separate fields by commas under English "
-        "names"
+        f"{path}: column {column.name!r} has {value!r}{beside} {mark} may part thousands or "
+        f"decimals; {REMEDY}, and separate fields by commas under English names"
     )
 
 

@@ -200,7 +200,8 @@ def test_a_generated_file_is_read_rightly_or_refused_in_one_line(
         if isinstance(found, str):
             assert "\n" not in found, told
             assert len(found) < 1500, told
-            assert file.broken or any(words in found for words in UNDECIDED), told
+            is_expected = file.broken or any(words in found for words in UNDECIDED)
+            assert is_expected or (file.mixed and "by different marks" in found), told
             continue
         read_files += 1
         if not file.broken:
