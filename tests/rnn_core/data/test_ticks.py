@@ -120,3 +120,18 @@ def test_a_file_names_a_move_far_outside_its_range(tmp_path: Path) -> None:
     closes.to_csv(tmp_path / "prices.csv")
     (warning,) = load(File(path=tmp_path / "prices.csv"), "MSFT", NOW).warnings
     assert f"far outside its usual range in sessions {closes.index[2000]:%Y-%m-%d};" in warning
+
+
+@pytest.mark.parametrize("factor", [1.2, 0.8])
+def test_a_file_names_an_implausible_last_close_until_the_next_session(
+    tmp_path: Path, factor: float
+) -> None:
+    closes = CLOSES["MSFT"].rename("Close")
+    closes.iloc[2000:] *= factor
+    last = f"{closes.index[2000]:%Y-%m-%d}"
+    assert not bad_ticks(closes.to_numpy()[:2001]).any()
+    closes.iloc[:2001].to_csv(tmp_path / "prices.csv")
+    (warning,) = load(File(path=tmp_path / "prices.csv"), "MSFT", NOW).warnings
+    assert f"jumps implausibly in sessions {last}, the last one; the next one will tell" in warning
+    closes.iloc[:2002].to_csv(tmp_path / "prices.csv")
+    assert load(File(path=tmp_path / "prices.csv"), "MSFT", NOW).warnings == ()
