@@ -10,7 +10,7 @@ import pytest
 from rnn_core.config import File
 from rnn_core.data.loading import load
 from rnn_core.data.synthetic import random_walk
-from rnn_core.data.ticks import bad_ticks, far_moves, implausible, undone_jumps
+from rnn_core.data.ticks import bad_ticks, far_moves, implausible, undone_jumps, wild_jumps
 
 NOW = datetime(2013, 3, 2, tzinfo=UTC)
 DATA = Path(__file__).parents[2] / "data"
@@ -35,6 +35,16 @@ def test_a_jump_that_is_undone_is_marked_alone(ticker: str, row: int, factor: fl
     close = spoiled(ticker, row, factor)
     np.testing.assert_array_equal(np.flatnonzero(undone_jumps(close)), [row])
     np.testing.assert_array_equal(np.flatnonzero(bad_ticks(close)), [row])
+
+
+@pytest.mark.parametrize(
+    ("factor", "wild"), [(100, True), (0.5, True), (0.87, False), (1.2, False)]
+)
+@pytest.mark.parametrize("row", ROWS)
+def test_only_a_jump_far_outside_the_series_is_wild(row: int, factor: float, wild: bool) -> None:
+    close = spoiled("MSFT", row, factor)
+    assert undone_jumps(close)[row]
+    assert np.flatnonzero(wild_jumps(close)).tolist() == [row] * wild
 
 
 def test_each_of_several_jumps_that_are_undone_is_marked() -> None:
