@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rnn_core.data.calendars import hours, midnights
+from rnn_core.data.calendars import CHICAGO_FARMS, hours, midnights
 from rnn_core.data.currencies import CURRENCIES, is_coin
 from rnn_core.errors import ConfigError
 
@@ -44,11 +44,16 @@ INDICES = {
 """Yahoo's name of an index → MIC of the exchange whose sessions it has."""
 
 _GLOBEX = """
-6A 6B 6C 6E 6J 6M 6N 6S ALI BTC BZ CL ES ETH GC GE GF HE HG HO KE LE M2K MBT MCL MES MET MGC MNQ
-MYM NG NKD NQ PA PL QG QM RB RTY SI SIL TN UB YM ZB ZC ZF ZL ZM ZN ZO ZQ ZR ZS ZT ZW
+6A 6B 6C 6E 6J 6M 6N 6S ALI BTC BZ CL ES ETH GC HG HO M2K MBT MCL MES MET MGC MNQ MYM NG NKD NQ PA
+PL QG QM RB RTY SI SIL TN UB YM ZB ZF ZN ZQ ZT
 """
+_FARMS = "GF HE KE LE ZC ZL ZM ZO ZR ZS ZW"
 _ICE = "CC CT DX KC OJ SB"
-FUTURES = dict.fromkeys(_GLOBEX.split(), "CMES") | dict.fromkeys(_ICE.split(), "IEPA")
+FUTURES = (
+    dict.fromkeys(_GLOBEX.split(), "CMES")
+    | dict.fromkeys(_FARMS.split(), CHICAGO_FARMS)
+    | dict.fromkeys(_ICE.split(), "IEPA")
+)
 """Root of a future's ticker, before `=F` → MIC of its exchange."""
 
 SHARE_OF_A_CLASS = re.compile(r"[A-Z0-9]+-(?:[A-Z]|P[A-Z]|PR|RI|RT|UN|U|WI|WS|WT)")
@@ -264,6 +269,8 @@ def _aware(now: datetime) -> datetime:
 def _canonical(exchange: str) -> str:
     import exchange_calendars
 
+    if exchange == CHICAGO_FARMS:
+        return exchange
     if exchange not in exchange_calendars.get_calendar_names():
         known = ", ".join(sorted({UNITED_STATES, AROUND_THE_CLOCK, WEEKDAYS, *SUFFIXES.values()}))
         raise ConfigError(f"source.exchange = {exchange!r} is not one of the exchanges {known}")

@@ -40,6 +40,7 @@ def test_the_exchange_follows_from_the_suffix_of_the_ticker(ticker: str, exchang
 def test_a_given_exchange_wins_over_the_suffix_and_may_be_an_alias() -> None:
     assert exchange_of("078935.KS", "XNYS") == "XNYS"
     assert exchange_of("MSFT", "NASDAQ") == "XNYS"
+    assert exchange_of("MSFT", "XCBT") == "XCBT"
 
 
 def test_an_unknown_exchange_is_refused_with_the_field_and_valid_names() -> None:
