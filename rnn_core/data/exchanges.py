@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rnn_core.data.calendars import CHICAGO_FARMS, hours, midnights
+from rnn_core.data.calendars import CROPS, hours, midnights
 from rnn_core.data.currencies import CURRENCIES, is_coin
 from rnn_core.errors import ConfigError
 
@@ -47,13 +47,14 @@ _GLOBEX = """
 6A 6B 6C 6E 6J 6M 6N 6S ALI BTC BZ CL ES ETH GC HG HO M2K MBT MCL MES MET MGC MNQ MYM NG NKD NQ PA
 PL QG QM RB RTY SI SIL TN UB YM ZB ZF ZN ZQ ZT
 """
-_FARMS = "GF HE KE LE ZC ZL ZM ZO ZR ZS ZW"
-_ICE = "CC CT DX KC OJ SB"
-FUTURES = (
-    dict.fromkeys(_GLOBEX.split(), "CMES")
-    | dict.fromkeys(_FARMS.split(), CHICAGO_FARMS)
-    | dict.fromkeys(_ICE.split(), "IEPA")
-)
+_GRAINS_AND_LIVESTOCK = "GF HE KE LE ZC ZL ZM ZO ZR ZS ZW"
+_SOFTS = "CC CT KC OJ SB"
+FUTURES = {
+    **dict.fromkeys(_GLOBEX.split(), "CMES"),
+    **dict.fromkeys(_GRAINS_AND_LIVESTOCK.split(), "XCBT"),
+    **dict.fromkeys(_SOFTS.split(), "IFUS"),
+    "DX": "IEPA",
+}
 """Root of a future's ticker, before `=F` → MIC of its exchange."""
 
 SHARE_OF_A_CLASS = re.compile(r"[A-Z0-9]+-(?:[A-Z]|P[A-Z]|PR|RI|RT|UN|U|WI|WS|WT)")
@@ -269,7 +270,7 @@ def _aware(now: datetime) -> datetime:
 def _canonical(exchange: str) -> str:
     import exchange_calendars
 
-    if exchange == CHICAGO_FARMS:
+    if exchange in CROPS:
         return exchange
     if exchange not in exchange_calendars.get_calendar_names():
         known = ", ".join(sorted({UNITED_STATES, AROUND_THE_CLOCK, WEEKDAYS, *SUFFIXES.values()}))
