@@ -18,7 +18,7 @@ from rnn_core.data.exchanges import (
     steps,
 )
 from rnn_core.data.gaps import refuse_sparse
-from rnn_core.data.ticks import far_moves, undone_jumps
+from rnn_core.data.ticks import far_moves, implausible, undone_jumps
 from rnn_core.errors import DataError
 
 SourceName: TypeAlias = Literal["yahoo", "yahoo-stored", "file", "synthetic", "synthetic-fallback"]
@@ -229,10 +229,14 @@ def _jump_warnings(frame: pd.DataFrame, subject: str, column: str) -> list[str]:
     undone = undone_jumps(close)
     back = np.append(False, undone[:-1])
     split = _splits(frame) & ~undone & ~back
+    far = far_moves(close) & ~split
+    is_last = np.arange(len(close)) == len(close) - 1
+    new = is_last & implausible(close) & ~split & ~far
     kinds = {
         "jumps and is back the next session, as by a bad tick, in {}; correct it": undone,
         "jumps as by an unadjusted split in {}; take an adjusted close": split,
-        "moves far outside its usual range in {}; see if that is true": far_moves(close) & ~split,
+        "moves far outside its usual range in {}; see if that is true": far,
+        "jumps implausibly in {}, the last one; the next one will tell if that is true": new,
     }
     sessions = session_names(frame.index)
     return [

@@ -15,7 +15,7 @@ from rnn_core.data.columns import (
     first_column,
     refuse_several,
 )
-from rnn_core.data.files.numbers import numbers_of
+from rnn_core.data.files.numerals import numbers_of
 
 FARTHEST_OPEN = 0.1  # mean |log(open / close)| of opens that belong to a close
 FARTHEST_IN_MOVES = 3
@@ -34,27 +34,31 @@ def with_open_and_volume(
     opening = first_column(table, OPEN_NAMES)
     if opening is not None:
         opens = _numbers_of(path, table, opening, closes.index)
-        raw = [first_column(table, (name,)) for name in UNADJUSTED_NAMES + RAW_NAMES]
-        others = [column, *(first_column(table, (name,)) for name in ADJUSTED_NAMES)]
+        raw = _columns(table, UNADJUSTED_NAMES + RAW_NAMES)
+        names = dict.fromkeys([*raw, column, *_columns(table, ADJUSTED_NAMES)])
         candidates = [
             closes if name == column else _numbers_of(path, table, name, closes.index)
-            for name in dict.fromkeys([*raw, *others])
-            if name is not None
+            for name in names
         ]
         close = _close_of(opens, candidates)
-        if not any(raw):
-            reason = f"{column!r} may be adjusted, and no raw close tells by how much"
-            warnings.append(f"{path}: column {opening!r} is left out: {reason}")
-        elif close is None:
-            reason = "it is near none of the closes, one of which may be adjusted"
-            warnings.append(f"{path}: column {opening!r} is left out: {reason}")
-        else:
+        if raw and close is not None:
             frame["open"] = opens
             frame["close"] = close
+        else:
+            reason = f"{column!r} may be adjusted, and no raw close tells by how much"
+            if raw:
+                reason = "it is near none of the closes, one of which may be adjusted"
+            warnings.append(f"{path}: column {opening!r} is left out: {reason}")
     volume = first_column(table, VOLUME_NAMES)
     if volume is not None:
         frame["volume"] = _numbers_of(path, table, volume, closes.index)
     return frame, tuple(warnings)
+
+
+def _columns(table: pd.DataFrame, names: tuple[str, ...]) -> list[str]:
+    """Return the table's columns with these usual names, in the order of the names."""
+    columns = [first_column(table, (name,)) for name in names]
+    return [column for column in columns if column is not None]
 
 
 def _numbers_of(path: Path, table: pd.DataFrame, name: str, index: pd.Index) -> "pd.Series[float]":

@@ -9,7 +9,7 @@ from rnn_core.config import File
 from rnn_core.data.columns import ADJUSTED_NAMES, DATE_NAMES, RAW_NAMES, find_column
 from rnn_core.data.exchanges import time_zone
 from rnn_core.data.files.dates import parsed_dates
-from rnn_core.data.files.numbers import parsed_prices
+from rnn_core.data.files.numerals import parsed_prices
 from rnn_core.data.files.opens import with_open_and_volume
 from rnn_core.data.files.tables import TICKER, is_text, read_table
 from rnn_core.data.prices import Prices, adjusted, bad_rows, checked

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rnn_core.data.columns import PRICE_NAMES, letters, shortened
-from rnn_core.data.files.numbers import ENGLISH_NUMBERS, writes_english
+from rnn_core.data.files.numerals import ENGLISH_NUMBERS, writes_english
 from rnn_core.errors import DataError
 
 TICKER = "{ticker}"  # in source.path, stands for the ticker
@@ -51,27 +51,38 @@ def read_table(path: Path, ticker: str) -> pd.DataFrame:
 
 def _read_csv(path: Path, ticker: str) -> pd.DataFrame:
     lines = _text(path.read_bytes()).splitlines()
-    first = 0
-    separator = None
-    if lines and lines[0].strip().strip('"').lower().startswith("sep="):
-        separator = lines[0].strip().strip('"')[4:5]
-        first = 1
-    if len(lines) <= first or not lines[first].strip():
-        raise ValueError("there is no header")
-    if len(lines[first]) > LONGEST_HEADER:
-        raise ValueError(f"the header is {len(lines[first]):,} characters long")
-    separator = separator or _separator(lines[first])
+    given_separator = _separator_line(lines)
+    first = 0 if given_separator is None else 1
+    _refuse_header(lines[first:])
+    separator = given_separator or _separator(lines[first])
     fields = list(csv.reader(StringIO("\n".join(lines[first:])), delimiter=separator))
-    depth, columns = _header(fields, ticker)
-    body = fields[depth:]
-    _refuse_longer_rows(body, len(columns), first + depth + 1)
-    padded = [_cells(row, len(columns)) for row in body]
-    index = pd.RangeIndex(first + depth + 1, first + depth + 1 + len(body))
-    table = pd.DataFrame(padded, index=index, columns=range(len(columns)), dtype=object)
-    kept = [place for place, name in enumerate(columns) if name is not None]
-    table = table[kept].set_axis([str(columns[place]) for place in kept], axis=1)
+    depth, names = _header(fields, ticker)
+    table = _of_rows(fields[depth:], len(names), first + depth + 1)
+    kept = [place for place, name in enumerate(names) if name is not None]
+    table = table[kept].set_axis([str(names[place]) for place in kept], axis=1)
     table.attrs[ENGLISH_NUMBERS] = writes_english(lines[first], separator)
     return table
+
+
+def _separator_line(lines: Sequence[str]) -> str | None:
+    """Return the separator of a line such as `sep=;`, empty if it gives none; None without one."""
+    first_line = lines[0].strip().strip('"') if lines else ""
+    return first_line[4:5] if first_line.lower().startswith("sep=") else None
+
+
+def _refuse_header(lines: Sequence[str]) -> None:
+    if not lines or not lines[0].strip():
+        raise ValueError("there is no header")
+    if len(lines[0]) > LONGEST_HEADER:
+        raise ValueError(f"the header is {len(lines[0]):,} characters long")
+
+
+def _of_rows(rows: Sequence[list[str]], width: int, first_line: int) -> pd.DataFrame:
+    """Return the rows as a table with numbered columns; its index counts lines of the file."""
+    _refuse_longer_rows(rows, width, first_line)
+    padded = [_cells(row, width) for row in rows]
+    index = pd.RangeIndex(first_line, first_line + len(rows))
+    return pd.DataFrame(padded, index=index, columns=range(width), dtype=object)
 
 
 def _cells(row: Sequence[str], width: int) -> list[str | None]:
