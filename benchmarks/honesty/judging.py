@@ -28,9 +28,8 @@ from benchmarks.honesty.series import BOUNCE, KINDS, NULL, PLANTED, Kind, prices
 from rnn_core.config import Evaluation, Model, Problem, Training
 from rnn_core.data.folds import folds
 from rnn_core.data.windows import windows
-from rnn_core.evaluation import names
-from rnn_core.evaluation.evaluation import evaluate
-from rnn_core.evaluation.metrics import wilson_interval
+from rnn_core.evaluation import evaluation
+from rnn_core.evaluation.metrics import called_up, wilson_interval
 from rnn_core.nn.ensemble import out_of_sample
 from rnn_core.nn.memory import tune_process
 from rnn_core.nn.training import fit
@@ -171,10 +170,11 @@ def judge(kind: str, training: Training, series: int) -> Judged:
     walk = folds(settings, built)
     fitted = fit(Model(), training, built, walk)
     logits = out_of_sample(fitted, built, walk)
-    evaluation = evaluate(built, walk, logits, settings, shrinkage=training.shrinkage)
-    verdict = evaluation.verdict
-    accuracy = evaluation.scores[names.ACCURACY]
-    return Judged(verdict.tag, verdict.headline, accuracy, len(evaluation.calls))
+    judged = evaluation.judge(built, walk, logits, settings, shrinkage=training.shrinkage)
+    verdict = judged.verdict
+    calls = judged.calls
+    accuracy = (called_up(calls["probability"]) == calls["up"]).mean()
+    return Judged(verdict.tag, verdict.headline, float(accuracy), len(calls))
 
 
 def run(
