@@ -68,8 +68,7 @@ def surrogate(prices: Prices, kind: Kind, number: int, seed: int) -> Prices:
     """Return the surrogate of that number, the same each time for one seed."""
     rng = np.random.default_rng([seed, crc32(kind.name.encode()), number])
     returns = log_returns(prices.frame)[1:]  # (L − 1,)
-    days = _drawn_in_blocks(returns, rng) if kind.in_blocks else np.arange(len(returns))
-    days = _zeros_scattered(days, returns, rng)
+    days = _days(returns, kind.in_blocks, rng)
     signs = _signs(returns, kind.edge, rng)
     return replace(
         prices,
@@ -79,24 +78,24 @@ def surrogate(prices: Prices, kind: Kind, number: int, seed: int) -> Prices:
     )
 
 
-def _drawn_in_blocks(returns: Array, rng: np.random.Generator) -> Array:
-    """Return day numbers (L − 1,) in blocks of a mean length that suits the sizes of returns."""
+def _days(returns: Array, in_blocks: bool, rng: np.random.Generator) -> Array:
+    """Return day numbers (L − 1,): those that moved, with the others scattered between them."""
+    moved = returns != 0
+    order = np.flatnonzero(moved)
+    if in_blocks:
+        order = _drawn_in_blocks(order, block_length(np.abs(returns[moved])), rng)
+    scattered = rng.permutation(moved)
+    days = np.empty(len(returns), int)
+    days[scattered] = order
+    days[~scattered] = np.flatnonzero(~moved)
+    return days
+
+
+def _drawn_in_blocks(days: Array, length: int, rng: np.random.Generator) -> Array:
     from arch.bootstrap import StationaryBootstrap  # 0.5 s
 
-    days = np.arange(len(returns))
-    drawn = StationaryBootstrap(block_length(np.abs(returns)), days, seed=rng).bootstrap(1)
-    ((resampled,), _) = next(drawn)
-    return np.asarray(resampled)
-
-
-def _zeros_scattered(days: Array, returns: Array, rng: np.random.Generator) -> Array:
-    """Return the day numbers with those of zero returns put between the others at random."""
-    unchanged = returns[days] == 0
-    scattered = rng.permutation(unchanged)
-    placed = np.empty_like(days)
-    placed[scattered] = days[unchanged]
-    placed[~scattered] = days[~unchanged]
-    return placed
+    ((drawn,), _) = next(StationaryBootstrap(length, days, seed=rng).bootstrap(1))
+    return np.asarray(drawn)
 
 
 def _signs(returns: Array, edge: float | None, rng: np.random.Generator) -> Array:
