@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from logging import INFO, WARNING
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
@@ -76,8 +77,8 @@ def audit(config: Audit) -> Outcome:
         records.log_audit(run_id, findings, drawn["audit.png"])
         outcome = Outcome(config.ticker, findings, runs.how_to_open(run_id))
         records.describe(run_id, outcome.markdown())
-    log = get_run_logger()
-    (log.warning if findings.broken or findings.peeking else log.info)(findings.promise)
+    severity = WARNING if findings.broken or findings.peeking else INFO
+    get_run_logger().log(severity, findings.promise)
     create_markdown_artifact(outcome.markdown(), key=artifact_key(f"audit-{config.ticker}"))
     return outcome
 

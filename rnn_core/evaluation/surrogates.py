@@ -112,16 +112,21 @@ def _signs(returns: Array, edge: float | None, rng: np.random.Generator) -> Arra
 def _frame(frame: pd.DataFrame, days: Array, signs: Array) -> pd.DataFrame:
     """Return prices (L, F) whose days after the first are `days` (L − 1,) of `frame`, so signed."""
     returns = log_returns(frame)[1:]
-    close = frame["close"].to_numpy()
     moves = np.abs(returns)[days] * signs
-    made = pd.DataFrame({"close": close[0] * np.exp(np.append(0, np.cumsum(moves)))}, frame.index)
+    first = frame.iloc[0]
+    close = first["close"] * np.exp(np.append(0, np.cumsum(moves)))
+    made = pd.DataFrame({"close": close}, frame.index)
     if "open" in frame:
-        opening = frame["open"].to_numpy()
-        overnight = np.log(opening[1:] / close[:-1])
         turned = signs * np.where(returns < 0, -1, 1)[days]
-        made_open = made["close"].to_numpy()[:-1] * np.exp(overnight[days] * turned)
-        made["open"] = np.append(opening[:1], made_open)
+        overnight = _overnight(frame)[days] * turned
+        made["open"] = np.append(first["open"], close[:-1] * np.exp(overnight))
     if "volume" in frame:
-        volume = frame["volume"].to_numpy()
-        made["volume"] = np.append(volume[:1], volume[1:][days])
+        volume = frame["volume"].to_numpy()[1:]
+        made["volume"] = np.append(first["volume"], volume[days])
     return made
+
+
+def _overnight(frame: pd.DataFrame) -> Array:
+    """Return the log returns (L − 1,) from each close to the next open."""
+    opening = frame["open"].to_numpy()[1:]
+    return np.asarray(np.log(opening / frame["close"].to_numpy()[:-1]))

@@ -1,6 +1,5 @@
 """The figure of an audit: how often skill is found, by the direction that was planted."""
 
-import numpy as np
 from matplotlib.ticker import PercentFormatter
 
 from rnn_core.evaluation.audit import Findings
@@ -14,15 +13,14 @@ def power_curve(findings: Findings, title: str) -> Figure:
     subject = f"{title}: skill found in surrogates, {findings.test_days:,} test days"
     figure, axes = canvas(subject, sides=(0.9, 0.7))
     by_edge = {CHANCE: findings.false_skill, **dict(sorted(findings.power.items()))}
-    edges = np.array(list(by_edge))
-    rates = np.array([count.rate for count in by_edge.values()])
-    low, high = np.array([count.interval for count in by_edge.values()]).T
     axes.axhline(ALPHA, **DASHED)
-    axes.plot(edges, rates, color=BLUE)
-    for of, colour in ((edges == CHANCE, RED), (edges != CHANCE, BLUE)):
-        reach = [(rates - low)[of], (high - rates)[of]]
-        axes.errorbar(edges[of], rates[of], reach, color=colour, fmt="o", capsize=3)
-    right = edges.max() + 0.005
+    axes.plot(list(by_edge), [count.rate for count in by_edge.values()], color=BLUE)
+    for edge, count in by_edge.items():
+        low, high = count.interval
+        reach = [[count.rate - low], [high - count.rate]]
+        colour = RED if edge == CHANCE else BLUE
+        axes.errorbar([edge], [count.rate], reach, color=colour, fmt="o", capsize=3)
+    right = max(by_edge) + 0.005
     label(axes, f"{ALPHA:.0%}", right, ALPHA, DARK_GREY)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -32,5 +30,5 @@ def power_curve(findings: Findings, title: str) -> Figure:
         xlim=(CHANCE - 0.005, right),
         ylim=(0, 1.02),
     )
-    axes.set_xticks(edges)
+    axes.set_xticks(list(by_edge))
     return figure
