@@ -100,7 +100,7 @@ def judge(
 ) -> Judged:
     """Return the verdict of `evaluate`, without the scores that do not decide it.
 
-    It takes a third of the time: no bootstrap decides. Arguments and errors are those of
+    It takes two fifths of the time: no bootstrap decides. Arguments and errors are those of
     `evaluate`.
     """
     seed_logits = _by_test_row(logits, folds)
