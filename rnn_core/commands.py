@@ -138,6 +138,31 @@ class Retrain(Recipe):
     ticker: Ticker = Field(DEFAULT_TICKER, description="Ticker as Yahoo spells it")
 
 
+class Audit(Retrain):
+    """Ask how often the verdict finds skill in surrogates of a ticker's prices.
+
+    Some are without a direction to find, others have one planted. Nothing is registered, and
+    nothing counts as a look at the real days.
+    """
+
+    series: int = Field(
+        100, ge=10, description="Surrogates without a direction, and with each planted one"
+    )
+    edges: tuple[Annotated[float, Field(gt=0.5, lt=1)], ...] = Field(
+        (0.52, 0.54, 0.55, 0.56, 0.58, 0.60),
+        description="Planted directions: probabilities that a day moves as the day before did",
+    )
+
+    @field_validator("edges")
+    @classmethod
+    def _edges_are_different_per_cents(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
+        per_cents = {round(edge, 2) for edge in edges}
+        if per_cents != set(edges) or len(per_cents) != len(edges):
+            listed = ",".join(map(str, edges))
+            raise ValueError(f"edges must be whole per cents and differ (got {listed})")
+        return edges
+
+
 class RetrainUniverse(Recipe):
     """Retrain the networks of many tickers: those named, those in a file, else every stored one."""
 

@@ -34,11 +34,10 @@ from rnn_core.config import Model, Problem, Training
 from rnn_core.data.folds import folds
 from rnn_core.data.prices import Prices
 from rnn_core.data.windows import windows
-from rnn_core.evaluation import names
+from rnn_core.evaluation import evaluation
 from rnn_core.evaluation.direction_tests import strata, within_strata
-from rnn_core.evaluation.evaluation import Evaluation, evaluate
 from rnn_core.evaluation.evidence import STRATUM
-from rnn_core.evaluation.metrics import CALLS_UP, log_losses, wilson_interval
+from rnn_core.evaluation.metrics import called_up, log_losses, wilson_interval
 from rnn_core.evaluation.spending import FIRST_LOOK, Look, nth_look
 from rnn_core.evaluation.verdict import SKILL, Showing, Worth, verdict
 from rnn_core.nn.ensemble import out_of_sample
@@ -70,7 +69,7 @@ Asking: TypeAlias = Callable[[str, Training, int], Judged]
 
 def once(kind: str, training: Training, series: int) -> Judged:
     """Judge the series as a first look."""
-    return _summary(evaluated(prices(KINDS[kind], series), training, FIRST_LOOK))
+    return _summary(judged_prices(prices(KINDS[kind], series), training, FIRST_LOOK))
 
 
 def best_of_eight(kind: str, training: Training, series: int) -> Judged:
@@ -79,7 +78,7 @@ def best_of_eight(kind: str, training: Training, series: int) -> Judged:
     for number in range(1, 9):
         seeded = replace(training, seed=number)
         later = replace(whole, frame=whole.frame.iloc[10 * (number // 2) :])
-        judged = _summary(evaluated(later, seeded, nth_look(number)))
+        judged = _summary(judged_prices(later, seeded, nth_look(number)))
         if judged.tag == SKILL:
             break
     return judged
@@ -91,8 +90,7 @@ def daily(kind: str, training: Training, series: int) -> Judged:
     The folds stay the same as days are added, so that the calls up to a day are those of a retrain
     on that day.
     """
-    evaluation = evaluated(prices(KINDS[kind], series), training, FIRST_LOOK)
-    calls = evaluation.calls
+    calls = judged_prices(prices(KINDS[kind], series), training, FIRST_LOOK).calls
     first_days = len(calls) - DAILY
     for days in range(first_days, len(calls) + 1):
         look = nth_look(1, growth=days / first_days)
@@ -102,20 +100,20 @@ def daily(kind: str, training: Training, series: int) -> Judged:
     return judged
 
 
-def evaluated(prices: Prices, training: Training, look: Look) -> Evaluation:
-    """Return the evaluation of a network that was trained on the prices."""
+def judged_prices(prices: Prices, training: Training, look: Look) -> evaluation.Judged:
+    """Return the verdict on a network that was trained on the prices."""
     settings = Settings()
     built = windows(Problem(), prices)
     walk = folds(settings, built)
     fitted = fit(Model(), training, built, walk)
     logits = out_of_sample(fitted, built, walk)
-    return evaluate(built, walk, logits, settings, shrinkage=training.shrinkage, look=look)
+    return evaluation.judge(built, walk, logits, settings, shrinkage=training.shrinkage, look=look)
 
 
-def _summary(evaluation: Evaluation) -> Judged:
-    verdict = evaluation.verdict
-    accuracy = evaluation.scores[names.ACCURACY]
-    return Judged(verdict.tag, verdict.headline, accuracy, len(evaluation.calls))
+def _summary(judged: evaluation.Judged) -> Judged:
+    calls = judged.calls
+    accuracy = (called_up(calls["probability"]) == calls["up"]).mean()
+    return Judged(judged.verdict.tag, judged.verdict.headline, float(accuracy), len(calls))
 
 
 def judged_until(calls: pd.DataFrame, look: Look) -> Judged:
@@ -124,7 +122,7 @@ def judged_until(calls: pd.DataFrame, look: Look) -> Judged:
     probability = calls["probability"].to_numpy()
     stratum = strata(calls["fold"].to_numpy(), STRATUM)
     test = within_strata(up, probability, stratum)
-    hits = int(((probability > CALLS_UP) == up).sum())
+    hits = int((called_up(probability) == up).sum())
     loss = float(log_losses(up, probability).mean())
     base_loss = float(log_losses(up, calls["p_majority"].to_numpy()).mean())
     network = Showing(None if test is None else test.pvalue, hits, loss)

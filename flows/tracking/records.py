@@ -15,6 +15,7 @@ import pandas as pd
 from flows.tracking.runs import LONGEST_TAG, as_text, log
 from rnn_core.data.prices import Prices
 from rnn_core.evaluation import names
+from rnn_core.evaluation.audit import Findings
 from rnn_core.evaluation.evaluation import Evaluation
 from rnn_core.nn.arrays import Params
 from rnn_core.nn.sequences import Sequences
@@ -115,6 +116,23 @@ def log_study(run_id: str, trained: Mapping[str, Trained], finding: Finding) -> 
         curves=curves,
         tags={"engine.used": "; ".join(engines)},
         files={**figures, **arrays, **finding.files, **drawn(finding.files), **texts},
+    )
+
+
+def log_audit(run_id: str, findings: Findings, figure: bytes) -> None:
+    """Log the rates of an audit, its table, its figure as PNG, and what they mean."""
+    log(
+        run_id,
+        metrics=findings.metrics,
+        tags={
+            "audit.meaning": findings.meaning,
+            "audit.promise": findings.promise,
+            "audit.peeking": ", ".join(findings.peeking) or "none",
+        },
+        files={
+            "audit.csv": findings.table.to_csv(index=False),
+            "figures/audit.png": figure,
+        },
     )
 
 

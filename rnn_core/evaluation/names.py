@@ -76,8 +76,28 @@ def hold(name: str) -> str:
     return backtest(f"hold_{name}")
 
 
+def audit(name: str) -> str:
+    """Return the name of a figure of an audit.
+
+    >>> audit("test_days")
+    'audit/test_days'
+    """
+    return f"audit/{name}"
+
+
+def power(edge: float) -> str:
+    """Return the name of the share of series in which a planted direction is found.
+
+    >>> power(0.6)
+    'audit/power_0.60'
+    """
+    return audit(f"power_{edge:.2f}")
+
+
 NEXT_OPEN = "next_open"  # the account of long or flat if it traded at the next open
 FRICTIONLESS = "frictionless"  # and if it traded at once and at no cost: an upper bound
+
+FALSE_SKILL = audit("false_skill")
 
 TRAIN_LOSS = "train/loss"
 VALID_LOSS = "valid/loss"

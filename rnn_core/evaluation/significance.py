@@ -93,7 +93,7 @@ def bootstrap_mean(
         return None
     from arch.bootstrap import StationaryBootstrap  # 0.5 s
 
-    block = _block_length(values)
+    block = block_length(values)
     resampled = StationaryBootstrap(block, values, seed=np.random.default_rng(seed))
     means = resampled.apply(_mean, reps)[:, 0]
     mean = float(values.mean())
@@ -136,7 +136,7 @@ def superior(benchmark: Array, losses: Array, *, seed: int = 0, reps: int = DRAW
         return None
     from arch.bootstrap import StationaryBootstrap
 
-    block = max(_block_length(gain) for gain in varying)
+    block = max(block_length(gain) for gain in varying)
     resampled = StationaryBootstrap(block, gains, seed=np.random.default_rng(seed))
     each_day = np.full(len(gains), 1 / len(gains))
     means = resampled.apply(lambda rows: each_day @ rows, reps)  # (reps, k)
@@ -148,7 +148,11 @@ def superior(benchmark: Array, losses: Array, *, seed: int = 0, reps: int = DRAW
     return Test(float(best), float(pvalue))
 
 
-def _block_length(values: Array) -> int:
+def block_length(values: Array) -> int:
+    """Return the mean length of the blocks in which a bootstrap draws a series (n,), 1 or more.
+
+    It is that of Politis and White (2004), as corrected by Patton, Politis and White (2009).
+    """
     from arch.bootstrap import optimal_block_length
 
     # A tail that does not vary has no autocorrelation

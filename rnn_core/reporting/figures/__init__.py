@@ -6,6 +6,7 @@ from functools import cache
 from rnn_core.evaluation.evaluation import Evaluation
 from rnn_core.evaluation.explain import Explanation
 from rnn_core.nn.training import Fit
+from rnn_core.reporting.figures.audit import power_curve
 from rnn_core.reporting.figures.calls import (
     accuracy_by_fold,
     direction_strip,
@@ -68,6 +69,7 @@ __all__ = [
     "label",
     "live_accuracy",
     "loss_curves",
+    "power_curve",
     "reliability_curve",
     "rendered",
     "style",

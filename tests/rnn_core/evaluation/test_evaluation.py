@@ -10,9 +10,9 @@ from rnn_core.config import Evaluation as Settings
 from rnn_core.data.folds import folds
 from rnn_core.data.windows import Windows
 from rnn_core.errors import ConfigError
-from rnn_core.evaluation import backtest
+from rnn_core.evaluation import backtest, significance
 from rnn_core.evaluation.direction_tests import strata, within_strata
-from rnn_core.evaluation.evaluation import Evaluation, evaluate
+from rnn_core.evaluation.evaluation import Evaluation, evaluate, judge
 from rnn_core.evaluation.significance import deflated_sharpe
 from rnn_core.evaluation.spending import nth_look
 from rnn_core.nn.sequences import Folds
@@ -66,6 +66,20 @@ def test_every_test_day_is_called_once_with_the_ensembles_mean_drawn_to_the_base
         served = (1 - SHRINKAGE) * each.mean(axis=0) + SHRINKAGE * base
         np.testing.assert_allclose(mine["probability"], served[: len(mine)], rtol=1e-12)
         np.testing.assert_allclose(mine["spread"], each.std(axis=0)[: len(mine)], rtol=1e-12)
+
+
+def test_the_verdict_alone_is_the_same_and_needs_no_bootstrap(
+    found: Evaluation,
+    built: Windows,
+    walk: Folds,
+    logits: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for bootstrap in ("bootstrap_mean", "superior"):
+        monkeypatch.delattr(significance, bootstrap)
+    judged = judge(built, walk, logits, SETTINGS, shrinkage=SHRINKAGE, trials=4)
+    assert judged.verdict == found.verdict
+    pd.testing.assert_frame_equal(judged.calls, found.calls)
 
 
 def test_what_happened_is_the_next_return(found: Evaluation, built: Windows) -> None:

@@ -16,6 +16,7 @@ from rnn_core.config import Feature, Model, Problem, Synthetic, Training
 from rnn_core.data.folds import folds
 from rnn_core.data.loading import load
 from rnn_core.data.windows import windows
+from rnn_core.evaluation.audit import Count, Findings
 from rnn_core.evaluation.evaluation import Evaluation, evaluate
 from rnn_core.evaluation.explain import Explanation, explain
 from rnn_core.nn.ensemble import predict
@@ -135,6 +136,23 @@ def test_the_loss_curves_have_their_names_and_a_coin_toss(
 def test_a_single_epoch_can_be_seen(run: tuple[Fit, Evaluation, Explanation]) -> None:
     one = replace(run[0], train_loss=run[0].train_loss[:, :1], valid_loss=run[0].valid_loss[:, :1])
     assert figures.loss_curves(one, "TEST").axes[0].lines[0].get_marker() == "o"
+
+
+@pytest.mark.parametrize("edges", [(), (0.55,), (0.60, 0.52, 0.55, 0.58, 0.56, 0.54)])
+def test_the_power_of_an_audit_is_drawn_from_no_direction_upwards(
+    edges: tuple[float, ...],
+) -> None:
+    power = {edge: Count(f"{edge:.2f}", round(800 * (edge - 0.5)), 100) for edge in edges}
+    null = (Count("signs redrawn", 3, 50), Count("blocks redrawn", 1, 50))
+    figure = figures.power_curve(Findings(1887, null, power, ()), "TEST")
+    curve = figure.axes[0].lines[1]
+    np.testing.assert_array_equal(curve.get_xdata(), [0.5, *sorted(edges)])
+    rates = [0.04, *(power[edge].rate for edge in sorted(edges))]
+    np.testing.assert_allclose(curve.get_ydata(), rates)
+    assert "1,887 test days" in texts(figure)
+    pixels = drawn(figure)
+    assert (pixels[[0, -1]] == 255).all()
+    assert (pixels[:, [0, -1]] == 255).all()
 
 
 def test_the_strip_shows_hits_and_misses_without_colour(
