@@ -3,7 +3,7 @@
 import logging
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import AliasChoices, BaseModel, Field, ValidationError, create_model
@@ -106,13 +106,30 @@ def _parsed(config_class: type[Config]) -> tuple[Config, bool]:
     options_class: Any = create_model(config_class.__name__, __base__=(_CommandLine, config_class))
     options_class.__doc__ = config_class.__doc__
     try:
-        options: Any = CliApp.run(options_class, sys.argv[1:], cli_exit_on_error=False)
+        words = _with_option_each(sys.argv[1:])
+        options: Any = CliApp.run(options_class, words, cli_exit_on_error=False)
     except SettingsError as error:
         _exit(BAD_OPTIONS, str(error).removeprefix("error parsing CLI: "))
     except ValidationError as error:
         _exit(BAD_OPTIONS, "; ".join(_in_words(problem) for problem in error.errors()))
     values = {name: getattr(options, name) for name in config_class.model_fields}
     return config_class.model_validate(values), options.verbose
+
+
+def _with_option_each(words: Sequence[str]) -> list[str]:
+    """Repeat an option before each further value: `--runs A B` becomes `--runs A --runs B`.
+
+    An option that takes one value refuses a second one either way.
+    """
+    repeated: list[str] = []
+    option = None
+    for word in words:
+        if word.startswith("-"):
+            option = word
+        elif option and repeated[-1] != option:
+            repeated.append(option)
+        repeated.append(word)
+    return repeated
 
 
 def _is_not_our_error(record: logging.LogRecord) -> bool:

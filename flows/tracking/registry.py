@@ -18,7 +18,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
 from mlflow.types.schema import AnyType
 
-from flows.tracking import served_model
+from flows.tracking import runs, served_model
 from flows.tracking.served_code import copy_served_code, make_older_names_importable
 from flows.tracking.store import client, experiment_of, get_run, unusable
 from rnn_core.commands import Retrain
@@ -141,6 +141,18 @@ def registered(run_id: str) -> list[tuple[str, int]]:
     return [(version.name, int(version.version)) for version in versions]
 
 
+def trained_by(ticker: str, version_or_alias: str) -> str | None:
+    """Return the run that trained a version, by its number or alias; None if there is none."""
+    name = model_name(ticker)
+    try:
+        with _asking():
+            if version_or_alias.isdecimal():
+                return client().get_model_version(name, version_or_alias).run_id
+            return client().get_model_version_by_alias(name, version_or_alias).run_id
+    except _Absent:
+        return None
+
+
 def delete(ticker: str, model_version: int) -> None:
     """Delete a version, if it exists."""
     with suppress(_Absent), _asking():
@@ -240,9 +252,7 @@ def _requirements() -> list[str]:
 
 def _losses(run_id: str) -> "pd.Series[float]":
     """Return the log loss of each call of a run, by date."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = client().download_artifacts(run_id, "calls.csv", folder)
-        calls = pd.read_csv(file, index_col="date", parse_dates=True)
+    calls = runs.calls(run_id)
     losses = log_losses(calls["up"].to_numpy(), calls["probability"].to_numpy())
     return pd.Series(losses, calls.index)
 
