@@ -3,8 +3,8 @@
 import logging
 import re
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NoReturn, TypeVar, get_origin
 
 from pydantic import AliasChoices, BaseModel, Field, ValidationError, create_model
 from pydantic_settings import (
@@ -106,7 +106,7 @@ def _parsed(config_class: type[Config]) -> tuple[Config, bool]:
     options_class: Any = create_model(config_class.__name__, __base__=(_CommandLine, config_class))
     options_class.__doc__ = config_class.__doc__
     try:
-        words = _with_option_each(sys.argv[1:])
+        words = _with_option_each(sys.argv[1:], _options_of_several(config_class))
         options: Any = CliApp.run(options_class, words, cli_exit_on_error=False)
     except SettingsError as error:
         _exit(BAD_OPTIONS, str(error).removeprefix("error parsing CLI: "))
@@ -116,17 +116,19 @@ def _parsed(config_class: type[Config]) -> tuple[Config, bool]:
     return config_class.model_validate(values), options.verbose
 
 
-def _with_option_each(words: Sequence[str]) -> list[str]:
-    """Repeat an option before each further value: `--runs A B` becomes `--runs A --runs B`.
+def _options_of_several(config_class: type[BaseModel]) -> set[str]:
+    fields = config_class.model_fields.items()
+    return {f"--{name}" for name, field in fields if get_origin(field.annotation) is tuple}
 
-    An option that takes one value refuses a second one either way.
-    """
+
+def _with_option_each(words: Sequence[str], options: Collection[str]) -> list[str]:
+    """Repeat those options before each further value: `--runs A B` becomes `--runs A --runs B`."""
     repeated: list[str] = []
-    option = None
+    option = ""
     for word in words:
         if word.startswith("-"):
-            option = word
-        elif option and repeated[-1] != option:
+            option = word.partition("=")[0]
+        elif option in options and repeated[-1] != option:
             repeated.append(option)
         repeated.append(word)
     return repeated
