@@ -31,12 +31,14 @@ from rnn_core.evaluation.metrics import log_losses
 from rnn_core.nn import checkpoints
 from rnn_core.nn.training import Fit
 from rnn_core.operations.promotion import Candidate
+from rnn_core.reporting import card
 
 PREFIX = "direction-"
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 # MLflow's codes for a model that does not exist, and for an alias that does not
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+LONGEST = 5000  # characters of a tag or a description of a version that MLflow's databases keep
 LOADING = Lock()
 SERVED_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "threadpoolctl")
 
@@ -46,8 +48,10 @@ def model_name(ticker: str) -> str:
     return PREFIX + ticker
 
 
-def register(run_id: str, config: Retrain, prices: Prices, fit: Fit) -> int | None:
-    """Log the live model as code and arrays, and register it as `challenger`.
+def register(
+    run_id: str, config: Retrain, prices: Prices, fit: Fit, known: card.Card
+) -> int | None:
+    """Log the live model as code and arrays, and register it as `challenger`, with a card.
 
     The model takes a frame of closing prices, and of volumes if a feature needs them, oldest first,
     and returns the probability that the session after the last one closes up. Rows with dates may
@@ -66,7 +70,16 @@ def register(run_id: str, config: Retrain, prices: Prices, fit: Fit) -> int | No
     client().finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
     if prices.source == SYNTHETIC_FALLBACK:
         return None
-    return _register_challenger(config.ticker, run_id, logged.model_id)
+    return _register_challenger(config.ticker, run_id, logged.model_id, known)
+
+
+def describe(ticker: str, model_version: int, known: card.Card, judged: card.Card) -> None:
+    """Add what its judgement says to the card of a version; `known` is what it has already."""
+    name = model_name(ticker)
+    number = str(model_version)
+    for tag, value in judged.items():
+        client().set_model_version_tag(name, number, tag, value[:LONGEST])
+    client().update_model_version(name, number, card.text({**known, **judged})[:LONGEST])
 
 
 def set_champion_alias(ticker: str, model_version: int) -> None:
@@ -219,7 +232,7 @@ def _save(model: Model, folder: Path, problem: Problem, prices: Prices, fit: Fit
     return saved
 
 
-def _register_challenger(ticker: str, run_id: str, model_id: str) -> int:
+def _register_challenger(ticker: str, run_id: str, model_id: str, known: card.Card) -> int:
     name = model_name(ticker)
     try:
         client().create_registered_model(name)
@@ -227,7 +240,13 @@ def _register_challenger(ticker: str, run_id: str, model_id: str) -> int:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     registered = client().create_model_version(
-        name, f"models:/{model_id}", run_id, model_id=model_id, await_creation_for=0
+        name,
+        f"models:/{model_id}",
+        run_id,
+        tags={tag: value[:LONGEST] for tag, value in known.items()},
+        description=card.text(known)[:LONGEST],
+        await_creation_for=0,
+        model_id=model_id,
     )
     client().set_registered_model_alias(name, CHALLENGER, registered.version)
     return int(registered.version)
