@@ -17,8 +17,8 @@ from rnn_core import commands
 from rnn_core.errors import ConfigError
 from rnn_core.evaluation import comparison as evaluated
 from rnn_core.evaluation.comparison import Comparison
-from rnn_core.reporting import comparison as pages
-from rnn_core.reporting.comparison import Rows, Side
+from rnn_core.reporting import side_by_side as pages
+from rnn_core.reporting.side_by_side import Rows, Side
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,21 @@ def compare(config: commands.Compare) -> Compared:
     if run_a.info.run_id == run_b.info.run_id:
         raise ConfigError(f"runs: {' and '.join(config.runs)} are the same run")
     comparison = evaluated.compare(compared.calls(run_a), compared.calls(run_b))
-    a = compared.side(run_a)
-    b = compared.side(run_b)
+    return _recorded(config, compared.side(run_a), compared.side(run_b), comparison)
+
+
+def _recorded(config: commands.Compare, a: Side, b: Side, comparison: Comparison) -> Compared:
+    """Record the comparison in MLflow and as an artifact of Prefect."""
     tags = {"runs.a": a.run_id, "runs.b": b.run_id}
     subject = " and ".join(config.runs)
     with runs.start("compare", subject, config, tags, str(this_run.id)) as run_id:
         images = pages.comparison_figures(comparison)
         page = pages.comparison_page(a, b, comparison, images)
         records.log_comparison(run_id, comparison, images, page)
-    done = Compared(a, b, comparison, runs.address(run_id, "report.html"), runs.how_to_open(run_id))
-    summary = f"### {comparison.headline}\n\n{comparison.reason}.\n\n[Run]({runs.url(run_id)})"
-    create_markdown_artifact(summary, key="compare")
-    return done
+    headline = f"### {comparison.headline}\n\n{comparison.reason}."
+    create_markdown_artifact(f"{headline}\n\n[Run]({runs.url(run_id)})", key="compare")
+    where = runs.address(run_id, "report.html")
+    return Compared(a, b, comparison, page=where, how_to_open=runs.how_to_open(run_id))
 
 
 def main(config: commands.Compare) -> None:

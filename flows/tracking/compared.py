@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from flows.tracking import registry, runs
 from flows.tracking.store import client, get_run, unusable, uri
 from rnn_core.errors import ConfigError
-from rnn_core.reporting.comparison import Side
+from rnn_core.reporting.side_by_side import Side
 
 FACTS = {
     "verdict": "verdict.headline",

@@ -18,6 +18,7 @@ from rnn_core.nn.arrays import Array
 LEVEL = 0.01  # two-sided: of 200 pairs without a difference at most 10 are then told apart
 VOLATILITY_DAYS = 20  # returns in the trailing volatility
 TERCILES = ("low", "middle", "high")
+COLUMNS = ["probability_a", "probability_b", "up_a", "up_b", "loss_a", "loss_b"]
 SAME_RETURN = 1e-6  # returns closer than this are the same: prices were only rounded
 
 NO_DIFFERENCE: Final = "no difference"
@@ -108,7 +109,7 @@ class Comparison:
             )
         loss_a, loss_b = self.overall.losses
         losses = f"log loss {loss_a:.4f} of A, {loss_b:.4f} of B, over {days} common days"
-        if self.overall.days < FEW_DAYS:
+        if days < FEW_DAYS:
             return f"{losses}; a test needs {FEW_DAYS}"
         return f"{losses}; {_tested(self.overall.loss)}"
 
@@ -131,17 +132,15 @@ def compare(a: pd.DataFrame, b: pd.DataFrame) -> Comparison:
     pairs = a.add_suffix("_a").join(b.add_suffix("_b"), how="inner")
     if pairs.empty:
         raise ConfigError(f"runs have no test day in common: A has {_span(a)}, B {_span(b)}")
-    calls = pairs[["probability_a", "probability_b", "up_a", "up_b"]].assign(
-        loss_a=log_losses(pairs["up_a"].to_numpy(), pairs["probability_a"].to_numpy()),
-        loss_b=log_losses(pairs["up_b"].to_numpy(), pairs["probability_b"].to_numpy()),
-    )
+    calls = pairs.assign(loss_a=_losses(pairs, "a"), loss_b=_losses(pairs, "b"))
     returns = a["next_return"].combine_first(b["next_return"])
     tercile = volatility_terciles(returns).reindex(calls.index)
+    return_gaps = (calls["next_return_a"] - calls["next_return_b"]).abs()
     return Comparison(
-        calls=calls,
+        calls=calls[COLUMNS],
         days=(len(a), len(b)),
         other_outcomes=int((calls["up_a"] != calls["up_b"]).sum()),
-        return_gap=float((pairs["next_return_a"] - pairs["next_return_b"]).abs().max()),
+        return_gap=float(return_gaps.max()),
         overall=_difference(calls),
         by_year=_by(calls, pd.DatetimeIndex(calls.index).strftime("%Y")),
         by_volatility=_by(calls, tercile),
@@ -186,18 +185,29 @@ def volatility_terciles(next_return: "pd.Series[float]") -> "pd.Series[Any]":
     return pd.cut(rank, [0, 1 / 3, 2 / 3, 1], labels=TERCILES)
 
 
+def _losses(pairs: pd.DataFrame, run: str) -> Array:
+    return log_losses(pairs[f"up_{run}"].to_numpy(), pairs[f"probability_{run}"].to_numpy())
+
+
+def _hits(calls: pd.DataFrame, run: str) -> Array:
+    called = called_up(calls[f"probability_{run}"])
+    return np.asarray(called == calls[f"up_{run}"], float)
+
+
 def _by(calls: pd.DataFrame, group: Any) -> dict[str, Difference]:
     return {name: _difference(days) for name, days in calls.groupby(group, observed=True)}
 
 
 def _difference(calls: pd.DataFrame) -> Difference:
-    hits_a = (called_up(calls["probability_a"]) == calls["up_a"]).to_numpy(float)
-    hits_b = (called_up(calls["probability_b"]) == calls["up_b"]).to_numpy(float)
+    loss_a = calls["loss_a"].to_numpy()
+    loss_b = calls["loss_b"].to_numpy()
+    hits_a = _hits(calls, "a")
+    hits_b = _hits(calls, "b")
     return Difference(
         days=len(calls),
-        losses=(float(calls["loss_a"].mean()), float(calls["loss_b"].mean())),
+        losses=(float(loss_a.mean()), float(loss_b.mean())),
         accuracies=(float(hits_a.mean()), float(hits_b.mean())),
-        loss=mean_with_interval((calls["loss_a"] - calls["loss_b"]).to_numpy()),
+        loss=mean_with_interval(loss_a - loss_b),
         accuracy=mean_with_interval(hits_a - hits_b),
     )
 

@@ -54,7 +54,7 @@ def comparison_page(a: Side, b: Side, comparison: Comparison, images: Mapping[st
     """Return the page of a comparison, as HTML; `images` are its figures as PNG, by file name."""
     days = comparison.calls.index
     return render(
-        "comparison.html",
+        "side_by_side.html",
         sides={"A": a, "B": b},
         colour=_colour(comparison),
         comparison=comparison,

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 
 from rnn_core.evaluation.comparison import Comparison, compare
 from rnn_core.evaluation.metrics import reliability
-from rnn_core.reporting import comparison as pages
 from rnn_core.reporting import figures
-from rnn_core.reporting.comparison import Side
+from rnn_core.reporting import side_by_side as pages
 from rnn_core.reporting.report import COLOURS
+from rnn_core.reporting.side_by_side import Side
 from tests.rnn_core.reporting.test_figures import drawn
 from tests.rnn_core.reporting.test_report import assert_readable
 
