@@ -143,8 +143,8 @@ def calls(run_id: str) -> pd.DataFrame:
 
 def address(run_id: str, file: str) -> str:
     """Return where a file of a run can be opened: its path on this machine, else its URL."""
-    folder = run_info(run_id).artifact_uri
-    return f"{url(run_id)}/artifacts/{file}" if "://" in folder else f"{folder}/{file}"
+    folder = Path(run_info(run_id).artifact_uri)
+    return str(folder / file) if folder.is_absolute() else f"{url(run_id)}/artifacts/{file}"
 
 
 def delete_files(run: TrackedRun) -> None:

@@ -22,8 +22,7 @@ LABELS = {
     "data.sha256": "prices, SHA-256",
     "promotion": "promotion",
     "promotion.reason": "because",
-    "champion": "champion before",
-    "champion.differences": "settings that differ (this version, champion)",
+    "champion.differences": "differences from the champion",
 }
 """What the text calls each tag, in its order."""
 
@@ -53,20 +52,22 @@ def judged(
     `settings` are the flattened settings of the version as texts, `champion_settings` those of the
     champion that it was judged against.
     """
-    promotion = {
+    differences = "there was no champion"
+    if champion is not None:
+        listed = _differences(settings, champion_settings)
+        differences = f"against version {champion.version}: {listed or 'none'}"
+    return {
         "promotion": "promoted" if judgement.promoted else "kept",
         "promotion.reason": judgement.reason,
+        "champion.differences": differences,
     }
-    if champion is None:
-        return promotion | {"champion": "none"}
-    differences = [
-        f"{name} ({version or '–'}, {other or '–'})"
-        for name, (version, other) in differing(settings, champion_settings).items()
-    ]
-    return promotion | {
-        "champion": f"version {champion.version}",
-        "champion.differences": "; ".join(differences) or "none",
-    }
+
+
+def _differences(settings: Card, others: Card) -> str:
+    return "; ".join(
+        f"{name} is {value or '–'}, not {other or '–'}"
+        for name, (value, other) in differing(settings, others).items()
+    )
 
 
 def text(card: Card) -> str:

@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mlflow import MlflowClient
@@ -15,6 +16,7 @@ from flows.steps.summary import Summary
 from flows.study import study
 from flows.tracking import registry
 from flows.tracking import runs as tracked
+from flows.tracking.store import INFOS
 from flows.universe.flow import retrain_universe
 from rnn_core import commands
 from rnn_core.config import File, Model
@@ -196,6 +198,18 @@ def test_a_pruned_run_is_refused_with_the_reason(
     pruned = latest("retrain")
     tracked.delete_files(MlflowClient().get_run(pruned))
     assert refusal(lstm.run_id, pruned).endswith("calls.csv to compare: its files were pruned")
+
+
+def test_a_file_is_opened_by_its_path_here_and_by_its_url_on_a_server(
+    lstm: Summary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tracked.address(lstm.run_id, "report.html")
+    assert Path(here).read_text(encoding="utf-8").startswith("<!doctype html>")
+    for elsewhere in ("mlflow-artifacts:/1/artifacts", "s3://bucket/artifacts"):
+        info = SimpleNamespace(artifact_uri=elsewhere, experiment_id="1")
+        monkeypatch.setitem(INFOS, lstm.run_id, info)
+        there = tracked.address(lstm.run_id, "report.html")
+        assert there == f"{tracked.url(lstm.run_id)}/artifacts/report.html"
 
 
 def latest(experiment: str, status: str = "FINISHED", *, ticker: bool = True) -> str:

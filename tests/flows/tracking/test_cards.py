@@ -75,7 +75,7 @@ def test_the_first_version_is_champion_and_says_why(first: None) -> None:
     assert card.tags.keys() >= ALWAYS
     assert card.tags["promotion"] == "promoted"
     assert card.tags["promotion.reason"].endswith("there is no champion yet")
-    assert card.tags["champion"] == "none"
+    assert card.tags["champion.differences"] == "there was no champion"
 
 
 def test_a_version_that_is_not_promoted_says_why_and_how_it_differs(first: None) -> None:
@@ -86,16 +86,16 @@ def test_a_version_that_is_not_promoted_says_why_and_how_it_differs(first: None)
     assert card.tags["pvalue"] != "undefined"
     assert card.tags["promotion"] == "kept"
     assert card.tags["promotion.reason"] == done.judgement.reason
-    assert card.tags["champion"] == "version 1"
     assert card.tags["champion.differences"] == (
-        "model.hidden_size (5, 4); promotion.require_skill (True, False)"
+        "against version 1: model.hidden_size is 5, not 4; "
+        "promotion.require_skill is True, not False"
     )
 
 
 def test_a_version_of_the_same_settings_has_no_differences(first: None) -> None:
     done = retrain(ticker="CARD", **PRICES, **TINY)
     card = version(done.version)
-    assert card.tags["champion.differences"] == "none"
+    assert card.tags["champion.differences"] == "against version 1: none"
     assert card.tags["promotion.reason"] == "version 1 has learned from the same prices"
 
 
