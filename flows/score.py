@@ -26,7 +26,7 @@ from rnn_core.data.exchanges import closed_for_the_day, last_closed_session
 from rnn_core.data.features import FEATURES
 from rnn_core.data.loading import refuse_one_file_for_several
 from rnn_core.data.prices import SYNTHETIC_FALLBACK, Prices
-from rnn_core.data.ticks import doubtful
+from rnn_core.data.ticks import doubtful, wild_jumps
 from rnn_core.data.windows import features
 from rnn_core.errors import LedgerError, PricesUnavailable
 from rnn_core.operations import clock, live
@@ -36,7 +36,7 @@ from rnn_core.operations.promotion import Candidate
 from rnn_core.operations.standing import Standing
 from rnn_core.reporting import pages
 
-VOID_AFTER = 5  # later sessions with a price, after which a missing price is given up
+VOID_AFTER = 5  # later sessions with a price, after which a missing or wild one is given up
 COLUMNS = (
     "ticker",
     "settled",
@@ -120,21 +120,25 @@ def settle(ledger: Ledger, prices: Prices, forecast: Any, at: datetime) -> Alarm
 
     The outcome is the log return since the close that the forecast was made at. It waits, with an
     alarm, while one of the two closes is implausible: until the next session confirms it, or until
-    a bad tick is corrected. The row is void if there is a price between the two closes, as it then
-    would be the move of more than one session, or if `VOID_AFTER` later sessions have a price and
-    one of the two closes is still missing or still not believed.
+    a bad tick is corrected. A jump that is undone the next day is taken for the market's own if the
+    prices still have it when `VOID_AFTER` later sessions have a price, unless it is wild: to leave
+    out real days of a crisis would flatter the live record. The row is void if there is a price
+    between the two closes, as it then would be the move of more than one session, or if one of the
+    two closes is still missing, or wild, after those sessions.
     """
     close = prices.frame["close"]
     session = pd.Timestamp(forecast.session)
     last_session = pd.Timestamp(forecast.last_session)
     closes = close.loc[last_session:session]
     is_one_move = list(closes.index) == [last_session, session]
-    doubted = closes[doubtful(close.to_numpy())[close.index.isin(closes.index)]]
+    is_final = (close.index > session).sum() >= VOID_AFTER
+    disbelieved = wild_jumps if is_final else doubtful
+    doubted = closes[disbelieved(close.to_numpy())[close.index.isin(closes.index)]]
     if is_one_move and doubted.empty:
         ledger.settle(forecast.id, float(np.log(closes.iloc[1] / closes.iloc[0])), at)
         return None
     between = closes.index.difference([last_session, session])
-    if len(between) or (close.index > session).sum() >= VOID_AFTER:
+    if len(between) or is_final:
         ledger.settle(forecast.id, None, at)
         return None
     return _waits(prices, session, doubted) if is_one_move else None

@@ -15,6 +15,7 @@ from rnn_core.config import File, Source, Synthetic, Yahoo
 from rnn_core.data import loading
 from rnn_core.data.prices import Prices
 from rnn_core.errors import PricesUnavailable
+from rnn_core.operations import clock
 
 YAHOO = "yahoo"  # a global concurrency limit of Prefect's server; without it, flows do not wait
 YAHOO_SLOTS = 2  # flows that may ask Yahoo at the same time, as `make up` sets the limit
@@ -34,8 +35,13 @@ def _asking_again_may_help(task: Task[..., Any], run: TaskRun, state: State[Any]
     **IN_MEMORY,
 )
 def fetch_prices(source: Source, ticker: str, now: datetime) -> Prices:
-    """Return the prices of `ticker` known at `now`; try again if the source is busy or failing."""
-    return loading.load(source, ticker, now)
+    """Return the prices of `ticker` known at `now`; try again if the source is busy or failing.
+
+    Yahoo is asked as of the machine's clock at the latest: a later `now` closes no session of a
+    real market, and its time is not stored.
+    """
+    known_by = min(now, clock.machine_time()) if isinstance(source, Yahoo) else now
+    return loading.load(source, ticker, known_by)
 
 
 def yahoo_slot(source: Source | None) -> AbstractContextManager[None]:

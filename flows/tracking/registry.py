@@ -11,20 +11,21 @@ from pathlib import Path
 from threading import Lock
 
 import mlflow
+import numpy as np
 import pandas as pd
 from mlflow.entities import LoggedModelStatus, Run
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
-from mlflow.types.schema import AnyType
 
 from flows.tracking import runs, served_model
 from flows.tracking.served_code import copy_served_code, make_older_names_importable
 from flows.tracking.store import client, experiment_of, get_run, unusable
 from rnn_core.commands import Retrain
 from rnn_core.config import Problem
-from rnn_core.data.exchanges import time_zone
+from rnn_core.data.exchanges import all_sessions, time_zone
 from rnn_core.data.prices import SYNTHETIC_FALLBACK, Prices
+from rnn_core.data.served_frames import needed_columns
 from rnn_core.data.windows import prices_needed
 from rnn_core.errors import ChampionMissing
 from rnn_core.evaluation.metrics import log_losses
@@ -194,9 +195,13 @@ def call(ticker: str, model_version: int, frame: pd.DataFrame) -> tuple[float, f
         model = mlflow.pyfunc.load_model(
             f"models:/{model_name(ticker)}/{model_version}", suppress_warnings=True
         )
-    names = model.metadata.get_input_schema().input_names()
+    # Older models list their columns, and MLflow warns of any other
+    schema = model.metadata.get_input_schema()
+    names = frame.columns if schema is None else schema.input_names()
     columns = [name for name in names if name in frame]
-    forecast = model.predict(frame[columns].astype(float)).iloc[0]
+    # Without dates: the caller has held the prices against the calendar, which knows more
+    undated = frame[columns].astype(float).reset_index(drop=True)
+    forecast = model.predict(undated).iloc[0]
     return float(forecast["probability_up"]), float(forecast["spread"])
 
 
@@ -215,21 +220,30 @@ def _save(model: Model, folder: Path, problem: Problem, prices: Prices, fit: Fit
     problem_file = folder / "problem.json"
     checkpoints.save(fit.live, arrays)
     problem_file.write_text(problem.model_dump_json(), encoding="utf-8")
-    columns = served_model.columns(problem)
+    columns = needed_columns(problem)
     example = prices.frame[columns].tail(prices_needed(problem)).reset_index(drop=True)
+    sessions = {} if prices.own_sessions else _saved_sessions(folder, prices.exchange)
     saved = folder / "model"
     mlflow.pyfunc.save_model(
         path=saved,
         mlflow_model=model,
         python_model=served_model.__file__,
-        artifacts={"arrays": str(arrays), "problem": str(problem_file)},
+        artifacts={"arrays": str(arrays), "problem": str(problem_file), **sessions},
         code_paths=[str(copy_served_code(folder))],
-        signature=_signature(columns),
-        model_config={"time_zone": time_zone(prices.exchange)},
+        signature=_signature(),
+        model_config={"exchange": prices.exchange, "time_zone": time_zone(prices.exchange)},
         input_example=example,
         pip_requirements=_requirements(),
     )
     return saved
+
+
+def _saved_sessions(folder: Path, exchange: str) -> dict[str, str]:
+    """Save the sessions of the exchange, 20 to 40 kB, and return the file as an artifact."""
+    file = folder / "sessions.npz"
+    days = all_sessions(exchange).to_numpy("datetime64[D]")
+    np.savez_compressed(file, sessions=days)
+    return {"sessions": str(file)}
 
 
 def _register_challenger(ticker: str, run_id: str, model_id: str, known: card.Card) -> int:
@@ -252,16 +266,15 @@ def _register_challenger(ticker: str, run_id: str, model_id: str, known: card.Ca
     return int(registered.version)
 
 
-def _signature(columns: Sequence[str]) -> ModelSignature:
-    """Return the signature of a model that reads the columns.
+def _signature() -> ModelSignature:
+    """Return the signature, which describes the outputs alone.
 
-    MLflow itself checks nothing: a column of doubles would refuse whole numbers, and what MLflow
-    says of a missing column repeats the frame. The model says in one line what is wrong.
+    Inputs of any type would make MLflow refuse a CSV, and drop columns of other usual names;
+    a column of doubles would refuse whole numbers. The model itself says what it needs.
     """
-    names = (*columns, served_model.DATE)
-    inputs = Schema([ColSpec(AnyType(), name, required=False) for name in names])
-    outputs = Schema([ColSpec("double", name) for name in served_model.OUTPUTS])
-    return ModelSignature(inputs, outputs)
+    return ModelSignature(
+        outputs=Schema([ColSpec("double", name) for name in served_model.OUTPUTS])
+    )
 
 
 @cache

@@ -28,6 +28,10 @@ FIRST_DAY = pd.Timestamp("1990-01-01")
 LAST_DAY = pd.Timestamp("2049-12-31")
 CORRECTIONS = Path(__file__).with_name("corrections.csv")
 
+CROPS = {"XCBT": "CMES", "IFUS": "IEPA"}
+"""MIC of a market of crops or livestock → the calendar of futures beside it, which the library has.
+On the holidays that these trade for half a day crops do not trade at all."""
+
 MEXICO_KEEPS_STANDARD_TIME = pd.Timestamp("2022-10-31")  # the first session without summer time
 
 
@@ -124,12 +128,20 @@ def _with_new_yorks_clock(sessions: pd.DataFrame) -> pd.DataFrame:
     return moved
 
 
+def _without_new_yorks_holidays(found: pd.DataFrame) -> pd.DataFrame:
+    """Leave out New York's regular holidays; a day that a storm closes New York is none."""
+    regular = _calendar("XNYS").regular_holidays.holidays(FIRST_DAY, LAST_DAY)
+    return found[~found.index.isin(regular)]
+
+
 def _built(exchange: str) -> pd.DataFrame:
     """Return the hours as the calendar library has them, continued by weekdays.
 
     Where a calendar ends (Shanghai's knows only the current year) weekdays from midnight to
     midnight follow, so that an outdated library does not end the sessions unnoticed.
     """
+    if exchange in CROPS:
+        return _without_new_yorks_holidays(hours(CROPS[exchange]))
     calendar = _calendar(exchange)
     weekdays = pd.bdate_range(calendar.last_session, LAST_DAY, inclusive="right")
     next_days = weekdays + pd.Timedelta(days=1)

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rnn_core.data.calendars import hours, midnights
+from rnn_core.data.calendars import CROPS, hours, midnights
+from rnn_core.data.currencies import CURRENCIES, is_coin
+from rnn_core.data.gaps import steps_over
 from rnn_core.errors import ConfigError
 
 # Yahoo's suffix of a ticker → MIC of its exchange
@@ -21,10 +23,11 @@ SUFFIXES = {
     ".NZ": "XNZE", ".OL": "XOSL", ".PA": "XPAR", ".PR": "XPRA", ".SA": "BVMF", ".SI": "XSES",
     ".SN": "XSGO", ".SR": "XSAU", ".SS": "XSHG", ".ST": "XSTO", ".SW": "XSWX", ".SZ": "XSHG",
     ".T": "XTKS", ".TO": "XTSE", ".TW": "XTAI", ".TWO": "XTAI", ".VI": "XWBO", ".WA": "XWAR",
-    "=X": "24/5",
 }  # fmt: skip
 UNITED_STATES = "XNYS"  # tickers without a suffix
-SESSIONS_A_YEAR = {"24/7": 365, "24/5": 260}  # where they are not 252
+AROUND_THE_CLOCK = "24/7"
+WEEKDAYS = "24/5"
+SESSIONS_A_YEAR = {AROUND_THE_CLOCK: 365, WEEKDAYS: 260}  # where they are not 252
 
 INDICES = {
     "^AEX": "XAMS", "^AORD": "XASX", "^ATX": "XWBO", "^AXJO": "XASX", "^BFX": "XBRU",
@@ -42,23 +45,21 @@ INDICES = {
 """Yahoo's name of an index → MIC of the exchange whose sessions it has."""
 
 _GLOBEX = """
-6A 6B 6C 6E 6J 6M 6N 6S ALI BTC BZ CL ES ETH GC GE GF HE HG HO KE LE M2K MBT MCL MES MET MGC MNQ
-MYM NG NKD NQ PA PL QG QM RB RTY SI SIL TN UB YM ZB ZC ZF ZL ZM ZN ZO ZQ ZR ZS ZT ZW
+6A 6B 6C 6E 6J 6M 6N 6S ALI BTC BZ CL ES ETH GC HG HO M2K MBT MCL MES MET MGC MNQ MYM NG NKD NQ PA
+PL QG QM RB RTY SI SIL TN UB YM ZB ZF ZN ZQ ZT
 """
-_ICE = "CC CT DX KC OJ SB"
-FUTURES = dict.fromkeys(_GLOBEX.split(), "CMES") | dict.fromkeys(_ICE.split(), "IEPA")
+_GRAINS_AND_LIVESTOCK = "GF HE KE LE ZC ZL ZM ZO ZR ZS ZW"
+_SOFTS = "CC CT KC OJ SB"
+FUTURES = {
+    **dict.fromkeys(_GLOBEX.split(), "CMES"),
+    **dict.fromkeys(_GRAINS_AND_LIVESTOCK.split(), "XCBT"),
+    **dict.fromkeys(_SOFTS.split(), "IFUS"),
+    "DX": "IEPA",
+}
 """Root of a future's ticker, before `=F` → MIC of its exchange."""
 
-QUOTES = {
-    "AUD", "BNB", "BRL", "BTC", "BUSD", "CAD", "CHF", "CLP", "CNY", "CZK", "DAI", "DKK", "ETH",
-    "EUR", "GBP", "HKD", "HUF", "IDR", "ILS", "INR", "JPY", "KRW", "MXN", "MYR", "NOK", "NZD",
-    "PHP", "PLN", "RUB", "SEK", "SGD", "SOL", "THB", "TRY", "TWD", "USD", "USDC", "USDT", "XRP",
-    "ZAR",
-}  # fmt: skip
-"""Currencies and coins that price a pair such as BTC-GBP, which trades around the clock."""
-
-SHARE_CLASS = re.compile(r"[A-Z]|P[A-Z]|PR|RI|RT|UN|U|WI|WS|WT")
-"""The letters after the dash of a New York share: BRK-B, BAC-PL, a warrant or a right."""
+SHARE_OF_A_CLASS = re.compile(r"[A-Z0-9]+-(?:[A-Z]|P[A-Z]|PR|RI|RT|UN|U|WI|WS|WT)")
+"""A New York share with letters after a dash: BRK-B, BAC-PL, a unit, a warrant or a right."""
 
 
 def exchange_of(ticker: str, exchange: str | None, *, yahoo: bool = True) -> str:
@@ -106,12 +107,29 @@ def _by_spelling(ticker: str) -> str | None:
         return INDICES.get(ticker) or _unknown(ticker, "is no index of a known exchange")
     if ticker.endswith("=F"):
         return FUTURES.get(ticker.removesuffix("=F")) or _unknown(ticker, "is no known future")
-    _, dash, quote = ticker.rpartition("-")
-    if not dash or SHARE_CLASS.fullmatch(quote):
+    if ticker.endswith("=X"):
+        return _of_currencies(ticker)
+    if "-" not in ticker or SHARE_OF_A_CLASS.fullmatch(ticker):
         return None
-    if quote in QUOTES:
-        return "24/7"
-    return _unknown(ticker, f"is neither a share class nor priced in a known currency ({quote})")
+    return _of_pair(ticker)
+
+
+def _of_currencies(ticker: str) -> str:
+    """Return the exchange of a ticker such as EURUSD=X, or KRW=X for USDKRW=X."""
+    name = ticker.removesuffix("=X")
+    for symbol in (name[:3], name[3:]) if len(name) > 3 else (name,):
+        if symbol not in CURRENCIES:
+            _unknown(ticker, f"has an unknown currency {symbol!r}")
+    return WEEKDAYS
+
+
+def _of_pair(ticker: str) -> str:
+    """Return the exchange of a ticker such as BTC-USD, or EUR-USD for EURUSD=X."""
+    base, _, quote = ticker.partition("-")
+    for symbol in (base, quote):
+        if symbol not in CURRENCIES and not is_coin(symbol):
+            _unknown(ticker, f"has an unknown currency or coin {symbol!r}")
+    return WEEKDAYS if {base, quote} <= CURRENCIES else AROUND_THE_CLOCK
 
 
 def _unknown(ticker: str, why: str) -> NoReturn:
@@ -127,6 +145,11 @@ def sessions(exchange: str, start: date, end: date) -> pd.DatetimeIndex:
     ['2013-01-02', '2013-01-03']
     """
     return pd.DatetimeIndex(hours(exchange).loc[pd.Timestamp(start) : pd.Timestamp(end)].index)
+
+
+def all_sessions(exchange: str) -> pd.DatetimeIndex:
+    """Return every known or expected session, from 1990 at the earliest to 2049."""
+    return pd.DatetimeIndex(hours(exchange).index)
 
 
 def first_session(exchange: str) -> pd.Timestamp:
@@ -157,9 +180,7 @@ def steps(index: pd.DatetimeIndex, exchange: str) -> NDArray[np.int64]:
     >>> steps(pd.DatetimeIndex(["2013-01-02", "2013-01-03", "2013-01-07"]), "XNYS").tolist()
     [1, 1, 2]
     """
-    missing = missing_sessions(index, exchange)
-    lacking_before = missing.searchsorted(index)
-    return np.concatenate([[1], 1 + np.diff(lacking_before)])
+    return steps_over(index, missing_sessions(index, exchange))
 
 
 def closed_sessions(index: pd.DatetimeIndex, exchange: str, now: datetime) -> NDArray[np.bool_]:
@@ -253,7 +274,9 @@ def _aware(now: datetime) -> datetime:
 def _canonical(exchange: str) -> str:
     import exchange_calendars
 
+    if exchange in CROPS:
+        return exchange
     if exchange not in exchange_calendars.get_calendar_names():
-        known = ", ".join(sorted({UNITED_STATES, *SUFFIXES.values()}))
+        known = ", ".join(sorted({UNITED_STATES, AROUND_THE_CLOCK, WEEKDAYS, *SUFFIXES.values()}))
         raise ConfigError(f"source.exchange = {exchange!r} is not one of the exchanges {known}")
     return str(exchange_calendars.resolve_alias(exchange))

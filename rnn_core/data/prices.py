@@ -17,7 +17,8 @@ from rnn_core.data.exchanges import (
     sessions_a_year,
     steps,
 )
-from rnn_core.data.ticks import far_moves, undone_jumps
+from rnn_core.data.gaps import refuse_sparse
+from rnn_core.data.ticks import far_moves, implausible, undone_jumps
 from rnn_core.errors import DataError
 
 SourceName: TypeAlias = Literal["yahoo", "yahoo-stored", "file", "synthetic", "synthetic-fallback"]
@@ -25,7 +26,6 @@ SourceName: TypeAlias = Literal["yahoo", "yahoo-stored", "file", "synthetic", "s
 SYNTHETIC_FALLBACK: SourceName = "synthetic-fallback"
 """The `source` of a random walk that stands in for prices that could not be fetched."""
 
-FEWEST_TO_TELL = 10  # rows that show whether prices are daily, weekly or monthly
 MOST_NO_SESSIONS = 0.01  # share of rows on days without a session that is kept, with a warning
 
 DAYS_A_YEAR = 365.25
@@ -201,7 +201,7 @@ def _session_warnings(frame: pd.DataFrame, subject: str, exchange: str) -> list[
         DataError: too many rows are on days without a session, or the rows are not daily.
     """
     index = pd.DatetimeIndex(frame.index)
-    _refuse_sparse(index, subject, exchange)
+    refuse_sparse(steps(index, exchange), subject, exchange)
     warnings = []
     strange = no_sessions(index, exchange)
     if strange.mean() > MOST_NO_SESSIONS:
@@ -223,27 +223,20 @@ def _session_warnings(frame: pd.DataFrame, subject: str, exchange: str) -> list[
     return warnings
 
 
-def _refuse_sparse(index: pd.DatetimeIndex, subject: str, exchange: str) -> None:
-    typical = int(np.median(steps(index, exchange)[1:]))
-    if typical > 1 and len(index) >= FEWEST_TO_TELL:
-        weekly = "weekly " if typical in (4, 5) else ""
-        monthly = "monthly " if 18 <= typical <= 23 else ""
-        raise DataError(
-            f"{subject}: the rows are about {typical} sessions of {exchange} apart; "
-            f"{weekly}{monthly}prices are not daily ones; give every session"
-        )
-
-
 def _jump_warnings(frame: pd.DataFrame, subject: str, column: str) -> list[str]:
     """Warn of every jump that is hardly a market's, each under its likeliest name."""
     close = frame["close"].to_numpy()
     undone = undone_jumps(close)
     back = np.append(False, undone[:-1])
     split = _splits(frame) & ~undone & ~back
+    far = far_moves(close) & ~split
+    is_last = np.arange(len(close)) == len(close) - 1
+    new = is_last & implausible(close) & ~split & ~far
     kinds = {
         "jumps and is back the next session, as by a bad tick, in {}; correct it": undone,
         "jumps as by an unadjusted split in {}; take an adjusted close": split,
-        "moves far outside its usual range in {}; see if that is true": far_moves(close) & ~split,
+        "moves far outside its usual range in {}; see if that is true": far,
+        "jumps implausibly in {}, the last one; the next one will tell if that is true": new,
     }
     sessions = session_names(frame.index)
     return [

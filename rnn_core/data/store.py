@@ -74,8 +74,11 @@ class Stored:
         return self.start <= start and bool(self.frame.index[-1] >= last_session)
 
     def is_due(self, now: datetime) -> bool:
-        """Return True if it is time to fetch the whole history again."""
-        return self.whole_at is None or now - self.whole_at >= WHOLE_EVERY
+        """Return True if it is time to fetch the whole history again.
+
+        A time of the last one far in the future is a clock's that was wrong, and counts as none.
+        """
+        return self.whole_at is None or abs(now - self.whole_at) >= WHOLE_EVERY
 
 
 def read(root: Path, ticker: str) -> Stored | None:

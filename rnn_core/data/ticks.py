@@ -49,7 +49,7 @@ def doubtful(close: Array) -> NDArray[np.bool_]:
     """Return which closes (L,), positive and in order, nothing should be settled by: (L,) bool.
 
     They are those that jump and are back the next session, and the last one if it is implausible:
-    the next session will tell.
+    the next session will tell. What may be settled by in the end, `wild_jumps` tells.
 
     >>> history = np.array([10, 10.1, 10, 10.2, 10.1, 15.0])
     >>> doubtful(history).tolist()
@@ -71,6 +71,14 @@ def undone_jumps(close: Array) -> NDArray[np.bool_]:
     for row in np.flatnonzero(undone):  # the way back is not itself a jump that is undone
         undone[row] = not undone[row - 1]
     return undone
+
+
+def wild_jumps(close: Array) -> NDArray[np.bool_]:
+    """Return which closes (L,) jump far outside the series and are back next day: (L,) bool.
+
+    A smaller jump that is undone may be the market's own, as in a crisis.
+    """
+    return np.asarray(undone_jumps(close) & (_in_usual_moves(close) > FAR))
 
 
 def far_moves(close: Array) -> NDArray[np.bool_]:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from rnn_core.data.features import FEATURES, log_returns
+from rnn_core.data.gaps import MOST_MISSING, refuse_torn
 from rnn_core.errors import DataError
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.sequences import Sequences
@@ -16,9 +17,6 @@ if TYPE_CHECKING:  # a served model computes inputs without pandas, settings or 
 
     from rnn_core.config import Problem
     from rnn_core.data.prices import Prices
-
-
-MOST_MISSING = 5  # sessions that a window may lack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,12 +104,8 @@ def refuse_torn_window(problem: "Problem", prices: "Prices") -> None:
         DataError: it lacks more than `MOST_MISSING`.
     """
     needed = prices_needed(problem)
-    lacking = int((prices.steps[-needed:][1:] - 1).sum())
-    if lacking > MOST_MISSING:
-        raise DataError(
-            f"the last {needed} prices of {prices.ticker} lack {lacking} sessions of "
-            f"{prices.exchange} between them; at most {MOST_MISSING} may be missing"
-        )
+    subject = f"the last {needed} prices of {prices.ticker}"
+    refuse_torn(prices.steps[-needed:], subject, prices.exchange)
 
 
 def _overnight(frame: "pd.DataFrame") -> Array:

@@ -89,9 +89,9 @@ def pair(_store: None) -> Iterator[str]:
 
     It is deleted afterwards: with it in the store no day is without a session.
     """
-    retrain(ticker="LIVE-USD", now=SUNDAY_BEGINS, **SMALL)
-    yield "LIVE-USD"
-    MlflowClient(os.environ["MLFLOW_TRACKING_URI"]).delete_registered_model("direction-LIVE-USD")
+    retrain(ticker="LTC-USD", now=SUNDAY_BEGINS, **SMALL)
+    yield "LTC-USD"
+    MlflowClient(os.environ["MLFLOW_TRACKING_URI"]).delete_registered_model("direction-LTC-USD")
 
 
 def known_by(now: datetime, *, without: tuple[pd.Timestamp, ...] = ()) -> pd.DataFrame:

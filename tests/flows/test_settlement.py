@@ -118,3 +118,30 @@ def test_a_real_crash_is_settled_when_the_next_session_confirms_it(ledger: Ledge
     alarm, row = settled(ledger, crashed(1))
     assert alarm is None
     assert row.next_return == pytest.approx(TRUE_RETURN + np.log(0.5))
+
+
+@pytest.mark.parametrize(
+    ("day", "factor"), [("session", 0.84), ("session", 1.25), ("before", 0.84)]
+)
+def test_a_jump_undone_the_next_day_counts_if_the_source_keeps_it_and_it_is_not_wild(
+    ledger: Ledger, day: str, factor: float
+) -> None:
+    for until in range(1, VOID_AFTER):
+        alarm, row = settled(ledger, prices(until, **{day: factor}))
+        assert alarm.kind == "settlement"
+        assert pd.isna(row.settled_at)
+    alarm, row = settled(ledger, prices(VOID_AFTER, **{day: factor}))
+    assert alarm is None
+    sign = 1 if day == "session" else -1
+    assert row.next_return == pytest.approx(TRUE_RETURN + sign * np.log(factor))
+
+
+@pytest.mark.parametrize("day", ["session", "before"])
+@pytest.mark.parametrize("factor", [100.0, 1 / 100, 10.0, 0.5, 1 / 7])
+def test_a_wild_jump_undone_the_next_day_is_void_for_good(
+    ledger: Ledger, day: str, factor: float
+) -> None:
+    alarm, row = settled(ledger, prices(VOID_AFTER, **{day: factor}))
+    assert alarm is None
+    assert pd.notna(row.settled_at)
+    assert pd.isna(row.up)

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from flows.steps.summary import Summary
 from flows.tracking import registry
 from rnn_core.config import File, Problem
 from rnn_core.data import loading
+from rnn_core.data.exchanges import sessions
 from rnn_core.errors import DataError
 from rnn_core.nn.ensemble import call
 from tests.flows.conftest import AAPL, TINY
@@ -64,7 +67,7 @@ def test_it_predicts_the_runs_own_forecast_bit_for_bit(
 
 def test_it_has_a_signature_an_example_and_explicit_requirements(model_uri: str) -> None:
     model = mlflow.pyfunc.load_model(model_uri)
-    assert model.metadata.signature.inputs.input_names() == ["close", "volume", "date"]
+    assert model.metadata.signature.inputs is None  # MLflow would refuse CSV and drop columns
     assert model.metadata.signature.outputs.input_names() == ["probability_up", "spread"]
     assert len(model.input_example) == PROBLEM.volatility_window + PROBLEM.seq_len
     folder = Path(mlflow.artifacts.download_artifacts(model_uri))
@@ -139,16 +142,37 @@ def with_dates(prices: pd.DataFrame) -> pd.DataFrame:
     return last.reset_index(drop=True).assign(date=last.index.strftime("%Y-%m-%d").to_numpy())
 
 
+def named(prices: pd.DataFrame, date: str, close: str, volume: str) -> pd.DataFrame:
+    """The last 40 prices under other names, the last session first."""
+    names = {"date": date, "close": close, "volume": volume}
+    return with_dates(prices).iloc[::-1].reset_index(drop=True).rename(columns=names)
+
+
+def other(prices: pd.DataFrame) -> pd.DataFrame:
+    """Prices that would give another forecast."""
+    return prices * [2, 3]
+
+
 # What must give the run's own forecast, from the prices by session
 SAME = {
     "whole volumes": lambda prices: prices.astype({"volume": "int64"}),
     "32-bit whole volumes": lambda prices: prices.astype({"volume": "int32"}),
     "nullable volumes": lambda prices: prices.astype({"volume": "Int64"}),
     "objects": lambda prices: prices.astype(object),
-    "text": lambda prices: prices.astype(str),
+    "decimals": lambda prices: prices.map(lambda value: Decimal(repr(value))),
     "other columns": lambda prices: prices.assign(note="x", open=np.nan)[
         ["note", "volume", "close"]
     ],
+    "names of Yahoo": lambda prices: named(prices, "Date", "Adj Close", "Volume"),
+    "Korean names": lambda prices: named(prices, "날짜", "수정종가", "거래량"),
+    "German names": lambda prices: named(prices, "Datum", "Schluss", "Volumen"),
+    "dates written as numbers": lambda prices: with_dates(prices).assign(
+        date=lambda rows: rows["date"].str.replace("-", "").astype(int)
+    ),
+    "no more than five missing sessions": lambda prices: pd.concat(
+        [other(prices.iloc[:5]), prices.tail(30)]
+    ),
+    "a dictionary of columns": lambda prices: prices.to_dict("list"),
     "falling dates": lambda prices: prices.iloc[::-1],
     "shuffled dates": lambda prices: prices.sample(frac=1, random_state=0),
     "falling text": lambda prices: prices.set_axis(prices.index.strftime("%Y-%m-%d")).iloc[::-1],
@@ -186,6 +210,19 @@ def test_closes_may_be_whole_numbers(model_uri: str, prices: pd.DataFrame) -> No
     pd.testing.assert_frame_equal(model.predict(whole.astype("int64")), expected)
 
 
+def every(prices: pd.DataFrame, step: int) -> pd.DataFrame:
+    """As many prices, every `step` sessions up to the last one."""
+    days = sessions("XNYS", date(1990, 1, 1), prices.index[-1].date())
+    return prices.set_axis(days[::-1][::step][: len(prices)][::-1].rename("date"))
+
+
+def after_a_gap(prices: pd.DataFrame, missing: int) -> pd.DataFrame:
+    """The prices with so many sessions missing before the last ten."""
+    days = sessions("XNYS", date(1990, 1, 1), prices.index[-1].date())
+    kept = [*days[: -10 - missing], *days[-10:]]
+    return prices.set_axis(pd.DatetimeIndex(kept[-len(prices) :], name="date"))
+
+
 # A change of the last 40 prices, and how the one line that refuses it ends
 REFUSED = {
     "too few": (lambda prices: prices.tail(20), "the model needs the last 30 prices (got 20)"),
@@ -198,12 +235,16 @@ REFUSED = {
     "NaN": (lambda prices: prices.assign(close=np.nan), "above zero (got nan)"),
     "None": (lambda prices: prices.assign(close=None), "above zero (got None)"),
     "infinity": (lambda prices: prices.assign(close=np.inf), "above zero (got inf)"),
-    "words": (lambda prices: prices.assign(close="one\ntwo"), "above zero (got one two)"),
+    "words": (lambda prices: prices.assign(close="one\ntwo"), "above zero (got 'one\\ntwo')"),
     "lists": (lambda prices: prices.assign(close=[[1.0]] * 40), "above zero (got [1.0])"),
-    "no close": (lambda prices: prices[["volume"]], "needs the column close; there is none"),
+    "no close": (
+        lambda prices: prices[["volume"]],
+        "the model needs the column close, by this or another usual name (got volume)",
+    ),
     "no volume": (
         lambda prices: prices[["close"]],
-        "needs the column volume, because of its feature volume_change; there is none",
+        "needs the column volume, because of its feature volume_change, by this or another usual "
+        "name (got close)",
     ),
     "a volume below zero": (
         lambda prices: prices.assign(volume=-1),
@@ -219,13 +260,98 @@ REFUSED = {
     ),
     "a session twice, by other hours": (
         lambda prices: with_dates(pd.concat([prices, prices.tail(1)])).assign(
-            date=lambda rows: [*rows["date"][:-1], "2013-03-01T16:00:00-05:00"]
+            date=lambda rows: [*(rows["date"][:-1] + "T00:00-05:00"), "2013-03-01T16:00:00-05:00"]
         ),
         "every session must have one price; 2013-03-01 has several",
     ),
     "no date": (
         lambda prices: with_dates(prices).assign(date="soon"),
-        "every date must be written such as 2013-01-31 (got soon)",
+        "every date must be written such as 2013-01-31 (got 'soon')",
+    ),
+    "no time": (
+        lambda prices: with_dates(prices).assign(date=pd.NaT),
+        "2013-01-31 (got NaT)",
+    ),
+    "an unknown date": (
+        lambda prices: with_dates(prices).assign(date=lambda rows: [*rows["date"][:-1], None]),
+        "2013-01-31 (got nan)",
+    ),
+    "dates as seconds": (
+        lambda prices: with_dates(prices).assign(
+            date=prices.index.astype("datetime64[s]").astype("int64")
+        ),
+        "2013-01-31 (got 1357171200)",
+    ),
+    "dates as milliseconds": (
+        lambda prices: prices.set_axis(prices.index.astype("datetime64[ms]").astype("int64")),
+        "an index of numbers must count the rows (got 1362096000000); write dates such as "
+        "2013-01-31",
+    ),
+    "years": (lambda prices: with_dates(prices).assign(date=2013), "2013-01-31 (got 2013)"),
+    "dates of no calendar": (
+        lambda prices: with_dates(prices).assign(date="0001-01-01T00:00Z"),
+        "2013-01-31 (got '0001-01-01T00:00Z')",
+    ),
+    "several time zones": (
+        lambda prices: with_dates(prices).assign(
+            date=lambda rows: [*(rows["date"][:-1] + "T00:00Z"), "2013-03-01T00:00+09:00"]
+        ),
+        "in the same time zone (got 2013-01-03T00:00Z and 2013-03-01T00:00+09:00)",
+    ),
+    "a time zone in one row": (
+        lambda prices: with_dates(prices).assign(
+            date=lambda rows: [*(rows["date"][:-1] + "T16:00"), "2013-03-01T16:00Z"]
+        ),
+        "in the same time zone (got 2013-03-01T16:00Z and 2013-01-03T16:00)",
+    ),
+    "dates under an unknown name": (
+        lambda prices: named(prices, "Tag", "close", "volume"),
+        "the column 'Tag' holds dates; call it date, or leave it out if the rows are in order, "
+        "the oldest first",
+    ),
+    "several closes": (
+        lambda prices: prices.assign(**{"Adj Close": prices["close"] / 2}),
+        "the model needs one column close (got close, Adj Close); keep one",
+    ),
+    "a column twice": (
+        lambda prices: prices[["close", "close", "volume"]],
+        "the model needs one column close (got close, close); keep one",
+    ),
+    "booleans": (lambda prices: prices.assign(close=True), "above zero (got True)"),
+    "a boolean": (
+        lambda prices: prices.assign(close=[*prices["close"][:-1], True]),
+        "above zero (got True)",
+    ),
+    "a boolean volume": (lambda prices: prices.assign(volume=False), "or more (got False)"),
+    "numbers as text": (lambda prices: prices.assign(close="441.4"), "zero (got '441.4')"),
+    "dictionaries": (lambda prices: prices.assign(close=[{}] * 40), "above zero (got {})"),
+    "weeks": (
+        lambda prices: every(prices, 5),
+        "prices: the rows are about 5 sessions of XNYS apart; weekly prices are not daily ones; "
+        "give every session",
+    ),
+    "months": (
+        lambda prices: every(prices, 21),
+        "prices: the rows are about 21 sessions of XNYS apart; monthly prices are not daily ones; "
+        "give every session",
+    ),
+    "every second session": (
+        lambda prices: every(prices, 2),
+        "prices: the rows are about 2 sessions of XNYS apart; prices are not daily ones; "
+        "give every session",
+    ),
+    "a gap": (
+        lambda prices: after_a_gap(prices, missing=100),
+        "the last 30 prices lack 100 sessions of XNYS between them; at most 5 may be missing",
+    ),
+    "a gap of six sessions": (
+        lambda prices: after_a_gap(prices, missing=6),
+        "the last 30 prices lack 6 sessions of XNYS between them; at most 5 may be missing",
+    ),
+    "weekends": (
+        lambda prices: prices.asfreq("D").ffill().tail(40),
+        "12 of 40 rows are on days that are no sessions of XNYS (2013-01-21, 2013-01-26, "
+        "2013-01-27, 2013-02-02, 2013-02-03, 2013-02-09 and 6 more); give its sessions",
     ),
     "falling numbers": (
         lambda prices: prices.reset_index(drop=True).iloc[::-1],
@@ -243,6 +369,9 @@ def test_it_refuses_prices_it_cannot_use_in_one_line(
         model.predict(change(prices.tail(40)))
     assert str(error.value).endswith(said)
     assert "\n" not in str(error.value)
+
+
+NOT_IN_JSON = ("infinity", "NaN", "a column twice")
 
 
 @pytest.fixture(scope="module")
@@ -292,10 +421,64 @@ def test_it_is_served_over_http(summary: Summary, served: str, prices: pd.DataFr
             assert (row["probability_up"], row["spread"]) == summary.forecast, form
 
 
+def test_it_takes_csv_over_http(summary: Summary, served: str, prices: pd.DataFrame) -> None:
+    texts = {
+        "without dates": prices.tail(40).to_csv(index=False),
+        "falling dates": prices.tail(40).iloc[::-1].to_csv(),
+        "whole volumes": prices.tail(40).astype({"volume": "int64"}).to_csv(),
+        "names of Yahoo": named(prices, "Date", "Adj Close", "Volume").to_csv(index=False),
+        "Korean names": named(prices, "날짜", "종가", "거래량").to_csv(index=False),
+    }
+    for form, text in texts.items():
+        answer = post_csv(served, text)
+        assert answer.status_code == 200, (form, answer.text)
+        (row,) = answer.json()["predictions"]
+        assert (row["probability_up"], row["spread"]) == pytest.approx(summary.forecast, abs=1e-12)
+
+
+def test_it_takes_parquet_over_http(summary: Summary, served: str, prices: pd.DataFrame) -> None:
+    content = prices.tail(40).iloc[::-1].to_parquet()
+    kind = {"content-type": "application/vnd.apache.parquet"}
+    answer = httpx.post(served, content=content, headers=kind, timeout=60)
+    (row,) = answer.json()["predictions"]
+    assert (row["probability_up"], row["spread"]) == summary.forecast
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
-    [value for key, value in REFUSED.items() if key not in ("infinity", "NaN")],
-    ids=[key for key in REFUSED if key not in ("infinity", "NaN")],
+    [
+        (lambda prices: prices.assign(close=True), "above zero (got True)"),
+        (
+            lambda prices: prices.assign(close=[*prices["close"][:-1], "-"]),
+            "(got '65.185287704435')",
+        ),
+        (lambda prices: prices.assign(close=np.nan), "above zero (got nan)"),
+        (lambda prices: every(prices, 5), "weekly prices are not daily ones; give every session"),
+        (
+            lambda prices: prices.rename_axis(None),
+            "the column 'Unnamed: 0' holds dates; call it "
+            "date, or leave it out if the rows are in order, the oldest first",
+        ),
+    ],
+    ids=["booleans", "text", "unknown", "weeks", "an index without a name"],
+)
+def test_over_http_a_csv_that_it_refuses_is_answered_in_one_line(
+    served: str, prices: pd.DataFrame, change: Any, said: str
+) -> None:
+    answer = post_csv(served, change(prices.tail(40)).to_csv())
+    assert answer.status_code == 400
+    assert answer.json().keys() == {"error_code", "message"}
+    assert answer.json()["message"].endswith(said), answer.text
+
+
+def post_csv(url: str, text: str) -> httpx.Response:
+    return httpx.post(url, content=text, headers={"content-type": "text/csv"}, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [value for key, value in REFUSED.items() if key not in NOT_IN_JSON],
+    ids=[key for key in REFUSED if key not in NOT_IN_JSON],
 )
 def test_over_http_what_it_refuses_is_one_line_with_status_400(
     served: str, prices: pd.DataFrame, change: Any, said: str
@@ -307,8 +490,10 @@ def test_over_http_what_it_refuses_is_one_line_with_status_400(
     assert answer.text.count("\n") == 0
     body = answer.json()
     assert body.keys() == {"error_code", "message"}
-    assert body["message"].endswith(said.replace("(got nan)", "(got None)")), body
-    assert "\n" not in body["message"]
+    message = body["message"]
+    # JSON writes each as null
+    assert message.endswith(re.sub(r"got nan|got NaT", "got None", said)) or message.endswith(said)
+    assert "\n" not in message
 
 
 def wait_for(url: str, server: subprocess.Popen[bytes], seconds: float = 120) -> None:

@@ -42,11 +42,15 @@ JUNK = (
 
 @dataclass(frozen=True)
 class GeneratedFile:
-    """The bytes of a file, what it holds, and whether something in it is broken on purpose."""
+    """The bytes of a file, what it holds, and whether something in it is broken on purpose.
+
+    `mixed` files part the decimals of one row by another mark.
+    """
 
     content: bytes
     closes: "pd.Series[float]"
     broken: bool
+    mixed: bool
     form: str
 
 
@@ -55,30 +59,20 @@ def generated(seed: int) -> GeneratedFile:
     closes = _closes(rng)
     header = HEADERS[rng.integers(len(HEADERS))]
     separator = str(rng.choice([",", ";", "\t", "|"]))
-    styles = ["plain", "thousands"]
-    if separator != "," and header[0] not in ("일자", "날짜"):
-        styles.append("decimal comma")
-    style = str(rng.choice(styles))
+    style = _style(header, separator, rng)
     date_format = str(rng.choice(DATE_FORMATS))
     quoted = rng.random() < 0.3 or separator == ","
-    digits = int(rng.choice([0, 2, 4]))
-    if closes.min() < 10:  # else a price may round to zero
-        digits = max(digits, 2)
-    closes = closes.round(digits)
-
-    def number(value: float) -> str:
-        text = f"{value:,.{digits}f}" if style != "plain" else f"{value:.{digits}f}"
-        if style == "decimal comma":
-            text = text.translate(str.maketrans(",.", ".,"))
-        return f'"{text}"' if quoted and "," in text else text
+    closes, prices = _priced(closes, style, rng)
 
     def day(moment: pd.Timestamp) -> str:
         text = moment.strftime(date_format)
         return f'"{text}"' if separator in text or quoted else text
 
     lines = [separator.join(header)]
-    for moment, close in closes.items():
-        fields = [day(moment), number(close), number(close), str(int(rng.integers(1, 10**6)))]
+    for moment, price in zip(closes.index, prices, strict=True):
+        if "," in price and (quoted or separator == ","):
+            price = f'"{price}"'
+        fields = [day(moment), price, price, str(int(rng.integers(1, 10**6)))]
         lines.append(separator.join(fields))
     if rng.random() < 0.1:
         lines.insert(0, f"sep={separator}")
@@ -90,8 +84,8 @@ def generated(seed: int) -> GeneratedFile:
     content = text.encode(encoding)
     if broken and rng.random() < 0.2:
         content = content[: int(rng.integers(len(content)))]
-    form = f"{header} {separator!r} {style} {date_format} {digits} {encoding} broken={broken}"
-    return GeneratedFile(content, closes, broken, form)
+    form = f"{header} {separator!r} {style} {date_format} {encoding} broken={broken}"
+    return GeneratedFile(content, closes, broken, style == "mixed", form)
 
 
 def _closes(rng: np.random.Generator) -> "pd.Series[float]":
@@ -100,6 +94,40 @@ def _closes(rng: np.random.Generator) -> "pd.Series[float]":
     level = float(rng.choice([0.7, 12.0, 80.0, 900.0, 73_668.0, 2_400_000.0]))
     walk = level * np.exp(np.cumsum(0.02 * rng.standard_normal(count)))
     return pd.Series(walk, SESSIONS[first : first + count])
+
+
+def _style(header: tuple[str, ...], separator: str, rng: np.random.Generator) -> str:
+    styles = ["plain", "plain", "thousands", "thousands", "mixed"]
+    if separator != "," and header[0] not in ("일자", "날짜"):
+        styles += ["decimal comma", "decimal comma"]
+    return str(rng.choice(styles))
+
+
+def _priced(
+    closes: "pd.Series[float]", style: str, rng: np.random.Generator
+) -> tuple["pd.Series[float]", list[str]]:
+    """Return the closes as rounded for the file, and as written in it."""
+    digits = int(rng.choice([0, 2, 3, 4]))
+    if closes.min() < 10:  # else a price may round to zero
+        digits = max(digits, 2)
+    shortest = bool(rng.random() < 0.2)  # without zeros at the end
+    if style != "mixed":
+        rounded = closes.round(digits)
+        return rounded, [_numeral(close, style, digits, shortest) for close in rounded]
+    rounded = closes.round(3)
+    odd = int(rng.integers(len(closes)))
+    rounded.iloc[odd] = round(rounded.iloc[odd], 2)
+    prices = [f"{close:.3f}" for close in rounded]
+    prices[odd] = _numeral(rounded.iloc[odd], "decimal comma", 2, shortest=False)
+    return rounded, prices
+
+
+def _numeral(value: float, style: str, digits: int, shortest: bool) -> str:
+    grouping = "," if style in ("thousands", "decimal comma") else ""
+    text = f"{value:{grouping}.{digits}f}"
+    if shortest and "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return text.translate(str.maketrans(",.", ".,")) if style == "decimal comma" else text
 
 
 def _broken(lines: list[str], separator: str, rng: np.random.Generator) -> list[str]:

@@ -173,13 +173,15 @@ def test_a_raw_close_corrected_alone_is_seen(root: Path) -> None:
 
 
 @pytest.mark.parametrize(("days", "whole"), [(1, False), (30, False), (31, True), (400, True)])
+@pytest.mark.parametrize("direction", [1, -1])
 def test_corrected_old_prices_heal_once_a_month(
-    root: Path, days: int, whole: bool, caplog: pytest.LogCaptureFixture
+    root: Path, days: int, whole: bool, direction: int, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A whole history that was fetched more than a month in the future counts as none."""
     truth = market()
     truth.frame.loc["2012-05-01":"2012-05-02", PRICES] *= 1.01
     with caplog.at_level(logging.WARNING):
-        new = keep(root, truth, THURSDAY, NOW + timedelta(days=days))
+        new = keep(root, truth, THURSDAY, NOW + timedelta(days=direction * days))
     assert (truth.asked[-1] == FIRST) == whole
     assert ("corrected 2 stored closes: sessions 2012-05-01, 2012-05-02" in caplog.text) == whole
     assert np.allclose(new.loc["2012-05-01", "close"], truth.frame.loc["2012-05-01", "close"]) == (
@@ -187,10 +189,15 @@ def test_corrected_old_prices_heal_once_a_month(
     )
 
 
-def test_a_clock_set_back_does_not_fetch_the_whole_history(root: Path) -> None:
+def test_one_wild_clock_does_not_end_the_monthly_fetches(root: Path) -> None:
     yahoo = market()
-    keep(root, yahoo, THURSDAY, NOW - timedelta(days=300))
-    assert FIRST not in yahoo.asked
+    yahoo.frame = yahoo.frame.loc[:WEDNESDAY]
+    keep(root, yahoo, THURSDAY, NOW + timedelta(days=365 * 20))
+    truth = market()
+    keep(root, truth, THURSDAY, NOW)
+    stored = read(root, "MSFT")
+    assert stored is not None
+    assert stored.whole_at == NOW
 
 
 def test_a_hole_known_to_be_one_is_not_fetched_every_day(tmp_path: Path) -> None:

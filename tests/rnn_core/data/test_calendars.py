@@ -17,7 +17,7 @@ from packaging.version import Version
 
 from rnn_core.data import calendars
 from rnn_core.data.calendars import CORRECTIONS, corrections, hours
-from rnn_core.data.exchanges import SUFFIXES, closed_sessions, sessions
+from rnn_core.data.exchanges import SUFFIXES, closed_sessions, exchange_of, sessions
 from rnn_core.errors import ConfigError
 
 FIRST, LAST = date(2019, 1, 1), date(2027, 12, 31)
@@ -26,6 +26,7 @@ ANNOUNCED_A_YEAR_AHEAD = ("XBOM", "XSES", "XSHG")
 OWN_CALENDARS = {
     "XASX": "ASX", "XHKG": "HKEX", "XLON": "LSE", "XNYS": "NYSE", "XOSL": "OSE", "XSHG": "SSE",
     "XSWX": "SIX", "XTKS": "JPX", "XTSE": "TSX", "BVMF": "B3", "XBOM": "BSE",
+    "XCBT": "CME_Agriculture",
 }  # fmt: skip
 
 DECIDED = {
@@ -128,6 +129,34 @@ def test_only_what_is_disputed_is_decided(exchange: str) -> None:
     if exchange in OWN_CALENDARS:
         disputed |= disputed_by_market_calendars(exchange)
     assert sorted(decided(exchange) - disputed) == []
+
+
+@pytest.mark.parametrize("root", ["KE", "ZC", "ZL", "ZM", "ZO", "ZR", "ZS", "ZW", "GF", "HE", "LE"])
+def test_grains_and_cattle_are_closed_where_equity_futures_have_a_short_session(root: str) -> None:
+    exchange = exchange_of(f"{root}=F", None)
+    week = sessions(exchange, date(2024, 11, 25), date(2024, 11, 29))
+    assert list(week.strftime("%d")) == ["25", "26", "27", "29"]
+    assert "28" in sessions("CMES", week[0].date(), week[-1].date()).strftime("%d")
+
+
+def test_softs_have_the_holidays_that_their_exchange_announced() -> None:
+    """ICE Futures U.S.: 2025 Trading Holiday Calendar, of 5 July 2024."""
+    holidays_of_2025 = [
+        "2025-01-01", "2025-01-20", "2025-02-17", "2025-04-18", "2025-05-26", "2025-06-19",
+        "2025-07-04", "2025-09-01", "2025-11-27", "2025-12-25",
+    ]  # fmt: skip
+    for root in ("CC", "CT", "KC", "OJ", "SB"):
+        days = sessions(exchange_of(f"{root}=F", None), date(2025, 1, 1), date(2025, 12, 31))
+        closed = pd.bdate_range("2025-01-01", "2025-12-31").difference(days)
+        announced = closed.drop("2025-01-09")  # New York mourned a president
+        assert list(announced.strftime("%Y-%m-%d")) == holidays_of_2025
+    assert exchange_of("DX=F", None) == "IEPA"
+
+
+def test_grains_trade_when_new_york_is_flooded() -> None:
+    assert {"2012-10-29", "2012-10-30"} <= set(
+        sessions("XCBT", date(2012, 10, 1), date(2012, 10, 31)).strftime("%Y-%m-%d")
+    )
 
 
 def test_every_correction_names_its_source_and_changes_the_calendar() -> None:

@@ -40,6 +40,7 @@ def test_the_exchange_follows_from_the_suffix_of_the_ticker(ticker: str, exchang
 def test_a_given_exchange_wins_over_the_suffix_and_may_be_an_alias() -> None:
     assert exchange_of("078935.KS", "XNYS") == "XNYS"
     assert exchange_of("MSFT", "NASDAQ") == "XNYS"
+    assert exchange_of("MSFT", "XCBT") == "XCBT"
 
 
 def test_an_unknown_exchange_is_refused_with_the_field_and_valid_names() -> None:
@@ -56,9 +57,14 @@ def test_an_unknown_suffix_asks_for_the_exchange() -> None:
     ("ticker", "exchange"),
     [
         ("^N225", "XTKS"), ("^KS11", "XKRX"), ("^FTSE", "XLON"), ("^GDAXI", "XETR"),
-        ("^HSI", "XHKG"), ("^GSPC", "XNYS"), ("GC=F", "CMES"), ("es=f", "CMES"), ("KC=F", "IEPA"),
-        ("BTC-GBP", "24/7"), ("ETH-BTC", "24/7"), ("BTC-USDT", "24/7"), ("BTC-USD", "24/7"),
-        ("BRK-B", "XNYS"), ("BAC-PL", "XNYS"), ("NOVO-B.CO", "XCSE"), ("KRW=X", "24/5"),
+        ("^HSI", "XHKG"), ("^GSPC", "XNYS"), ("GC=F", "CMES"), ("es=f", "CMES"), ("KC=F", "IFUS"),
+        ("DX=F", "IEPA"), ("BTC-GBP", "24/7"), ("ETH-BTC", "24/7"), ("BTC-USDT", "24/7"),
+        ("BTC-USD", "24/7"), ("BRK-B", "XNYS"), ("BAC-PL", "XNYS"), ("NOVO-B.CO", "XCSE"),
+        ("KRW=X", "24/5"), ("ABR-PD", "XNYS"), ("ACHR-WT", "XNYS"), ("USB-PH", "XNYS"),
+        ("SCE-UN", "XNYS"),
+        ("UNI7083-USD", "24/7"), ("SUI20947-USD", "24/7"), ("1INCH-USD", "24/7"),
+        ("USDT-USD", "24/7"), ("EUR-USDT", "24/7"), ("doge-eur", "24/7"), ("WBTC-ETH", "24/7"),
+        ("EUR-USD", "24/5"), ("USD-KRW", "24/5"), ("XAU-USD", "24/5"), ("USDKRW=X", "24/5"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("yahoo", [True, False])
@@ -68,11 +74,36 @@ def test_indices_futures_and_pairs_have_the_sessions_of_their_market(
     assert exchange_of(ticker, None, yahoo=yahoo) == exchange
 
 
-@pytest.mark.parametrize("ticker", ["^NOSUCH", "XYZ=F", "ABC-DEF", "FOO-BAR"])
+@pytest.mark.parametrize(
+    "ticker",
+    [
+        "^NOSUCH", "XYZ=F", "ABC-DEF", "FOO-BAR", "MSFT-USD", "-USD", "BTC-", "-", "-B", "^", "=F",
+        "7083-USD", "BTC-MSFT", "BTC-USD-EUR", "USD2-EUR", "=X", "FOO=X", "MSFTUSD=X", "EURUSDX=X",
+    ],
+)  # fmt: skip
 def test_what_does_not_tell_its_exchange_is_refused(ticker: str) -> None:
     with pytest.raises(ConfigError, match=r"set source\.exchange$"):
         exchange_of(ticker, None)
     assert exchange_of(ticker, "XLON") == "XLON"
+
+
+@pytest.mark.parametrize(
+    ("ticker", "words"),
+    [
+        ("MSFT-USD", "'MSFT-USD' has an unknown currency or coin 'MSFT'"),
+        ("BTC-MSFT", "unknown currency or coin 'MSFT'"),
+        ("-USD", "unknown currency or coin ''"),
+        ("EURFOO=X", "unknown currency 'FOO'"),
+    ],
+)
+def test_the_unknown_part_of_a_pair_is_named(ticker: str, words: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        exchange_of(ticker, None)
+    assert words in str(error.value)
+
+
+def test_an_unknown_coin_trades_where_the_user_says() -> None:
+    assert exchange_of("MYCOIN-USD", "24/7") == "24/7"
 
 
 def test_every_index_and_future_leads_to_a_calendar_with_sessions() -> None:

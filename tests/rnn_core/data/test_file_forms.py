@@ -2,7 +2,6 @@
 
 import json
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -16,23 +15,11 @@ from rnn_core.config import File
 from rnn_core.data.loading import load
 from rnn_core.data.prices import Prices
 from rnn_core.errors import DataError
+from tests.rnn_core.data.price_files import CLOSES, NOW, TABLE, read, write
 
-NOW = datetime(2013, 3, 2, tzinfo=UTC)
-AAPL = Path(__file__).parents[2] / "data" / "AAPL.csv"
-TABLE = pd.read_csv(AAPL, index_col="Date", parse_dates=True)
-CLOSES = TABLE["Adj Close"].rename("Close")
 FEW_FILES = range(1_000)
 MANY_FILES = range(1_000, int(os.environ.get("GENERATED_FILES", "20_000")))
 """Seeds of the generated files that are read; `GENERATED_FILES=100000` reads more."""
-
-
-def read(path: Path, **options: str) -> Prices:
-    return load(File.model_validate({"path": path, **options}), "AAPL", NOW)
-
-
-def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
-    path.write_bytes(text.encode(encoding))
-    return path
 
 
 def korean(thousands: str = ",") -> str:
@@ -63,15 +50,6 @@ def test_a_korean_adjusted_close_is_preferred_and_adjusts_the_open(tmp_path: Pat
     np.testing.assert_array_equal(prices.frame["volume"], TABLE["Volume"])
 
 
-def test_an_adjusted_close_of_any_name_adjusts_the_open_by_its_ratio(tmp_path: Path) -> None:
-    named = TABLE[["Open", "Close"]].assign(**{"Total Return Close": TABLE["Adj Close"]})
-    named.to_csv(tmp_path / "vendor.csv")
-    prices = read(tmp_path / "vendor.csv", price_column="Total Return Close")
-    usual = read(AAPL)
-    np.testing.assert_allclose(prices.frame["open"], usual.frame["open"], rtol=1e-12)
-    np.testing.assert_array_equal(prices.frame["close"], usual.frame["close"])
-
-
 @pytest.mark.parametrize("separator", [";", "\t", "|"])
 @pytest.mark.parametrize("told", [True, False])
 def test_separators_and_decimal_commas_are_found(
@@ -84,86 +62,6 @@ def test_separators_and_decimal_commas_are_found(
     lines = [f"sep={separator}"] * told + [f"Datum{separator}Schluss", *rows]
     prices = read(write(tmp_path / "prices.csv", "\n".join(lines)))
     np.testing.assert_array_equal(prices.frame["close"], CLOSES.round(2))
-
-
-def test_a_comma_that_may_part_thousands_or_decimals_is_refused(tmp_path: Path) -> None:
-    text = "Date;Close\n2013-01-02;73,668\n2013-01-03;74,125\n"
-    with pytest.raises(
-        DataError, match="'73,668', whose comma may part thousands or decimals; write"
-    ):
-        read(write(tmp_path / "prices.csv", text))
-    certain = text.replace("73,668", "1,073,668")
-    assert read(write(tmp_path / "prices.csv", certain)).frame["close"].tolist() == [1073668, 74125]
-
-
-@pytest.mark.parametrize("separator", [";", "\t", ","])
-@pytest.mark.parametrize(
-    ("closes", "examples"),
-    [
-        (["100.13", "101,05", "100.27"], "'100.13' and '101,05'"),
-        (["1005.25", "100,13", "101,27"], "'1005.25' and '100,13'"),
-        (["1.001,5", "1,001.5", "998"], "'1,001.5' and '1.001,5'"),
-        (["1.001.000", "0.125", "998"], "'0.125' and '1.001.000'"),
-        (["1e-1,5", "1,5", "2.5e3"], "'2.5e3' and '1,5'"),
-    ],
-)
-def test_numbers_that_part_decimals_by_different_marks_are_refused(
-    tmp_path: Path, separator: str, closes: list[str], examples: str
-) -> None:
-    table = dated(closes)
-    table.to_csv(tmp_path / "prices.csv", sep=separator, index=False)
-    table.to_parquet(tmp_path / "prices.parquet")
-    for name in ("prices.csv", "prices.parquet"):
-        with pytest.raises(DataError, match=f"'Close' has {examples}, which part decimals"):
-            read(tmp_path / name)
-
-
-@pytest.mark.parametrize(
-    ("names", "separator"),
-    [
-        (("Datum", "Schluss"), ","),
-        (("Datum", "Schlußkurs"), "\t"),
-        (("Date", "Clôture"), ","),
-        (("fecha", "cierre"), ","),
-        (("일자", "종가"), ";"),
-        (("Date", "Close"), ";"),
-    ],
-)
-@pytest.mark.parametrize("closes", [["1.001", "998"], ["100,126", "100,127"]])
-def test_a_number_of_two_meanings_is_refused_unless_header_and_separator_decide(
-    tmp_path: Path, names: tuple[str, str], separator: str, closes: list[str]
-) -> None:
-    path = tmp_path / "prices.csv"
-    table = dated(closes).set_axis(names, axis=1)
-    table.to_csv(path, sep=separator, index=False)
-    with pytest.raises(DataError, match=f"'{closes[0]}', whose .* may part thousands or decimals"):
-        read(path, date_column=names[0], price_column=names[1])
-
-
-@pytest.mark.parametrize(
-    ("header", "separator"), [("Date,Close", ","), ("일자,종가", ","), ("일자\t종가", "\t")]
-)
-@pytest.mark.parametrize(
-    ("closes", "expected"),
-    [
-        (["73,668", "998"], [73668, 998]),
-        (["1.001", "0.998"], [1.001, 0.998]),
-        (["1.001", "998,5"], [1001, 998.5]),
-        (["1,001.5", ".5"], [1001.5, 0.5]),
-    ],
-)
-def test_numbers_are_read_as_header_separator_and_other_rows_decide(
-    tmp_path: Path, header: str, separator: str, closes: list[str], expected: list[float]
-) -> None:
-    path = tmp_path / "prices.csv"
-    table = dated(closes).set_axis(header.split(separator), axis=1)
-    table.to_csv(path, sep=separator, index=False)
-    assert read(path).frame["close"].tolist() == expected
-
-
-def dated(closes: list[str]) -> pd.DataFrame:
-    days = [f"2013-01-{day:02}" for day in (2, 3, 4)]
-    return pd.DataFrame({"Date": days[: len(closes)], "Close": closes})
 
 
 def downloaded(*tickers: str) -> pd.DataFrame:
@@ -254,49 +152,6 @@ def test_two_columns_of_one_name_are_refused(tmp_path: Path, name: str) -> None:
             read(tmp_path / file)
 
 
-@pytest.mark.parametrize(
-    ("names", "chosen"),
-    [
-        ({"Adj Close": "Close", "Close": "Unadjusted Close"}, None),
-        ({"Adj Close": "Close", "Close": "Last"}, None),
-        ({"Adj Close": "Total Return", "Close": "Last"}, "Total Return"),
-    ],
-)
-def test_opens_belong_to_the_close_they_are_near(
-    tmp_path: Path, names: dict[str, str], chosen: str | None
-) -> None:
-    TABLE[["Open", "Close", "Adj Close"]].rename(columns=names).to_csv(tmp_path / "prices.csv")
-    prices = read(tmp_path / "prices.csv", **({"price_column": chosen} if chosen else {}))
-    expected = read(AAPL).frame[["close", "open"]]
-    pd.testing.assert_frame_equal(prices.frame, expected)
-
-
-def test_adjusted_opens_stay_as_they_are(tmp_path: Path) -> None:
-    adjusted = TABLE.assign(Open=TABLE["Open"] * TABLE["Adj Close"] / TABLE["Close"])
-    adjusted.to_csv(tmp_path / "prices.csv")
-    np.testing.assert_allclose(read(tmp_path / "prices.csv").frame["open"], adjusted["Open"])
-
-
-@pytest.mark.parametrize("columns", [["Close"], ["Adj Close", "Price"], ["Close", "Last"]])
-@pytest.mark.parametrize("adjustment", ["vendor", "late split", "dividends"])
-def test_opens_far_from_every_close_are_left_out(
-    tmp_path: Path, columns: list[str], adjustment: str
-) -> None:
-    is_early = np.arange(len(TABLE)) < len(TABLE) // 10
-    factor = {
-        "vendor": TABLE["Adj Close"] / TABLE["Close"],
-        "late split": np.where(is_early, 0.25, 1.0),
-        "dividends": np.linspace(0.88, 1.0, len(TABLE)),
-    }[adjustment]
-    adjusted = TABLE["Adj Close"]
-    table = pd.DataFrame({"Open": TABLE["Open"] * adjusted / TABLE["Close"] / factor})
-    table[columns] = np.column_stack([adjusted] * len(columns))
-    table.sample(frac=1, random_state=0).to_csv(tmp_path / "prices.csv")
-    prices = read(tmp_path / "prices.csv")
-    assert list(prices.frame.columns) == ["close"]
-    assert "column 'Open' is left out: it is near none of the closes" in prices.warnings[0]
-
-
 def test_an_unknown_time_zone_in_parquet_is_one_line(tmp_path: Path) -> None:
     days = pa.array([0, 86_400_000_000], pa.timestamp("us", tz="Mars/Olympus"))
     pq.write_table(pa.table({"date": days, "close": [1.0, 2.0]}), tmp_path / "p.parquet")
@@ -345,7 +200,8 @@ def test_a_generated_file_is_read_rightly_or_refused_in_one_line(
         if isinstance(found, str):
             assert "\n" not in found, told
             assert len(found) < 1500, told
-            assert file.broken or any(words in found for words in UNDECIDED), told
+            is_expected = file.broken or any(words in found for words in UNDECIDED)
+            assert is_expected or (file.mixed and "by different marks" in found), told
             continue
         read_files += 1
         if not file.broken:

@@ -10,7 +10,7 @@ import pytest
 from rnn_core.config import File
 from rnn_core.data.loading import load
 from rnn_core.data.synthetic import random_walk
-from rnn_core.data.ticks import bad_ticks, far_moves, implausible, undone_jumps
+from rnn_core.data.ticks import bad_ticks, far_moves, implausible, undone_jumps, wild_jumps
 
 NOW = datetime(2013, 3, 2, tzinfo=UTC)
 DATA = Path(__file__).parents[2] / "data"
@@ -35,6 +35,16 @@ def test_a_jump_that_is_undone_is_marked_alone(ticker: str, row: int, factor: fl
     close = spoiled(ticker, row, factor)
     np.testing.assert_array_equal(np.flatnonzero(undone_jumps(close)), [row])
     np.testing.assert_array_equal(np.flatnonzero(bad_ticks(close)), [row])
+
+
+@pytest.mark.parametrize(
+    ("factor", "wild"), [(100, True), (0.5, True), (0.87, False), (1.2, False)]
+)
+@pytest.mark.parametrize("row", ROWS)
+def test_only_a_jump_far_outside_the_series_is_wild(row: int, factor: float, wild: bool) -> None:
+    close = spoiled("MSFT", row, factor)
+    assert undone_jumps(close)[row]
+    assert np.flatnonzero(wild_jumps(close)).tolist() == [row] * wild
 
 
 def test_each_of_several_jumps_that_are_undone_is_marked() -> None:
@@ -120,3 +130,18 @@ def test_a_file_names_a_move_far_outside_its_range(tmp_path: Path) -> None:
     closes.to_csv(tmp_path / "prices.csv")
     (warning,) = load(File(path=tmp_path / "prices.csv"), "MSFT", NOW).warnings
     assert f"far outside its usual range in sessions {closes.index[2000]:%Y-%m-%d};" in warning
+
+
+@pytest.mark.parametrize("factor", [1.2, 0.8])
+def test_a_file_names_an_implausible_last_close_until_the_next_session(
+    tmp_path: Path, factor: float
+) -> None:
+    closes = CLOSES["MSFT"].rename("Close")
+    closes.iloc[2000:] *= factor
+    last = f"{closes.index[2000]:%Y-%m-%d}"
+    assert not bad_ticks(closes.to_numpy()[:2001]).any()
+    closes.iloc[:2001].to_csv(tmp_path / "prices.csv")
+    (warning,) = load(File(path=tmp_path / "prices.csv"), "MSFT", NOW).warnings
+    assert f"jumps implausibly in sessions {last}, the last one; the next one will tell" in warning
+    closes.iloc[:2002].to_csv(tmp_path / "prices.csv")
+    assert load(File(path=tmp_path / "prices.csv"), "MSFT", NOW).warnings == ()

@@ -13,6 +13,7 @@ from rnn_core.data.exchanges import sessions
 from rnn_core.data.loading import fall_back, load
 from rnn_core.data.prices import Prices
 from rnn_core.data.store import read, stored_tickers
+from rnn_core.data.ticks import doubtful
 from rnn_core.data.yahoo import tidy
 from rnn_core.errors import PricesUnavailable
 from tests import yahoo_server as server
@@ -96,6 +97,24 @@ def test_an_unfinished_bar_is_neither_used_nor_stored(yahoo: YahooServer, tmp_pa
     assert unfinished.frame.index[-1] == pd.Timestamp("2026-11-19")
     yahoo.frame.loc["2026-11-20", ["close", "adj_close"]] = 123.0
     assert from_yahoo(tmp_path).frame["close"].iloc[-1] == 123.0
+
+
+@pytest.mark.parametrize("columns", [["close", "adj_close"], ["open", "close", "adj_close"]])
+@pytest.mark.parametrize("factor", [100, 0.01, 10, 2, 1.5, 1.3, 0.7, 1.1, 0.9])
+def test_an_implausible_new_close_is_named_at_once_doubted_and_healed(
+    yahoo: YahooServer, tmp_path: Path, factor: float, columns: list[str]
+) -> None:
+    truth = yahoo.frame.copy()
+    from_yahoo(tmp_path, NOW - timedelta(days=2))
+    yahoo.frame.loc["2026-11-19", columns] *= factor
+    first_seen = from_yahoo(tmp_path, NOW - timedelta(days=1))
+    assert len(first_seen.warnings) == 1
+    assert "2026-11-19" in first_seen.warnings[0]
+    assert doubtful(first_seen.frame["close"].to_numpy())[-1]
+    yahoo.frame = truth
+    healed = from_yahoo(tmp_path)
+    assert healed.warnings == ()
+    np.testing.assert_allclose(healed.frame["close"], truth.loc["2026-03-01":, "adj_close"])
 
 
 def test_rows_without_a_close_are_dropped_with_a_warning(
