@@ -3,8 +3,8 @@
 import logging
 import re
 import sys
-from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NoReturn, TypeVar, get_origin
 
 from pydantic import AliasChoices, BaseModel, Field, ValidationError, create_model
 from pydantic_settings import (
@@ -106,13 +106,32 @@ def _parsed(config_class: type[Config]) -> tuple[Config, bool]:
     options_class: Any = create_model(config_class.__name__, __base__=(_CommandLine, config_class))
     options_class.__doc__ = config_class.__doc__
     try:
-        options: Any = CliApp.run(options_class, sys.argv[1:], cli_exit_on_error=False)
+        words = _with_option_each(sys.argv[1:], _options_of_several(config_class))
+        options: Any = CliApp.run(options_class, words, cli_exit_on_error=False)
     except SettingsError as error:
         _exit(BAD_OPTIONS, str(error).removeprefix("error parsing CLI: "))
     except ValidationError as error:
         _exit(BAD_OPTIONS, "; ".join(_in_words(problem) for problem in error.errors()))
     values = {name: getattr(options, name) for name in config_class.model_fields}
     return config_class.model_validate(values), options.verbose
+
+
+def _options_of_several(config_class: type[BaseModel]) -> set[str]:
+    fields = config_class.model_fields.items()
+    return {f"--{name}" for name, field in fields if get_origin(field.annotation) is tuple}
+
+
+def _with_option_each(words: Sequence[str], options: Collection[str]) -> list[str]:
+    """Repeat those options before each further value: `--runs A B` becomes `--runs A --runs B`."""
+    repeated: list[str] = []
+    option = ""
+    for word in words:
+        if word.startswith("-"):
+            option = word.partition("=")[0]
+        elif option in options and repeated[-1] != option:
+            repeated.append(option)
+        repeated.append(word)
+    return repeated
 
 
 def _is_not_our_error(record: logging.LogRecord) -> bool:

@@ -22,7 +22,7 @@ from flows.tracking.runs import TrackedRun
 from rnn_core.commands import Prune
 from rnn_core.operations.ledger import Ledger
 
-FLOWS = ("retrain", "retrain-universe", "forecast", "score", "study")
+FLOWS = ("retrain", "retrain-universe", "forecast", "score", "study", "compare")
 PRUNED = "pruned"
 OF_USE = "of use"
 KEPT = "kept"

@@ -7,6 +7,7 @@ flow run and, flattened, the recorded parameters of a tracked run.
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -27,6 +28,9 @@ from rnn_core.config import (
 )
 
 DEFAULT_TICKER = "078935.KS"
+NO_SETTINGS = ("now", "again", "scheduled")
+"""Options that say when a run was made, and nothing about its network."""
+
 DEFINES_A_TRIAL: dict[str, tuple[str, ...]] = {
     "problem": (),
     "model": (),
@@ -253,6 +257,21 @@ class Prune(Command):
     )
 
 
+class Compare(Command):
+    """Compare two runs of retrain on the test days that both have forecast: which is better."""
+
+    runs: tuple[str, ...] = Field(
+        description="Two runs, each by its id, as TICKER@champion or as TICKER/VERSION"
+    )
+
+    @model_validator(mode="after")
+    def _names_two_runs(self) -> Self:
+        if len(self.runs) != 2 or len(set(self.runs)) != 2:
+            listed = ", ".join(self.runs) or "none"
+            raise ValueError(f"runs must name two different runs (got {listed})")
+        return self
+
+
 StudyName = Literal[
     "direction-from-scratch",
     "sine-next-value",
@@ -320,6 +339,20 @@ def _leaves(name: str, value: Any) -> dict[str, Any]:
     for key, inner in value.items():
         leaves |= _leaves(f"{name}.{key}" if name else key, inner)
     return leaves
+
+
+def differing(a: Mapping[str, str], b: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Return the settings in which two runs differ, by dotted name: that of a and that of b.
+
+    `a` and `b` are the flattened settings as texts. One that only one of them has is empty in the
+    other, and those of `NO_SETTINGS` are left out.
+
+    >>> differing({"model.cell": "lstm", "now": "1"}, {"model.cell": "gru", "model.bias": "True"})
+    {'model.bias': ('', 'True'), 'model.cell': ('lstm', 'gru')}
+    """
+    names = sorted(set(a).union(b).difference(NO_SETTINGS))
+    pairs = {name: (a.get(name, ""), b.get(name, "")) for name in names}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def config_hash(config: Retrain) -> str:

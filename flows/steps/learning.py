@@ -28,6 +28,7 @@ from rnn_core.nn.ensemble import call, out_of_sample
 from rnn_core.nn.sequences import Folds
 from rnn_core.nn.training import Fit, fit
 from rnn_core.reporting import figures
+from rnn_core.reporting.card import card
 from rnn_core.reporting.report import report
 
 FIGURES = ("folds.png",)  # of each ticker of a universe: all eight take longer than its training
@@ -113,12 +114,15 @@ def learn(
     answer(look_id, evaluation)
     laps.end("plot")
     forecast = call(fitted.live, windows.x[[windows.live]])
-    version = registry.register(run_id, config, prices, fitted)
+    known = card(prices, evaluation)
+    version = registry.register(run_id, config, prices, fitted, known)
     laps.end("register")
     page = report(config, prices, evaluation, images)
     records.log_training(run_id, fitted, evaluation, images, page, version)
     laps.end("record")
-    judgement = promote(config, prices, fitted.live, forecast, version, run_id) if version else None
+    judgement = (
+        promote(config, prices, fitted.live, forecast, version, run_id, known) if version else None
+    )
     laps.end("promote")
     summary = summarise(
         prices, fitted, evaluation, forecast, laps.seconds, version, judgement, run_id

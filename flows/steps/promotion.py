@@ -9,6 +9,7 @@ from rnn_core.data.windows import prices_needed
 from rnn_core.nn.training import Fit
 from rnn_core.operations.ledger import Decision, Ledger
 from rnn_core.operations.promotion import Candidate, Judgement, judge
+from rnn_core.reporting import card
 
 
 def promote(
@@ -18,15 +19,17 @@ def promote(
     forecast: tuple[float, float],
     model_version: int,
     run_id: str,
+    known: card.Card,
 ) -> Judgement:
     """Judge the registered version, make it the champion if it passes, and record the decision.
 
-    `live` holds the networks of the version, `forecast` what the run itself forecast with them.
-    Nobody else decides on the ticker meanwhile.
+    `live` holds the networks of the version, `forecast` what the run itself forecast with them, and
+    `known` is its card so far. Nobody else decides on the ticker meanwhile.
     """
     frame = prices.frame.tail(prices_needed(config.problem))
     served = registry.call(config.ticker, model_version, frame) == forecast
-    challenger = registry.candidate(model_version, store.get_run(run_id))
+    run = store.get_run(run_id)
+    challenger = registry.candidate(model_version, run)
     with Ledger.open() as ledger, ledger.deciding(config.ticker) as decision:
         champion = registry.champion(config.ticker)
         note_unknown_champion(decision, champion, config.time)
@@ -44,6 +47,9 @@ def promote(
         if judgement.promoted:
             decision.promote(model_version, reason=judgement.reason, run_id=run_id, at=config.time)
             registry.set_champion_alias(config.ticker, model_version)
+    champions = store.get_run(champion.run_id).data.params if champion else {}
+    judged = card.judged(judgement, run.data.params, champion, champions)
+    registry.describe(config.ticker, model_version, known, judged)
     return judgement
 
 

@@ -12,10 +12,11 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from flows.tracking.runs import LONGEST_TAG, as_text, log
+from flows.tracking.runs import CALLS, LONGEST_TAG, as_text, log
 from rnn_core.data.prices import Prices
 from rnn_core.evaluation import names
 from rnn_core.evaluation.audit import Findings
+from rnn_core.evaluation.comparison import Comparison
 from rnn_core.evaluation.evaluation import Evaluation
 from rnn_core.nn.arrays import Params
 from rnn_core.nn.sequences import Sequences
@@ -75,7 +76,7 @@ def log_training(
         tags["model.version"] = str(model_version)
     figures = {f"figures/{name}": image for name, image in images.items()}
     tables = {
-        "calls.csv": evaluation.calls.to_csv(),
+        CALLS: evaluation.calls.to_csv(),
         "folds.csv": evaluation.folds.to_csv(),
         "report.html": page,
     }
@@ -191,6 +192,35 @@ def log_standings(
         for record in records.values():
             metrics |= {f"live/{name}": value for name, value in record.items()}
     log(run_id, metrics=metrics, tags={"alarms": _alarms(listed)}, files=files)
+
+
+def log_comparison(
+    run_id: str, comparison: Comparison, images: Mapping[str, bytes], page: str
+) -> None:
+    """Log a comparison of two runs: its headline, the differences, its figures and its page."""
+    overall = comparison.overall
+    metrics = {
+        "difference/days": overall.days,
+        "difference/log_loss": overall.loss.value,
+        "difference/log_loss_low": overall.loss.low,
+        "difference/log_loss_high": overall.loss.high,
+        "difference/pvalue": overall.loss.pvalue,
+        "difference/accuracy": overall.accuracy.value,
+    }
+    log(
+        run_id,
+        metrics={name: value for name, value in metrics.items() if value is not None},
+        tags={
+            "comparison": comparison.headline,
+            "comparison.reason": comparison.reason,
+            "mlflow.note.content": f"### {comparison.headline}\n\n{comparison.reason}.",
+        },
+        files={
+            **{f"figures/{name}": image for name, image in images.items()},
+            "common-days.csv": comparison.calls.to_csv(),
+            "report.html": page,
+        },
+    )
 
 
 def describe(

@@ -18,7 +18,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
 
-from flows.tracking import served_model
+from flows.tracking import runs, served_model
 from flows.tracking.queries import search
 from flows.tracking.served_code import copy_served_code, make_older_names_importable
 from flows.tracking.store import client, experiment_of, get_run, unusable
@@ -32,12 +32,14 @@ from rnn_core.errors import ChampionMissing
 from rnn_core.nn import checkpoints
 from rnn_core.nn.training import Fit
 from rnn_core.operations.promotion import Candidate
+from rnn_core.reporting import card
 
 PREFIX = "direction-"
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 # MLflow's codes for a model that does not exist, and for an alias that does not
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+LONGEST = 5000  # characters of a tag or a description of a version that MLflow's databases keep
 LOADING = Lock()
 SERVED_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "threadpoolctl")
 
@@ -47,8 +49,10 @@ def model_name(ticker: str) -> str:
     return PREFIX + ticker
 
 
-def register(run_id: str, config: Retrain, prices: Prices, fit: Fit) -> int | None:
-    """Log the live model as code and arrays, and register it as `challenger`.
+def register(
+    run_id: str, config: Retrain, prices: Prices, fit: Fit, known: card.Card
+) -> int | None:
+    """Log the live model as code and arrays, and register it as `challenger`, with a card.
 
     The model takes a frame of closing prices, and of volumes if a feature needs them, oldest first,
     and returns the probability that the session after the last one closes up. Rows with dates may
@@ -67,7 +71,16 @@ def register(run_id: str, config: Retrain, prices: Prices, fit: Fit) -> int | No
     client().finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
     if prices.source == SYNTHETIC_FALLBACK:
         return None
-    return _register_challenger(config.ticker, run_id, logged.model_id)
+    return _register_challenger(config.ticker, run_id, logged.model_id, known)
+
+
+def describe(ticker: str, model_version: int, known: card.Card, judged: card.Card) -> None:
+    """Add what its judgement says to the card of a version; `known` is what it has already."""
+    name = model_name(ticker)
+    number = str(model_version)
+    for tag, value in judged.items():
+        client().set_model_version_tag(name, number, tag, value[:LONGEST])
+    client().update_model_version(name, number, card.text({**known, **judged})[:LONGEST])
 
 
 def set_champion_alias(ticker: str, model_version: int) -> None:
@@ -108,20 +121,22 @@ def candidate(model_version: int, run: Run) -> Candidate:
         data_last=date.fromisoformat(tags["data.last"]),
         verdict=tags["verdict"],
         scores=run.data.metrics,
-        calls=partial(_calls, run.info.run_id),
+        calls=partial(runs.calls, run.info.run_id),
     )
 
 
-def latest_of_other_configurations(runs: Mapping[int, str], champion: Candidate) -> list[Candidate]:
+def latest_of_other_configurations(
+    run_ids: Mapping[int, str], champion: Candidate
+) -> list[Candidate]:
     """Return of the versions with another configuration than the champion's the latest of each.
 
-    `runs` are the runs by version. A version whose run was deleted is left out.
+    `run_ids` are the runs by version. A version whose run was deleted is left out.
     """
-    run_ids = ", ".join(f"'{run_id}'" for run_id in runs.values())
-    by_id = {run.info.run_id: run for run in search(f"attributes.run_id IN ({run_ids})")}
+    listed = ", ".join(f"'{run_id}'" for run_id in run_ids.values())
+    by_id = {run.info.run_id: run for run in search(f"attributes.run_id IN ({listed})")}
     latest = {}
-    for model_version in sorted(runs):
-        run = by_id.get(runs[model_version])
+    for model_version in sorted(run_ids):
+        run = by_id.get(run_ids[model_version])
         if run is not None and run.data.tags["config_hash"] != champion.config_hash:
             latest[run.data.tags["config_hash"]] = candidate(model_version, run)
     return list(latest.values())
@@ -155,6 +170,18 @@ def registered(run_id: str) -> list[tuple[str, int]]:
     with _asking():
         versions = client().search_model_versions(f"run_id = '{run_id}'")
     return [(version.name, int(version.version)) for version in versions]
+
+
+def trained_by(ticker: str, version_or_alias: str) -> str | None:
+    """Return the run that trained a version, by its number or alias; None if there is none."""
+    name = model_name(ticker)
+    try:
+        with _asking():
+            if version_or_alias.isdecimal():
+                return client().get_model_version(name, version_or_alias).run_id
+            return client().get_model_version_by_alias(name, version_or_alias).run_id
+    except _Absent:
+        return None
 
 
 def delete(ticker: str, model_version: int) -> None:
@@ -236,7 +263,7 @@ def _saved_sessions(folder: Path, exchange: str) -> dict[str, str]:
     return {"sessions": str(file)}
 
 
-def _register_challenger(ticker: str, run_id: str, model_id: str) -> int:
+def _register_challenger(ticker: str, run_id: str, model_id: str, known: card.Card) -> int:
     name = model_name(ticker)
     try:
         client().create_registered_model(name)
@@ -244,7 +271,13 @@ def _register_challenger(ticker: str, run_id: str, model_id: str) -> int:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     registered = client().create_model_version(
-        name, f"models:/{model_id}", run_id, model_id=model_id, await_creation_for=0
+        name,
+        f"models:/{model_id}",
+        run_id,
+        tags={tag: value[:LONGEST] for tag, value in known.items()},
+        description=card.text(known)[:LONGEST],
+        await_creation_for=0,
+        model_id=model_id,
     )
     client().set_registered_model_alias(name, CHALLENGER, registered.version)
     return int(registered.version)
@@ -264,13 +297,6 @@ def _signature() -> ModelSignature:
 @cache
 def _requirements() -> list[str]:
     return [f"{package}=={version(package)}" for package in SERVED_PACKAGES]
-
-
-def _calls(run_id: str) -> pd.DataFrame:
-    """Return the calls of a run, by date."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = client().download_artifacts(run_id, "calls.csv", folder)
-        return pd.read_csv(file, index_col="date", parse_dates=True)
 
 
 class _Absent(Exception):

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
+import pandas as pd
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -39,6 +40,7 @@ from rnn_core.nn.arrays import Array
 UI_PORT = 5000  # of MLflow's UI, by default
 BATCH = 1000  # metrics that MLflow takes in one request
 LONGEST_TAG = 8000  # characters
+CALLS = "calls.csv"
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 TrackedRun: TypeAlias = Run
 
@@ -130,6 +132,19 @@ def log(
         client().log_batch(run_id, numbers[start : start + BATCH])
     if files:
         _log_files(run_id, files)
+
+
+def calls(run_id: str) -> pd.DataFrame:
+    """Return the table of calls that a training run has logged, by date."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = client().download_artifacts(run_id, CALLS, folder)
+        return pd.read_csv(file, index_col="date", parse_dates=True)
+
+
+def address(run_id: str, file: str) -> str:
+    """Return where a file of a run can be opened: its path on this machine, else its URL."""
+    folder = Path(run_info(run_id).artifact_uri)
+    return str(folder / file) if folder.is_absolute() else f"{url(run_id)}/artifacts/{file}"
 
 
 def delete_files(run: TrackedRun) -> None:

@@ -207,6 +207,29 @@ def test_the_options_of_the_contract_reach_the_configuration(
     assert heard == [Retrain.model_validate(wanted)]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--tickers A B C",
+        "--tickers A,B,C",
+        "--tickers A --tickers B C",
+        "--tickers=A --tickers B C",
+    ],
+)
+def test_the_values_of_an_option_may_follow_it(monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["flows.universe", *line.split(), "--again"])
+    heard: list[RetrainUniverse] = []
+    command_line.run(RetrainUniverse, heard.append)
+    assert heard == [RetrainUniverse(tickers=("A", "B", "C"), again=True)]
+
+
+@pytest.mark.parametrize("line", ["--ticker A left", "left --ticker B", "--again left"])
+def test_a_second_value_of_an_option_of_one_is_refused(
+    shell: Callable[..., tuple[int, str]], line: str
+) -> None:
+    assert shell(*line.split()) == (2, "error: unrecognized arguments: left")
+
+
 def test_fallback_can_be_set_without_naming_yahoo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["flows.retrain", "--source.fallback", "none"])
     heard: list[Retrain] = []

@@ -9,10 +9,12 @@ from rnn_core.nn.training import Fit
 from rnn_core.reporting.figures.audit import power_curve
 from rnn_core.reporting.figures.calls import (
     accuracy_by_fold,
+    cumulative_difference,
     direction_strip,
     equity,
     live_accuracy,
     reliability_curve,
+    two_reliability_curves,
 )
 from rnn_core.reporting.figures.drawing import (
     BLUE,
@@ -58,6 +60,7 @@ __all__ = [
     "accuracy_by_seed",
     "canvas",
     "canvases",
+    "cumulative_difference",
     "direction_strip",
     "english",
     "equity",
@@ -73,6 +76,7 @@ __all__ = [
     "reliability_curve",
     "rendered",
     "style",
+    "two_reliability_curves",
 ]
 
 

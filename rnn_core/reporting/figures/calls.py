@@ -93,6 +93,51 @@ def reliability_curve(calls: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
+def two_reliability_curves(calls: pd.DataFrame, title: str) -> Figure:
+    """Return the frequency of up by forecast probability of two runs, with 95 % intervals.
+
+    `calls` has a row a common day, with `probability_a`, `up_a`, `probability_b` and `up_b`.
+    """
+    figure, axes = canvas(f"{title}: frequency of up by forecast probability", sides=(0.8, 0.25))
+    curves = {
+        name: reliability(calls[f"up_{run}"].to_numpy(), calls[f"probability_{run}"].to_numpy())
+        for name, run in (("A", "a"), ("B", "b"))
+    }
+    for (name, bins), colour, marker in zip(curves.items(), (BLUE, ORANGE), "os", strict=True):
+        axes.errorbar(
+            bins["forecast"],
+            bins["frequency"],
+            _distances(bins["low"], bins["frequency"], bins["high"]),
+            color=colour,
+            marker=marker,
+            capsize=3,
+            linewidth=1,
+            label=name,
+        )
+    forecasts = pd.concat([bins["forecast"] for bins in curves.values()])
+    ends = [forecasts.min(), forecasts.max()]
+    axes.plot(ends, ends, **DASHED)
+    label(axes, "calibrated", ends[1], ends[1], DARK_GREY)
+    axes.set(xlabel="forecast probability of up (bins of equal count)", ylabel="frequency of up")
+    axes.legend(loc="upper left", ncols=2, frameon=False)
+    axes.margins(x=0.12, y=0.18)
+    return figure
+
+
+def cumulative_difference(calls: pd.DataFrame, title: str) -> Figure:
+    """Return the log loss of A less that of B, summed from the first common day to each one.
+
+    `calls` has a row a common day, by date, with `loss_a` and `loss_b`, in nats.
+    """
+    figure, axes = canvas(f"{title}: log loss of A − B, summed", height=3.4, sides=(0.8, 0.3))
+    axes.plot(calls.index, (calls["loss_a"] - calls["loss_b"]).cumsum(), color=BLUE, linewidth=1.2)
+    axes.axhline(0, **DASHED)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
+    axes.set(xlabel="test day; where the line falls, A is better", ylabel="nats")
+    axes.margins(y=0.15)
+    return figure
+
+
 def _day_counts(axes: Axes, bins: pd.DataFrame) -> None:
     above: Any = {
         "xytext": (0, 5),
