@@ -216,7 +216,7 @@ def test_one_file_for_several_tickers_is_refused(
     real: str, champion: str, ledger: Ledger, tmp_path: Path
 ) -> None:
     one_file = {"kind": "file", "path": str(tmp_path / "prices.csv")}
-    with pytest.raises(ConfigError, match=r"is one file for [0-9] tickers"):
+    with pytest.raises(ConfigError, match=r"is one file for \d+ tickers"):
         forecast(source=one_file, now=FRIDAY)
     for ticker in (real, champion):
         forecast_that_day(ticker=ticker, now=FRIDAY)
