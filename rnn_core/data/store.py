@@ -260,7 +260,7 @@ def _parsed(ticker: str, content: bytes) -> Stored:
     if notes["format"] == UNCHECKED:
         priced = is_price(frame[["close", "adj_close"]].to_numpy()).all(axis=1)
         notes |= {"currency": None, "whole_at": None, "missing": []}
-        frame = frame[priced]
+        frame = frame.iloc[np.flatnonzero(priced)]
     elif notes.pop("sha256") != _sha256(frame, notes):
         raise ValueError("its checksum is wrong")
     return Stored(
