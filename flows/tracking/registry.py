@@ -20,7 +20,7 @@ from mlflow.types.schema import AnyType
 
 from flows.tracking import served_model
 from flows.tracking.served_code import copy_served_code, make_older_names_importable
-from flows.tracking.store import client, experiment_of, get_run, unusable
+from flows.tracking.store import ABSENT, client, experiment_of, get_run, unusable
 from rnn_core.commands import Retrain
 from rnn_core.config import Problem
 from rnn_core.data.exchanges import time_zone
@@ -35,8 +35,6 @@ from rnn_core.operations.promotion import Candidate
 PREFIX = "direction-"
 CHAMPION = "champion"
 CHALLENGER = "challenger"
-# MLflow's codes for a model that does not exist, and for an alias that does not
-ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 LOADING = Lock()
 SERVED_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "threadpoolctl")
 

@@ -66,8 +66,8 @@ def read(sha256: str, root: Path = ROOT) -> pd.DataFrame:
     return frame
 
 
-def delete(unneeded: Collection[str], root: Path = ROOT) -> int:
-    """Delete the vintages with these SHA-256, and return how many were deleted.
+def delete(unneeded: Collection[str], root: Path = ROOT) -> tuple[int, int]:
+    """Delete the vintages with these SHA-256; return how many were deleted and how many are left.
 
     A vintage stays for a day after it was kept, and a base as long as another vintage needs it.
 
@@ -75,7 +75,7 @@ def delete(unneeded: Collection[str], root: Path = ROOT) -> int:
         DataError: the folder cannot be written to.
     """
     if not root.exists():
-        return 0
+        return 0, 0
     with _locked(root):
         stored = {path.stem: path for path in root.glob("*.parquet")}
         bases = {sha256: _base_of(path) for sha256, path in stored.items()}
@@ -90,7 +90,7 @@ def delete(unneeded: Collection[str], root: Path = ROOT) -> int:
             stored[sha256].unlink()
         for unfinished in root.glob(".*.unfinished"):  # of a process that was killed
             unfinished.unlink()
-    return len(doomed)
+    return len(doomed), len(stored) - len(doomed)
 
 
 @contextmanager

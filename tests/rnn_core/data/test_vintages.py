@@ -236,24 +236,24 @@ def test_what_is_needed_and_what_that_rests_on_is_not_deleted(tmp_path: Path) ->
     base, *differences = [vintages.keep(prices(frame), tmp_path).stem for frame in frames]
     alone = vintages.keep(prices(other, "OTHER"), tmp_path).stem
     everything = {base, *differences, alone}
-    assert vintages.delete(everything, tmp_path) == 0, "their runs may just be starting"
+    assert vintages.delete(everything, tmp_path) == (0, 5), "their runs may just be starting"
     age(tmp_path)
     (tmp_path / ".x.parquet.unfinished").touch()
-    assert vintages.delete(everything - {differences[0]}, tmp_path) == 3
+    assert vintages.delete(everything - {differences[0]}, tmp_path) == (3, 2)
     assert {path.stem for path in tmp_path.glob("*.parquet")} == {base, differences[0]}
     assert not list(tmp_path.glob("*.unfinished"))
     assert_comes_back(frames[1], tmp_path)
     age(tmp_path)
-    assert vintages.delete(everything, tmp_path) == 2
+    assert vintages.delete(everything, tmp_path) == (2, 0)
     assert_comes_back(frames[2], tmp_path)
-    assert vintages.delete([base], tmp_path / "absent") == 0
+    assert vintages.delete([base], tmp_path / "absent") == (0, 0)
 
 
 def test_a_vintage_that_is_kept_again_is_young_again(tmp_path: Path) -> None:
     sha256 = vintages.keep(prices(walk(300)), tmp_path).stem
     age(tmp_path)
     vintages.keep(prices(walk(300)), tmp_path)
-    assert vintages.delete([sha256], tmp_path) == 0
+    assert vintages.delete([sha256], tmp_path) == (0, 1)
 
 
 def test_the_time_it_takes_is_no_matter(tmp_path: Path) -> None:
