@@ -137,6 +137,15 @@ def test_other_prices_of_the_ticker_in_between_make_no_new_base(tmp_path: Path) 
         assert path.stat().st_size < 5_000
 
 
+def test_a_session_without_any_number_is_not_taken_for_one_that_the_base_lacks(
+    tmp_path: Path,
+) -> None:
+    frame = walk(300)
+    frame.iloc[100] = np.nan
+    assert_comes_back(frame.drop(frame.index[100]), tmp_path)
+    assert not is_base(assert_comes_back(frame, tmp_path))
+
+
 def test_other_columns_are_another_base(tmp_path: Path) -> None:
     frame = walk(300)
     assert_comes_back(frame, tmp_path)
