@@ -18,6 +18,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from flows import command_line
+from flows.forecast import forecast
 from flows.prune import main as prune_main
 from flows.prune import prune
 from flows.reproduce import main, reproduce
@@ -458,20 +459,24 @@ def test_pruning_keeps_the_vintages_that_are_needed(
         promotion = skill if day else SMALL["promotion"]
         now = NOW + timedelta(days=day)
         runs.append(retrain(ticker="KEPT", **(SMALL | {"promotion": promotion, "now": now})).run_id)
+    forecast(ticker="KEPT", now=NOW + timedelta(days=1))
     stored = {vintage_of(run) for run in runs}
     assert len(stored) == 4, "there was a weekend"
     later = datetime.now(UTC) + timedelta(days=100)
-    counts = prune(days=90, keep=0, now=later)
-    assert counts == {
-        "pruned": 4,
+    runs_and_vintages = {
+        "pruned": 5,
         "of use": 2,
         "kept": 0,
         "vintages deleted": 0,
         "vintages kept": 4,
-    }, "they were just kept"
+    }
+    assert prune(days=90, keep=0, now=later) == runs_and_vintages, "they were just kept"
     age_vintages()
     prune_main(Prune(days=90, keep=0, now=later))
-    assert "vintages deleted" in capfd.readouterr().out
-    assert set(vintages.ROOT.glob("*.parquet")) == {vintage_of(runs[0]), vintage_of(runs[-1])}
+    assert "0 pruned, 2 of use, 0 kept, 1 vintages deleted, 3 vintages kept" in (
+        capfd.readouterr().out
+    )
+    needed = {"champion": runs[0], "of a forecast": runs[1], "challenger": runs[-1]}
+    assert set(vintages.ROOT.glob("*.parquet")) == {vintage_of(run) for run in needed.values()}
     for run in (runs[0], runs[-1]):
         assert re.match(REPRODUCED, reproduce(run=run))
