@@ -21,9 +21,13 @@ from flows.steps.prices import prices_or_fallback, yahoo_slot
 from flows.steps.tickers import Outcomes, for_each
 from flows.tracking import records, registry, runs, store
 from rnn_core import commands
-from rnn_core.config import File, Source, Yahoo
+from rnn_core.config import Source, Yahoo
 from rnn_core.data.exchanges import closed_for_the_day, next_session
-from rnn_core.data.loading import exchange_for, refuse_one_file_for_several
+from rnn_core.data.loading import (
+    exchange_for,
+    has_own_sessions,
+    refuse_one_file_for_several,
+)
 from rnn_core.data.prices import Prices, is_synthetic
 from rnn_core.data.windows import prices_needed, refuse_torn_window
 from rnn_core.errors import ChampionMissing, ConfigError, DataError
@@ -111,7 +115,7 @@ def forecast_ticker(config: commands.Forecast, ledger: Ledger, ticker: str) -> R
             **_known_of(champion),
         ),
         grace=timedelta(minutes=config.grace),
-        own_sessions=prices.own_sessions or _has_own_sessions(trained.source),
+        own_sessions=prices.own_sessions or has_own_sessions(trained.source),
     )
     if len(closures):
         announce_closures(closures, prices)
@@ -154,10 +158,6 @@ def _prices_for(champion: Candidate, source: Source, ticker: str, now: datetime)
             f"{champion.data_source}"
         )
     return prices
-
-
-def _has_own_sessions(source: Source) -> bool:
-    return isinstance(source, File) and source.sessions == "data"
 
 
 def _exchanges(tickers: Iterable[str]) -> Iterator[str]:

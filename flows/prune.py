@@ -1,12 +1,15 @@
 """Flow `prune`: delete files of old runs. Run it with `python -m flows.prune --days 90 --keep 10`.
 
+The vintages of prices that only pruned runs saw are deleted too, except those that a forecast in
+the ledger was made from, and those that other vintages are differences from.
+
 Runs that are RUNNING although nobody works on them any more, such as those of a machine that was
 lost, are closed first. A run keeps its files while it is running, and if its model has an alias, is
 named in the ledger or is registered by another name. After an interruption, prune again to go on.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import cache
 from uuid import UUID
@@ -20,39 +23,63 @@ from flows.steps.command_flow import command_flow
 from flows.tracking import queries, registry, runs
 from flows.tracking.runs import TrackedRun
 from rnn_core.commands import Prune
+from rnn_core.data import vintages
 from rnn_core.operations.ledger import Ledger
 
-FLOWS = ("retrain", "retrain-universe", "forecast", "score", "study", "compare")
+FLOWS = (
+    *("retrain", "retrain-universe", "forecast", "score", "study"),
+    *("compare", "reproduce", "audit"),
+)
 PRUNED = "pruned"
+PRUNED_BEFORE = "pruned before"
 OF_USE = "of use"
 KEPT = "kept"
+VINTAGES_DELETED = "vintages deleted"
+VINTAGES_KEPT = "vintages kept"
 
 
 @command_flow(Prune)
 def prune(config: Prune) -> dict[str, int]:
-    """Return how many runs were `pruned`, are old but `of use`, and were `kept`."""
+    """Return how many runs were `pruned`, are old but `of use`, and were `kept`.
+
+    And how many vintages of prices were deleted and kept.
+    """
     before = int((config.time - timedelta(days=config.days)).timestamp() * 1000)
     _close_lost_runs(before)
     counts = {PRUNED: 0, OF_USE: 0, KEPT: 0}
-    looked_at = Counter[tuple[str, str]]()  # runs by experiment and ticker, the latest first
+    pruned_prices = set[str]()
+    prices_of_use = set[str]()
     with Ledger.open() as ledger:
-
-        @cache
-        def versions_of_use(ticker: str) -> set[int]:
-            return ledger.versions(ticker) | registry.versions_with_alias(ticker)
-
-        for run in queries.search("", FLOWS):
-            if "pruned" in run.data.tags:
-                continue
-            kind = (run.info.experiment_id, _ticker(run))
-            looked_at[kind] += 1
-            is_young = run.info.start_time >= before
-            if looked_at[kind] <= config.keep or is_young or run.info.status == "RUNNING":
-                counts[KEPT] += 1
-            else:
-                counts[_prune(run, versions_of_use)] += 1
-    get_run_logger().info("runs: %s", _in_words(counts))
+        for run, outcome in _outcomes(config.keep, before, ledger):
+            prices = pruned_prices if outcome in (PRUNED, PRUNED_BEFORE) else prices_of_use
+            prices.add(run.data.tags.get("data.sha256", ""))
+            if outcome != PRUNED_BEFORE:
+                counts[outcome] += 1
+        prices_of_use.update(ledger.forecasts()["data_sha256"])
+    counts[VINTAGES_DELETED], counts[VINTAGES_KEPT] = vintages.delete(pruned_prices - prices_of_use)
+    get_run_logger().info(_in_words(counts))
     return counts
+
+
+def _outcomes(keep: int, before: int, ledger: Ledger) -> Iterator[tuple[TrackedRun, str]]:
+    """Prune the runs that are old and of no use; yield every run and what was done to it."""
+    looked_at = Counter[tuple[str, str]]()  # runs by experiment and ticker, the latest first
+
+    @cache
+    def versions_of_use(ticker: str) -> set[int]:
+        return ledger.versions(ticker) | registry.versions_with_alias(ticker)
+
+    for run in queries.search("", FLOWS):
+        if "pruned" in run.data.tags:
+            yield run, PRUNED_BEFORE
+            continue
+        kind = (run.info.experiment_id, _ticker(run))
+        looked_at[kind] += 1
+        is_young = run.info.start_time >= before
+        if looked_at[kind] <= keep or is_young or run.info.status == "RUNNING":
+            yield run, KEPT
+        else:
+            yield run, _prune(run, versions_of_use)
 
 
 def _prune(run: TrackedRun, versions_of_use: Callable[[str], set[int]]) -> str:
@@ -92,13 +119,12 @@ def _ticker(run: TrackedRun) -> str:
 
 
 def _in_words(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+    return "runs: " + ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
 
 
 def main(config: Prune) -> None:
-    """Run the flow in this process and print how many runs it pruned."""
-    counts = prune(**dict(config))
-    command_line.say(f"runs: {_in_words(counts)}")
+    """Run the flow in this process and print what it deleted and kept."""
+    command_line.say(_in_words(prune(**dict(config))))
 
 
 if __name__ == "__main__":

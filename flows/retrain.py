@@ -12,7 +12,7 @@ from flows.steps.command_flow import command_flow
 from flows.steps.learning import learn, tags
 from flows.steps.once import once_for_a_session, was_done
 from flows.steps.prefect_runs import artifact_key, log_decision, nothing_to_do
-from flows.steps.prices import prices_or_fallback, yahoo_slot
+from flows.steps.prices import prices_to_train_on, yahoo_slot
 from flows.steps.summary import Laps, Summary, time_table
 from flows.steps.tasks import build_windows, evaluate_and_plot, train
 from flows.tracking import records, runs
@@ -42,8 +42,8 @@ def _retrain(config: Retrain) -> Summary:
     with runs.start("retrain", config.ticker, config, tags(config), str(this_run.id)) as run_id:
         laps.end("start")
         with yahoo_slot(config.source):
-            prices = prices_or_fallback(config.source, config.ticker, config.time)
-        runs.log(run_id, tags=records.data_tags(prices))
+            prices = prices_to_train_on(config.source, config.ticker, config.time)
+        records.log_prices(run_id, prices)
         laps.end("fetch")
         summary = learn(config, prices, run_id, laps, (build_windows, train, evaluate_and_plot))
     log_decision(config.ticker, summary)

@@ -246,6 +246,12 @@ class Rollback(Command):
     ticker: Ticker = Field(description="Ticker as Yahoo spells it")
 
 
+class Reproduce(Command):
+    """Repeat a retrain on the prices it saw, and compare every bit with what it recorded."""
+
+    run: str = Field(min_length=1, description="Id of the MLflow run of one ticker")
+
+
 class Prune(Command):
     """Delete files of old runs; keep parameters, metrics, tags and every model still in use."""
 

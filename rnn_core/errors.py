@@ -9,6 +9,7 @@
     ├── ProcessLost         a worker process died
     ├── TrackingError       the tracking server or its store cannot be used
     ├── ChampionMissing     a ticker has no champion, or it was deleted
+    ├── ReproductionError   a run cannot be repeated, or gives other bits
     └── LedgerError         the ledger's database cannot be used or refuses a change
 
 A message is one line: the option, what was given, what is allowed, what to do. The flows print it
@@ -59,6 +60,10 @@ class TrackingError(RnnflowError):
 
 class ChampionMissing(RnnflowError):
     """A ticker has no champion, or its files were deleted; the message says how to get one."""
+
+
+class ReproductionError(RnnflowError):
+    """A run cannot be repeated, or gives other bits than it recorded; the message names the run."""
 
 
 class LedgerError(RnnflowError):

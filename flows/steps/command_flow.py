@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_type_hints
 from prefect import flow
 from prefect.flows import Flow
 from prefect.utilities.hashing import file_hash
+from pydantic.fields import FieldInfo
 
 from flows.steps.prefect_runs import close_tracked_run
 from rnn_core.commands import Command, Daily
@@ -77,13 +78,19 @@ def _signature(
         inspect.Parameter(
             name,
             inspect.Parameter.POSITIONAL_OR_KEYWORD,
-            default=config_class.model_fields[name].get_default(call_default_factory=True),
+            default=_default(config_class.model_fields[name]),
             annotation=types[name],
         )
         for name in names
     ]
     returned = inspect.signature(function).return_annotation
     return inspect.Signature(parameters, return_annotation=returned)
+
+
+def _default(field: FieldInfo) -> Any:
+    if field.is_required():
+        return inspect.Parameter.empty
+    return field.get_default(call_default_factory=True)
 
 
 def _annotations(signature: inspect.Signature) -> dict[str, Any]:

@@ -133,6 +133,7 @@ def learn(
 
 def learn_one_of_many(config: Retrain, prices: Prices, parent: str, flow_run_id: str) -> Summary:
     """Return what `learn` does, in a run of its own, a child of the run `parent` of a universe."""
-    child = tags(config) | records.data_tags(prices) | {"mlflow.parentRunId": parent}
+    child = tags(config) | {"mlflow.parentRunId": parent}
     with runs.start("retrain-universe", config.ticker, config, child, flow_run_id) as run_id:
+        records.log_prices(run_id, prices)
         return learn(config, prices, run_id, Laps(), only=FIGURES)

@@ -12,7 +12,7 @@ from prefect.tasks import Task, exponential_backoff
 
 from flows.steps.prefect_runs import IN_MEMORY
 from rnn_core.config import File, Source, Synthetic, Yahoo
-from rnn_core.data import loading
+from rnn_core.data import loading, vintages
 from rnn_core.data.prices import Prices
 from rnn_core.errors import PricesUnavailable
 from rnn_core.operations import clock
@@ -54,6 +54,20 @@ def yahoo_slot(source: Source | None) -> AbstractContextManager[None]:
     if isinstance(source, File | Synthetic):
         return nullcontext()
     return concurrency(YAHOO)
+
+
+def prices_to_train_on(
+    source: Source, ticker: str, now: datetime, fetch: Callable[..., Prices] = fetch_prices
+) -> Prices:
+    """Return what `prices_or_fallback` does, after keeping it, so that the run can be repeated.
+
+    Raises:
+        PricesUnavailable: Yahoo is unavailable and `source.fallback` is `none`.
+        DataError: the prices are unfit to train on, or cannot be kept.
+    """
+    prices = prices_or_fallback(source, ticker, now, fetch)
+    vintages.keep(prices)
+    return prices
 
 
 def prices_or_fallback(

@@ -6,7 +6,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from flows.tracking import registry, runs
-from flows.tracking.store import client, get_run, unusable, uri
+from flows.tracking.store import ABSENT, client, get_run, unusable, uri
 from rnn_core.errors import ConfigError
 from rnn_core.reporting.side_by_side import Side
 
@@ -77,7 +77,7 @@ def _run(run_id: str) -> Run | None:
     try:
         return get_run(run_id)
     except MlflowException as error:
-        if error.error_code in registry.ABSENT:
+        if error.error_code in ABSENT:
             return None
         raise unusable(error) from error
     except SQLAlchemyError as error:

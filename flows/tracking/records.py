@@ -5,27 +5,37 @@ import json
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from io import BytesIO
 from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
+from mlflow.entities import Dataset, DatasetInput, InputTag
+from mlflow.exceptions import MlflowException
 
 from flows.tracking.runs import CALLS, LONGEST_TAG, as_text, log
+from flows.tracking.store import client
+from flows.tracking.versions import versions
+from rnn_core.data import vintages
 from rnn_core.data.prices import Prices
 from rnn_core.evaluation import names
 from rnn_core.evaluation.audit import Findings
 from rnn_core.evaluation.comparison import Comparison
 from rnn_core.evaluation.evaluation import Evaluation
+from rnn_core.nn import checkpoints
 from rnn_core.nn.arrays import Params
 from rnn_core.nn.sequences import Sequences
 from rnn_core.nn.training import Fit
 from rnn_core.operations.promotion import Judgement
+from rnn_core.operations.reproduction import Difference, Results, results
 from rnn_core.operations.standing import Standing
 from rnn_core.reporting.figures import rendered
 from rnn_core.reporting.pages import ticker_page, universe_page
 from rnn_core.studies.study import Finding, Trained
+
+DIGEST = 12  # digits of the SHA-256 in the name of a dataset
+TRAINING_DATA = InputTag("mlflow.data.context", "training")
 
 
 def data_tags(prices: Prices) -> dict[str, str]:
@@ -44,6 +54,40 @@ def data_tags(prices: Prices) -> dict[str, str]:
         "data.warnings": "; ".join(prices.warnings),
     }
     return {name: value[:LONGEST_TAG] for name, value in tags.items() if value}
+
+
+def log_prices(run_id: str, prices: Prices) -> None:
+    """Tag a run with where its prices came from, and make their vintage its dataset."""
+    log(run_id, tags=data_tags(prices))
+    inputs = [DatasetInput(_dataset(prices), [TRAINING_DATA])]
+    try:
+        client().log_inputs(run_id, inputs)
+    except MlflowException:  # where another run has just made the same dataset, it is there now
+        client().log_inputs(run_id, inputs)
+
+
+def _dataset(prices: Prices) -> Dataset:
+    """Return the prices as MLflow shows them; what it makes of a frame itself has no sessions."""
+    index = prices.frame.index
+    columns = [{"name": name, "type": "double"} for name in prices.frame]
+    profile = {
+        "num_rows": len(index),
+        "first": f"{index[0]:%Y-%m-%d}",
+        "last": f"{index[-1]:%Y-%m-%d}",
+    }
+    source = {
+        "uri": str(vintages.path_of(prices.sha256)),
+        "from": prices.source,
+        "column": prices.column,
+    }
+    return Dataset(
+        name=prices.ticker,
+        digest=prices.sha256[:DIGEST],
+        source_type="local",
+        source=json.dumps(source),
+        schema=json.dumps({"mlflow_colspec": columns}),
+        profile=json.dumps(profile),
+    )
 
 
 def log_made_data(run_id: str, sequences: Sequences) -> None:
@@ -71,7 +115,7 @@ def log_training(
         model_version: The version that was registered, None for fallback data.
     """
     train_loss, valid_loss = fit.losses
-    tags = _training_tags(fit) | _evaluation_tags(evaluation)
+    tags = {"engine.used": fit.engine} | _verdict_tags(fit, evaluation)
     if model_version is not None:
         tags["model.version"] = str(model_version)
     figures = {f"figures/{name}": image for name, image in images.items()}
@@ -79,10 +123,11 @@ def log_training(
         CALLS: evaluation.calls.to_csv(),
         "folds.csv": evaluation.folds.to_csv(),
         "report.html": page,
+        "versions.json": json.dumps(versions(fit), indent=2),
     }
     log(
         run_id,
-        metrics={names.BEST_VALID_LOSS: valid_loss.min(), **evaluation.scores},
+        metrics=_training_metrics(fit, evaluation),
         curves={names.TRAIN_LOSS: train_loss, names.VALID_LOSS: valid_loss},
         tags=tags,
         files={**figures, **tables},
@@ -245,6 +290,41 @@ def describe(
     log(run_id, metrics=metrics, tags=tags, files=files)
 
 
+def log_reproduction(
+    run_id: str, outcome: str, differing: Sequence[Difference], changed: Mapping[str, str]
+) -> None:
+    """Log whether another run was reproduced, what differs, and versions that have changed."""
+    tags = {"reproduced": "no" if differing else "yes", "mlflow.note.content": outcome}
+    columns = [field.name for field in fields(Difference)]
+    files = {
+        "differences.csv": pd.DataFrame(differing, columns=columns).to_csv(index=False),
+        "versions.json": json.dumps(changed, indent=2),
+    }
+    log(run_id, metrics={"differences": len(differing)}, tags=tags, files=files)
+
+
+def training_results(fit: Fit, evaluation: Evaluation) -> Results:
+    """Return what `log_training` records of a training and its evaluation, to compare it."""
+    train_loss, valid_loss = fit.losses
+    curves = {names.TRAIN_LOSS: train_loss, names.VALID_LOSS: valid_loss}
+    return results(
+        evaluation.calls.to_csv(),
+        curves | checkpoints.arrays_of(fit.live),
+        _training_metrics(fit, evaluation),
+        _verdict_tags(fit, evaluation),
+    )
+
+
+def _training_metrics(fit: Fit, evaluation: Evaluation) -> dict[str, float]:
+    """Return the single numbers that a training and its evaluation gave."""
+    return {names.BEST_VALID_LOSS: fit.losses[1].min(), **evaluation.scores}
+
+
+def _verdict_tags(fit: Fit, evaluation: Evaluation) -> dict[str, str]:
+    """Return the tags of the verdict and of what it is about: models and test days."""
+    return _training_tags(fit) | _evaluation_tags(evaluation)
+
+
 def _training_tags(fit: Fit) -> dict[str, str]:
     seeds = fit.training.seeds
     frozen = [
@@ -254,7 +334,6 @@ def _training_tags(fit: Fit) -> dict[str, str]:
     return {
         "models": str(len(fit)),
         "models.frozen": "; ".join(frozen) or "none",
-        "engine.used": fit.engine,
     }
 
 

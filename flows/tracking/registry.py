@@ -21,7 +21,7 @@ from mlflow.types import ColSpec, Schema
 from flows.tracking import runs, served_model
 from flows.tracking.queries import search
 from flows.tracking.served_code import copy_served_code, make_older_names_importable
-from flows.tracking.store import client, experiment_of, get_run, unusable
+from flows.tracking.store import ABSENT, client, experiment_of, get_run, unusable
 from rnn_core.commands import Retrain
 from rnn_core.config import Problem
 from rnn_core.data.exchanges import all_sessions, time_zone
@@ -37,8 +37,6 @@ from rnn_core.reporting import card
 PREFIX = "direction-"
 CHAMPION = "champion"
 CHALLENGER = "challenger"
-# MLflow's codes for a model that does not exist, and for an alias that does not
-ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 LONGEST = 5000  # characters of a tag or a description of a version that MLflow's databases keep
 LOADING = Lock()
 SERVED_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "threadpoolctl")

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 import pandas as pd
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import LoggedModel, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from pydantic import BaseModel
@@ -149,14 +149,18 @@ def address(run_id: str, file: str) -> str:
 
 def delete_files(run: TrackedRun) -> None:
     """Delete the files of a run and of the models that it logged, and tag it `pruned`."""
-    models = client().search_logged_models(
-        [run.info.experiment_id], filter_string=f"source_run_id = '{run.info.run_id}'"
-    )
-    for model in models:
+    for model in logged_models(run):
         get_artifact_repository(model.artifact_location).delete_artifacts()
         client().delete_logged_model(model.model_id)
     get_artifact_repository(run.info.artifact_uri).delete_artifacts()
     log(run.info.run_id, tags={"pruned": "yes"})
+
+
+def logged_models(run: TrackedRun) -> list[LoggedModel]:
+    """Return the models that a run has logged."""
+    condition = f"source_run_id = '{run.info.run_id}'"
+    models = client().search_logged_models([run.info.experiment_id], filter_string=condition)
+    return list(models)
 
 
 def url(run_id: str) -> str:

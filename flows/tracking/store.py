@@ -21,6 +21,8 @@ DEFAULT_URI = f"{SQLITE}mlflow.db"
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 # Runs this process has met, by id, as they were then: MLflow takes long to return one
 INFOS: dict[str, RunInfo] = {}
+# MLflow's codes for a run or model that does not exist, and for a name or alias that cannot
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 LONGEST_ERROR = 500  # characters
 
 # By default a server that is absent is asked again for two minutes

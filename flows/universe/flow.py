@@ -24,7 +24,7 @@ from flows.steps.command_flow import command_flow
 from flows.steps.learning import learn_one_of_many, session_of
 from flows.steps.once import once_for_a_session, was_done
 from flows.steps.prefect_runs import IN_MEMORY, log_decision, nothing_to_do, progress
-from flows.steps.prices import fetch_prices, prices_or_fallback, yahoo_slot
+from flows.steps.prices import fetch_prices, prices_to_train_on, yahoo_slot
 from flows.steps.standing import standing_of
 from flows.steps.summary import Summary
 from flows.steps.tickers import Outcomes
@@ -200,7 +200,7 @@ def _retraining(
     with yahoo_slot(chunk[0].source):
         for config in chunk:
             ticker = config.ticker
-            fetch = partial(prices_or_fallback, config.source, ticker, config.time, _fetched)
+            fetch = partial(prices_to_train_on, config.source, ticker, config.time, _fetched)
             prices.attempt(ticker, fetch)
             if ticker in prices:
                 parameters = {"config": config, "prices": prices[ticker], **shared}

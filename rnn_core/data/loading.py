@@ -85,6 +85,11 @@ def exchange_for(source: Source, ticker: str) -> str:
     return exchange_of(ticker, source.exchange, yahoo=isinstance(source, Yahoo))
 
 
+def has_own_sessions(source: Source) -> bool:
+    """Return True if the rows of the source are the sessions, and not the exchange's days."""
+    return isinstance(source, File) and source.sessions == "data"
+
+
 def refuse_one_file_for_several(source: Source | None, tickers: Collection[str]) -> None:
     """Refuse a file source that has the same path for several tickers.
 

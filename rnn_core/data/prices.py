@@ -79,10 +79,15 @@ class Prices:
     @property
     def sha256(self) -> str:
         """SHA-256 of the sessions, column names and values, in hex; the source does not matter."""
-        digest = hashlib.sha256("\n".join(self.frame.columns).encode())
-        digest.update(self.frame.index.to_numpy("datetime64[D]").astype("<i8").tobytes())
-        digest.update(self.frame.to_numpy("<f8").tobytes())
-        return digest.hexdigest()
+        return sha256_of(self.frame)
+
+
+def sha256_of(frame: pd.DataFrame) -> str:
+    """Return the SHA-256 of the sessions, column names and values of a frame (L, F), in hex."""
+    digest = hashlib.sha256("\n".join(frame.columns).encode())
+    digest.update(frame.index.to_numpy("datetime64[D]").astype("<i8").tobytes())
+    digest.update(frame.to_numpy("<f8").tobytes())
+    return digest.hexdigest()
 
 
 def is_synthetic(source: str) -> bool:

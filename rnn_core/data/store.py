@@ -7,7 +7,6 @@ replaces what is stored.
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -16,10 +15,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from filelock import FileLock
 
+from rnn_core.data import parquet
 from rnn_core.data.answers import (
     Answer,
     agrees,
@@ -37,7 +35,6 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 2
 UNCHECKED = 1  # the format before, without checksums: files of version 0.1.0
-NOTES = b"rnnflow"  # key of a file's metadata under which its notes stand
 COLUMNS = ["open", "close", "adj_close", "volume"]
 OVERLAP = 5  # sessions fetched again, to see whether history was rewritten
 WHOLE_EVERY = timedelta(days=31)  # the whole history is fetched again, for corrected old prices
@@ -250,25 +247,23 @@ def _read_one(path: Path, ticker: str) -> Stored | None:
     content = path.read_bytes()
     try:
         return _parsed(ticker, content)
-    except (pa.ArrowException, OSError, LookupError, TypeError, ValueError, OverflowError) as error:
+    except parquet.UNREADABLE as error:
         reason = str(error).splitlines()[0]
         logger.warning("%s cannot be read and counts as absent: %s", path, reason)
         return None
 
 
 def _parsed(ticker: str, content: bytes) -> Stored:
-    table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
-    notes = json.loads(table.schema.metadata[NOTES])
+    table, notes = parquet.parsed(content)
+    frame = table[COLUMNS]
     if notes["format"] not in (UNCHECKED, FORMAT):
         raise ValueError(f"format {notes['format']}, not {FORMAT}")
     if notes["ticker"] != ticker:
         raise ValueError(f"it holds the prices of {notes['ticker']}")
-    # Without pandas' own metadata, which may be damaged too
-    frame = table.replace_schema_metadata(None).to_pandas().set_index("date")[COLUMNS]
     if notes["format"] == UNCHECKED:
         priced = is_price(frame[["close", "adj_close"]].to_numpy()).all(axis=1)
         notes |= {"currency": None, "whole_at": None, "missing": []}
-        frame = frame[priced]
+        frame = frame.iloc[np.flatnonzero(priced)]
     elif notes.pop("sha256") != _sha256(frame, notes):
         raise ValueError("its checksum is wrong")
     return Stored(
@@ -303,28 +298,14 @@ def _content(stored: Stored) -> bytes:
         "missing": sorted(day.isoformat() for day in stored.missing),
     }
     notes["sha256"] = _sha256(stored.frame, notes)
-    table = pa.Table.from_pandas(stored.frame)
-    metadata = {**table.schema.metadata, NOTES: json.dumps(notes).encode()}
-    stream = pa.BufferOutputStream()
-    pq.write_table(table.replace_schema_metadata(metadata), stream, write_page_checksum=True)
-    content: bytes = stream.getvalue().to_pybytes()
-    return content
+    return parquet.content(stored.frame, notes)
 
 
 def _write(root: Path, stored: Stored, before: Stored | None) -> None:
     """Write the prices, and those before them, so that at any time one of both can be read."""
     previous = _path_before(root, stored.ticker)
     if before is not None:
-        _replace(previous, _content(before))
-    _replace(_path(root, stored.ticker), _content(stored))
+        parquet.replace(previous, _content(before))
+    parquet.replace(_path(root, stored.ticker), _content(stored))
     if before is None:
         previous.unlink(missing_ok=True)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(f".{path.name.removeprefix('.')}.unfinished")
-    with unfinished.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)

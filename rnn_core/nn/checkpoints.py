@@ -20,9 +20,13 @@ ARRAYS = ("center", "scale", "train_loss", "valid_loss", "frozen", "base_rate") 
 def save(fit: Fit, path: Path) -> None:
     """Write parameters, standardisation, losses and configuration of `fit`."""
     header = {"format": FORMAT, "model": asdict(fit.model), "training": asdict(fit.training)}
+    np.savez(path, allow_pickle=False, header=np.array(json.dumps(header)), **arrays_of(fit))
+
+
+def arrays_of(fit: Fit) -> dict[str, Array]:
+    """Return the arrays that `save` writes, by name."""
     arrays = {name: getattr(fit, name) for name in ARRAYS}
-    arrays |= {f"params.{name}": value for name, value in fit.params.items()}
-    np.savez(path, allow_pickle=False, header=np.array(json.dumps(header)), **arrays)
+    return arrays | {f"params.{name}": value for name, value in fit.params.items()}
 
 
 def load(path: Path) -> Fit:

@@ -25,6 +25,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import Cancelled, Cancelling, Crashed
 
+from flows.reproduce import reproduce
 from flows.retrain import retrain
 from flows.steps import learning
 from flows.steps.summary import Summary
@@ -343,6 +344,7 @@ def test_it_records_everything_at_a_tracking_server(
             == artifact_of(home, first.run_id, "config.json").read_text()
         )
         assert artifact_of(home, first.run_id, "figures/folds.png").stat().st_size > 0
+        assert "is reproduced bit for bit" in reproduce(run=second.run_id)
     finally:
         end(home)
 

@@ -16,6 +16,7 @@ from prefect.flows import Flow
 
 from flows.forecast import forecast
 from flows.prune import prune
+from flows.reproduce import reproduce
 from flows.retrain import retrain
 from flows.score import score
 from flows.steps.command_flow import command_flow
@@ -31,6 +32,7 @@ FLOWS = {
     score: commands.Score,
     study: commands.Study,
     prune: commands.Prune,
+    reproduce: commands.Reproduce,
 }
 NAMES = [flow.name for flow in FLOWS]
 RECIPE = ["source", "problem", "model", "training", "evaluation", "promotion", "again"]
@@ -41,6 +43,7 @@ ORDER = {
     "score": ["ticker", "source", "recent", "drift_level", "tolerated", "scheduled", "now"],
     "study": ["name", "language", "size", "ticker", "source", "training", "now"],
     "prune": ["days", "keep", "now"],
+    "reproduce": ["run", "now"],
 }
 SOURCES = [{"$ref": f"#/definitions/{kind}"} for kind in ("Yahoo", "File", "Synthetic")]
 NOW = datetime(2021, 6, 2, 22, tzinfo=UTC)
@@ -64,8 +67,12 @@ def test_the_form_shows_every_field_with_its_description_and_default(
         name: one["properties"] for name, one in tree.get("$defs", {}).items()
     }
     parameters = inspect.signature(flow.fn).parameters
-    assert section(**{name: one.default for name, one in parameters.items()}) == section()
-    assert form["required"] == []
+    required = [name for name, field in section.model_fields.items() if field.is_required()]
+    defaults = {name: one.default for name, one in parameters.items() if name not in required}
+    assert section(**dict.fromkeys(required, "x"), **defaults) == section(
+        **dict.fromkeys(required, "x")
+    )
+    assert form["required"] == required
 
 
 @pytest.mark.parametrize("flow", FLOWS, ids=NAMES)

@@ -12,7 +12,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from rnn_core.data.store import NOTES, read, stored_tickers, update
+from rnn_core.data.parquet import NOTES
+from rnn_core.data.store import read, stored_tickers, update
 from tests.rnn_core.data.answering import NOW, START, Yahoo, bring
 
 ARCHIVE = Path(__file__).parents[2] / "data" / "written-by-0.1.0.tar.gz"
