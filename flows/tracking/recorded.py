@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from flows.tracking.queries import TRAINING
-from flows.tracking.runs import logged_models
+from flows.tracking.runs import CALLS, logged_models
 from flows.tracking.store import ABSENT, client, get_run, one_line, unusable, uri
 from rnn_core.commands import Retrain
 from rnn_core.data import vintages
@@ -147,7 +147,7 @@ def _results(run: Run) -> Results:
         for name, value in run.data.metrics.items()
         if not name.startswith(SECONDS) and name not in arrays
     }
-    return results(_text(run, "calls.csv"), arrays, metrics, _verdict(run))
+    return results(_text(run, CALLS), arrays, metrics, _verdict(run))
 
 
 def _text(run: Run, name: str) -> str:
