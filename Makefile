@@ -17,8 +17,9 @@ test: lint  ## Everything that must pass, but for what takes minutes
 	! ls rnn_core/nn/engines/kernel/*.so >/dev/null 2>&1 || \
 		$(BIN)/coverage report --include='rnn_core/nn/*' --fail-under=100
 
-test-all: test  ## And what takes minutes: simulated months, and each study as a process of its own
+test-all: test  ## And what takes minutes: simulated months, each study as a process of its own, a tenth of the honesty benchmark
 	$(PYTEST) --numprocesses 2 -m long
+	$(BIN)/python -m benchmarks honesty --quick
 
 lint: .venv/installed-dev  ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .

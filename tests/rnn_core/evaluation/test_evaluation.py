@@ -77,7 +77,7 @@ def test_the_verdict_alone_is_the_same_and_needs_no_bootstrap(
 ) -> None:
     for bootstrap in ("bootstrap_mean", "superior"):
         monkeypatch.delattr(significance, bootstrap)
-    judged = judge(built, walk, logits, SETTINGS, shrinkage=SHRINKAGE, trials=4)
+    judged = judge(built, walk, logits, SETTINGS, shrinkage=SHRINKAGE, look=nth_look(4))
     assert judged.verdict == found.verdict
     pd.testing.assert_frame_equal(judged.calls, found.calls)
 
