@@ -97,7 +97,7 @@ def daily(kind: str, training: Training, series: int) -> Judged:
         judged = judged_until(calls.iloc[:days], look)
         if judged.tag == SKILL:
             break
-    return judged
+    return judged._replace(test_days=len(calls))
 
 
 def judged_prices(prices: Prices, training: Training, look: Look) -> evaluation.Judged:
