@@ -1,5 +1,6 @@
 """What the frames of a served model are held against, and that no frame ends in another error."""
 
+import re
 from datetime import date
 from typing import Any
 
@@ -75,7 +76,7 @@ def odd_frame(column: str, value: Any, count: int) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("count", [1, 11])
-@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: re.sub(" at 0x.*>", ">", repr(value)))
 @pytest.mark.parametrize("column", ["close", "volume", "date", "index", "note"])
 def test_odd_values_end_in_prices_or_in_one_line(column: str, value: Any, count: int) -> None:
     frame = odd_frame(column, value, count)
