@@ -13,6 +13,7 @@ from prefect.runtime import flow_run as this_run
 from rich.table import Table
 
 from flows import command_line
+from flows.steps import looks
 from flows.steps.command_flow import command_flow
 from flows.steps.prices import prices_or_fallback, yahoo_slot
 from flows.steps.tasks import build_sequences, find_and_plot, make_data, train
@@ -20,6 +21,7 @@ from flows.tracking import records, runs
 from rnn_core.commands import DEFAULT_TICKER, Study, StudyName
 from rnn_core.config import Yahoo
 from rnn_core.reporting import figures
+from rnn_core.studies.direction import tested
 from rnn_core.studies.study import Finding, Trained, Variant, Variants
 
 
@@ -105,7 +107,9 @@ def _data_and_variants(config: Study, run_id: str) -> tuple[Any, Variants]:
         with yahoo_slot(source):
             prices = prices_or_fallback(source, config.ticker or DEFAULT_TICKER, config.time)
         runs.log(run_id, tags=records.data_tags(prices))
-        return prices, build_sequences(config, prices)
+        variants = build_sequences(config, prices)
+        looks.ask(config, prices, tested(prices, variants), run_id)
+        return prices, variants
     data = make_data(config)
     variants = build_sequences(config, data)
     first_variant = next(iter(variants.values()))

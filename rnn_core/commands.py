@@ -44,10 +44,11 @@ ANSWERS_NOTHING: dict[str, Any] = {
     "scheduled": True,
     "again": True,
     "promotion": True,
+    "language": True,
     "evaluation": {"cost", "trade"},
     "source": {"timeout", "fallback"},
 }
-"""The options of a retrain that cannot change what it finds in given prices."""
+"""The options of a retrain or a study that cannot change what it finds in given prices."""
 
 TICKER = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9^=][A-Za-z0-9^=.-]*")
 
@@ -376,11 +377,14 @@ def config_hash(config: Retrain) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def question_hash(config: Retrain) -> str:
-    """Return the SHA-256, in hex, of all that can change what a retrain finds in given prices.
+def question_hash(config: Retrain | Study) -> str:
+    """Return the SHA-256, in hex, of all that can change what is found in given prices.
 
     Unlike `config_hash` it depends on the ticker, the source, the seed and the engine too: each of
-    them can be chosen by its result.
+    them can be chosen by its result. Options at their defaults are left out, so that a release
+    which adds one asks no new question.
     """
-    settings = config.model_dump(mode="json", exclude=ANSWERS_NOTHING)
+    settings = config.model_dump(mode="json", exclude=ANSWERS_NOTHING, exclude_defaults=True)
+    settings["asked by"] = type(config).__name__
+    settings["kind"] = config.source.kind if config.source else None
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from flows.tracking import queries, runs
-from rnn_core.commands import Retrain, question_hash
+from rnn_core.commands import Retrain, Study, question_hash
 from rnn_core.data.prices import Prices
 from rnn_core.evaluation import names
 from rnn_core.evaluation.evaluation import Evaluation
@@ -13,7 +13,7 @@ from rnn_core.operations.looks import Question
 
 
 def ask(
-    config: Retrain, prices: Prices, outcomes: "pd.Series[float]", run_id: str
+    config: Retrain | Study, prices: Prices, outcomes: "pd.Series[float]", run_id: str
 ) -> tuple[int, Look]:
     """Write down that the run asks its question of the test days.
 
@@ -27,7 +27,11 @@ def ask(
         The id of the look in the ledger, and which look it is.
     """
     question = Question(question_hash(config), prices, outcomes)
-    before = queries.tries_before_looks(config, outcomes, prices.source)
+    before = (
+        queries.tries_before_looks(config, outcomes, prices.source)
+        if isinstance(config, Retrain)
+        else 0
+    )
     with Ledger.open() as ledger:
         look_id, look = ledger.ask(question, run_id, before=before)
     runs.log(run_id, tags={queries.LOOK: str(look_id)})

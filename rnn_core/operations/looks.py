@@ -3,25 +3,29 @@
 A *question* is all that can change an answer: settings, seed, source, prices. Asked again with more
 days, as by a daily retrain, it stays one question. Each further question about the same days is one
 more look, and `rnn_core.evaluation.spending` says what it costs. Which days are the same is told by
-their returns, whatever the ticker, the file or the experiment is called.
+their returns, whatever the ticker, the file or the experiment is called; and by the ticker, because
+its open or its high is another series of the same days.
 """
 
 from dataclasses import dataclass, replace
 from datetime import date
+from math import ceil, inf, log
 
 import numpy as np
 import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 
-from rnn_core.data.prices import Prices
+from rnn_core.data.prices import Prices, is_synthetic
 from rnn_core.nn.arrays import Array
 
 FEW = 20  # days: so many must be in common to compare ranks, and be new to be stored
 ALIKE = 0.95  # rank correlation from which returns of the same days are one series'
 EQUAL = 1e-4  # a basis point
-RUN = 4  # successive moves that make a run
-GRID = 0.1  # of the median move, to which the moves of a run are rounded
-COPIED = 0.1  # share of runs that returns share only if one is a copy; else one in 100
+GRID = 0.1  # of the median move, to which moves are rounded
+BY_CHANCE = 1e-3  # how often two series may share a run of moves that decides
+CLUSTERED = 0.6  # power to which moves are equal by chance where they come in clusters
+LONGEST_RUN = 60  # moves; series that would need more are too coarse to tell
+DISTINCT = 8  # sizes of moves, at least, in a run that tells: a share of a few cents has fewer
 REFETCHED = ("yahoo", "yahoo-stored")  # sources whose history is adjusted and corrected
 
 
@@ -49,7 +53,14 @@ class Question:
         """The first test day."""
         return pd.Timestamp(self.outcomes.index[0]).date()
 
-    def repeats(self, *, first_day: date, days: int, last_price: date, sha256: str) -> bool:
+    @property
+    def last_day(self) -> date:
+        """The last test day."""
+        return pd.Timestamp(self.outcomes.index[-1]).date()
+
+    def repeats(
+        self, *, first_day: date, days: int, last_price: date, sha256: str, source: str
+    ) -> bool:
         """Return True if this is a question by the same settings, asked again.
 
         It has the same first test day and no fewer days. Its prices are the same to the last bit as
@@ -60,9 +71,11 @@ class Question:
             days: number of its test days.
             last_price: the last session of its prices.
             sha256: of its prices.
+            source: of its prices.
         """
         grown = (
-            self.first_day == first_day
+            is_synthetic(self.prices.source) == is_synthetic(source)
+            and self.first_day == first_day
             and len(self.outcomes) >= days
             and self.last_price >= last_price
         )
@@ -101,14 +114,28 @@ def _alike(outcomes: "pd.Series[float]", others: "pd.Series[float]") -> bool:
 
 def _copied(outcomes: "pd.Series[float]", others: "pd.Series[float]") -> bool:
     sizes = [np.abs(series[series != 0].to_numpy()) for series in (outcomes, others)]
-    if min(map(len, sizes)) < FEW + RUN:
+    if min(map(len, sizes)) < FEW:
         return False
     grid = GRID * min(np.median(moves) for moves in sizes)
-    first, second = (_runs(np.round(moves / grid)) for moves in sizes)
-    return len(np.intersect1d(first, second)) >= COPIED * min(len(first), len(second))
+    first, second = (np.round(moves / grid).astype(np.int64) for moves in sizes)
+    length = _telling_length(first, second)
+    return length <= LONGEST_RUN and not _runs(first, length).isdisjoint(_runs(second, length))
 
 
-def _runs(steps: Array) -> Array:
-    """Return the runs of successive steps, each as one number."""
-    apart = (997 ** np.arange(RUN)).astype(float)  # steps are seldom more than a few hundred
-    return np.unique(sliding_window_view(steps, RUN) @ apart)
+def _telling_length(first: Array, second: Array) -> float:
+    """Return how many successive moves two series share only if one is a copy of the other."""
+    steps, counts = np.unique(first, return_counts=True)
+    others, other_counts = np.unique(second, return_counts=True)
+    _, places, other_places = np.intersect1d(steps, others, return_indices=True)
+    pairs = len(first) * len(second)
+    equal = (counts[places] @ other_counts[other_places] / pairs) ** CLUSTERED
+    return ceil(log(BY_CHANCE / pairs) / log(equal)) if 0 < equal < 1 else inf
+
+
+def _runs(steps: Array, length: float) -> set[bytes]:
+    """Return the runs of that many successive steps, of which enough differ."""
+    if len(steps) < length:
+        return set()
+    runs = sliding_window_view(steps, int(length))
+    distinct = 1 + (np.diff(np.sort(runs, axis=1), axis=1) > 0).sum(axis=1)
+    return {run.tobytes() for run in runs[distinct >= DISTINCT]}

@@ -7,6 +7,7 @@ import pandas as pd
 
 from rnn_core.commands import Study
 from rnn_core.config import Model
+from rnn_core.data.features import log_returns
 from rnn_core.data.prices import Prices
 from rnn_core.errors import DataError
 from rnn_core.evaluation import names
@@ -79,6 +80,12 @@ def variants(study: Study, prices: Prices) -> Variants:
             order=np.stack([shuffled, shuffled + rows], axis=1),  # (epochs, M, n)
         )
     }
+
+
+def tested(prices: Prices, variants: Variants) -> "pd.Series[float]":
+    """Return the log return (n,) of the session that each test row is about, by the day before."""
+    rows = STEPS + variants["network"].folds.test[0]
+    return pd.Series(log_returns(prices.frame)[rows + 1], prices.frame.index[rows])
 
 
 def _windows(study: Study, prices: Prices) -> tuple[Array, Array]:

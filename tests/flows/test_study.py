@@ -88,6 +88,12 @@ def test_figures_sentences_and_arrays_by_torchs_names_are_artifacts(
     assert settings["model"]["hidden_size"] == 16
 
 
+def test_a_study_of_real_prices_is_a_look(outcome: Outcome) -> None:
+    """Of the days it tests, which later questions pay for."""
+    run = MlflowClient().get_run(outcome.run_id)
+    assert int(run.data.tags["look"]) >= 1
+
+
 def test_what_is_found_on_real_prices_is_said_of_them(outcome: Outcome) -> None:
     assert len(outcome.finding.sentences) == 3
     assert "make them reverse" not in outcome.finding.sentences[1]

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, func, select
 
+from rnn_core.data.prices import is_synthetic
 from rnn_core.evaluation.spending import Look, nth_look
 from rnn_core.evaluation.verdict import SKILL
 from rnn_core.operations import clock
@@ -18,11 +19,24 @@ from rnn_core.operations.looks import FEW, Question, same_days
 OUTCOME = np.dtype([("day", "<i4"), ("return", "<f8")])  # days since 1970
 
 
-def ask(connection: Connection, question: Question, run_id: str, before: int) -> tuple[int, Look]:
+class Known(NamedTuple):
+    """The questions about some days among the rows up to an id, by their numbers."""
+
+    last_id: int
+    numbers: frozenset[tuple[str, int, int]]
+
+
+NOTHING_KNOWN = Known(0, frozenset())
+
+
+def ask(
+    connection: Connection, question: Question, run_id: str, before: int, known: Known
+) -> tuple[int, Look]:
     """Write a question before it is answered, and return its row's id and which look it is.
 
     A question that is asked again keeps its number; another one gets the next number about its
-    days, after `before` that the ledger does not know.
+    days, `before` that the ledger does not know counted too. So among questions about the same days
+    no two have the same number, even if one is too much disguised to be known from another.
     """
     of_settings = LOOKS.c.settings == question.settings
     ordered = select(LOOKS).where(of_settings).order_by(LOOKS.c.revision, LOOKS.c.asking)
@@ -35,9 +49,12 @@ def ask(connection: Connection, question: Question, run_id: str, before: int) ->
             days=latest.days,
             last_price=latest.last_price,
             sha256=latest.sha256,
+            source=latest.source,
         ):
             return _ask_again(connection, question, run_id, askings)
-    look = nth_look(1 + before + _earlier(connection, question))
+    earlier = about_its_days(connection, question, known).numbers
+    numbers = [number for _, _, number in earlier]
+    look = nth_look(1 + max(before + len(numbers), *numbers, 0))
     values = {
         "revision": rows[-1].revision + 1 if rows else 1,
         "asking": 1,
@@ -66,24 +83,41 @@ def _ask_again(
     return _written(connection, question, run_id, look, values), look
 
 
-def _earlier(connection: Connection, question: Question) -> int:
-    """Return how many questions were asked before about days of this one.
-
-    It is also no less than the number of any of them: so among questions about the same days no two
-    have the same number, even if one is too much disguised to be known from another.
-    """
+def about_its_days(
+    connection: Connection, question: Question, known: Known = NOTHING_KNOWN
+) -> Known:
+    """Return the earlier questions about days of this one; `known` are those up to some row."""
     column = LOOKS.c
-    query = select(column.settings, column.revision, column.number, column.outcomes)
-    stored = query.where(column.outcomes.isnot(None)).order_by(column.id)
+    of_ticker = func.upper(column.ticker) == question.prices.ticker.upper()
+    told_apart = column.outcomes.isnot(None) | of_ticker
+    query = select(LOOKS).where(column.id > known.last_id, told_apart).order_by(column.id)
+    last_id = known.last_id
+    numbers = set(known.numbers)
     packed: dict[tuple[str, int, int], list[bytes]] = {}
-    for settings, revision, number, outcomes in connection.execute(stored):
-        packed.setdefault((settings, revision, number), []).append(outcomes)
-    numbers = [
-        number
-        for (_, _, number), parts in packed.items()
-        if same_days(question.outcomes, _unpacked(parts))
-    ]
-    return max(len(numbers), *numbers, 0)
+    for row in connection.execute(query):
+        last_id = row.id
+        name = (row.settings, row.revision, row.number)
+        if _of_its_ticker(question, row):
+            numbers.add(name)
+        elif row.outcomes is not None:
+            packed.setdefault(name, []).append(row.outcomes)
+    numbers |= {
+        name
+        for name, parts in packed.items()
+        if name not in numbers and same_days(question.outcomes, _unpacked(parts))
+    }
+    return Known(last_id, frozenset(numbers))
+
+
+def _of_its_ticker(question: Question, row: Row[Any]) -> bool:
+    """Return True if a row is about the same days of the ticker, by another of its prices."""
+    prices = question.prices
+    if row.ticker.upper() != prices.ticker.upper():
+        return False
+    if is_synthetic(row.source) or is_synthetic(prices.source):
+        return False
+    overlap: bool = row.first_day <= question.last_day and question.first_day <= row.last_day
+    return overlap
 
 
 def _written(
@@ -101,7 +135,7 @@ def _written(
         "run_id": run_id,
         "source": question.prices.source,
         "first_day": question.first_day,
-        "last_day": pd.Timestamp(question.outcomes.index[-1]).date(),
+        "last_day": question.last_day,
         "days": len(question.outcomes),
         "last_price": question.last_price,
         "sha256": question.prices.sha256,

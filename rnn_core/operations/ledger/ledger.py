@@ -269,8 +269,10 @@ class Ledger:
             The id of its row, for `answer`, and which look at these days it is. `before` looks that
             this ledger does not know are counted too.
         """
+        with self._engine.connect() as connection:  # comparing takes long: others may write
+            known = asking.about_its_days(connection, question)
         with exclusive(self._engine, LOOKS.name) as connection:
-            return asking.ask(connection, question, run_id, before)
+            return asking.ask(connection, question, run_id, before, known)
 
     def answer(self, look_id: int, pvalue: float | None, verdict: str) -> None:
         """Write the p-value and the verdict that answer a question, once."""

@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from rnn_core.commands import Retrain, question_hash
-from rnn_core.config import Evaluation, File, Model, Problem, Training
+from rnn_core.config import Evaluation, File, Model, Problem, Synthetic, Training, Yahoo
 from rnn_core.data.folds import folds, outcomes
 from rnn_core.data.loading import load
 from rnn_core.data.prices import Prices
@@ -90,6 +90,19 @@ class TestSameDays:
         whole = returns(600)
         assert not same_days(whole.iloc[:300], whole.iloc[300:])
         assert not same_days(whole.iloc[:10], whole.iloc[10:30])
+
+    @pytest.mark.parametrize(("price", "size"), [(1, 0.01), (0.3, 0.03), (3, 0.01)])
+    def test_prices_in_coarse_steps_are_no_copies_of_each_other(
+        self, price: float, size: float
+    ) -> None:
+        def penny(seed: int, start: str) -> "pd.Series[float]":
+            moves = np.random.default_rng(seed).normal(0, size, 1500)
+            close = np.maximum(np.round(price * np.exp(np.cumsum(moves)), 2), 0.01)
+            index = pd.bdate_range(start, periods=1499)
+            return pd.Series(np.diff(np.log(close)), index)
+
+        for seed in range(20):
+            assert not same_days(penny(seed, "2001-01-01"), penny(seed + 50, "2011-01-03"))
 
     def test_days_without_trade_are_nothing_in_common(self) -> None:
         quiet = returns(600, 1) * (np.random.default_rng(2).random(600) < 0.1)
@@ -184,13 +197,23 @@ def config_of(change: dict[str, Any]) -> Retrain:
     return BASE.model_copy(update=fields)
 
 
-def test_every_evasion_is_counted(tmp_path: Path) -> None:
-    tried = evasions(tmp_path)
+PRICE_COLUMNS = {
+    f"column {name}": {"source": File(path=AAPL, price_column=name)}
+    for name in ("Open", "High", "Low")
+}
+
+
+@pytest.mark.parametrize("renamed", [False, True], ids=["under the ticker", "under other tickers"])
+def test_every_evasion_is_counted(tmp_path: Path, renamed: bool) -> None:
+    """Other prices of the same days are told by the ticker alone."""
+    tried = evasions(tmp_path) | ({} if renamed else PRICE_COLUMNS)
     assert len(tried) >= 30
     with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
         assert asked(ledger, BASE) == 1
         number = 1
         for name, change in tried.items():
+            if renamed:
+                change["ticker"] = f"T{number}"
             place = change.get("place")
             if place is not None:
                 copy(tmp_path, lambda table: table, place.name)
@@ -276,7 +299,26 @@ def test_yahoo_may_correct_its_history_and_a_file_may_not(tmp_path: Path) -> Non
 def test_tries_that_the_ledger_does_not_know_come_before(tmp_path: Path) -> None:
     with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
         assert ledger.ask(question(BASE), "run", before=4)[1].number == 5
-        assert ledger.ask(question(BASE), "run", before=9)[1].number == 5
+        assert ledger.ask(question(BASE), "run", before=9)[1].number == 5, "it was asked before"
+        for seed, number in ((1, 6), (2, 7), (3, 8)):
+            asks = question(config_of({"training": Training(seed=seed)}))
+            assert ledger.ask(asks, "run", before=4)[1].number == number, "they come once"
+
+
+def test_a_walk_that_stood_in_for_yahoo_was_another_question(tmp_path: Path) -> None:
+    asks = question(BASE)
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+        for source in ("synthetic-fallback", "yahoo", "yahoo-stored"):
+            prices = Prices("AAPL", asks.prices.frame, source, "close", "XNYS")
+            ledger.ask(Question("of both", prices, asks.outcomes), "a")
+        assert list(ledger.looks()["revision"]) == [1, 2, 2]
+
+
+def test_an_option_at_its_default_is_no_part_of_a_question() -> None:
+    named = BASE.model_copy(update={"model": Model(hidden_size=Model().hidden_size)})
+    assert question_hash(named) == question_hash(BASE)
+    kinds = [Retrain(ticker="A", source=kind()).model_copy() for kind in (Yahoo, Synthetic)]
+    assert len({question_hash(config) for config in kinds}) == 2
 
 
 @pytest.mark.parametrize(
