@@ -1,5 +1,6 @@
 """The last step of a retrain: judge the registered model against the champion."""
 
+import logging
 from datetime import datetime
 
 from flows.tracking import registry, store
@@ -10,6 +11,8 @@ from rnn_core.nn.training import Fit
 from rnn_core.operations.ledger import Decision, Ledger
 from rnn_core.operations.promotion import Candidate, Judgement, judge
 from rnn_core.reporting import card
+
+logger = logging.getLogger(__name__)
 
 
 def promote(
@@ -28,29 +31,50 @@ def promote(
     """
     frame = prices.frame.tail(prices_needed(config.problem))
     served = registry.call(config.ticker, model_version, frame) == forecast
-    run = store.get_run(run_id)
-    challenger = registry.candidate(model_version, run)
+    challenger = registry.candidate(model_version, store.get_run(run_id))
     with Ledger.open() as ledger, ledger.deciding(config.ticker) as decision:
         champion = registry.champion(config.ticker)
         note_unknown_champion(decision, champion, config.time)
-        earlier = (
-            registry.latest_of_other_configurations(decision.runs, champion) if champion else ()
-        )
+        earlier: list[Candidate] = []
+        deleted = 0
+        if champion:
+            earlier, deleted = registry.latest_of_other_configurations(decision.runs, champion)
         judgement = judge(
             config.promotion,
             challenger,
             champion,
             earlier,
+            deleted=deleted,
             unusable=len(live.lost),
             served=served,
         )
         if judgement.promoted:
             decision.promote(model_version, reason=judgement.reason, run_id=run_id, at=config.time)
             registry.set_champion_alias(config.ticker, model_version)
-    champions = store.get_run(champion.run_id).data.params if champion else {}
-    judged = card.judged(judgement, run.data.params, champion, champions)
-    registry.describe(config.ticker, model_version, known, judged)
+    _complete_card(config.ticker, challenger, champion, judgement, known)
     return judgement
+
+
+def _complete_card(
+    ticker: str,
+    challenger: Candidate,
+    champion: Candidate | None,
+    judgement: Judgement,
+    known: card.Card,
+) -> None:
+    """Add the judgement to the card; the decision stands, so a failure is only a warning."""
+    try:
+        settings = store.get_run(challenger.run_id).data.params
+        champion_settings = store.get_run(champion.run_id).data.params if champion else {}
+        judged = card.judged(judgement, settings, champion, champion_settings)
+        registry.describe(ticker, challenger.version, known, judged)
+    except Exception as error:  # noqa: BLE001 - the ledger has the decision, whatever it was
+        logger.warning(
+            "the card of version %d of %s lacks the judgement: %s",
+            challenger.version,
+            ticker,
+            store.one_line(error),
+        )
 
 
 def note_unknown_champion(decision: Decision, champion: Candidate | None, at: datetime) -> None:

@@ -38,6 +38,7 @@ PREFIX = "direction-"
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 LONGEST = 5000  # characters of a tag or a description of a version that MLflow's databases keep
+MOST_IDS = 500  # in one filter of MLflow: thousands fail
 LOADING = Lock()
 SERVED_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "threadpoolctl")
 
@@ -119,25 +120,25 @@ def candidate(model_version: int, run: Run) -> Candidate:
         data_last=date.fromisoformat(tags["data.last"]),
         verdict=tags["verdict"],
         scores=run.data.metrics,
-        calls=partial(runs.calls, run.info.run_id),
+        calls=partial(_calls, run.info.run_id),
     )
 
 
 def latest_of_other_configurations(
     run_ids: Mapping[int, str], champion: Candidate
-) -> list[Candidate]:
+) -> tuple[list[Candidate], int]:
     """Return of the versions with another configuration than the champion's the latest of each.
 
-    `run_ids` are the runs by version. A version whose run was deleted is left out.
+    `run_ids` are the runs by version. The second value is how many of these runs were deleted:
+    their versions are left out.
     """
-    listed = ", ".join(f"'{run_id}'" for run_id in run_ids.values())
-    by_id = {run.info.run_id: run for run in search(f"attributes.run_id IN ({listed})")}
+    trained = _runs_by_id(list(run_ids.values()))
     latest = {}
     for model_version in sorted(run_ids):
-        run = by_id.get(run_ids[model_version])
+        run = trained.get(run_ids[model_version])
         if run is not None and run.data.tags["config_hash"] != champion.config_hash:
             latest[run.data.tags["config_hash"]] = candidate(model_version, run)
-    return list(latest.values())
+    return list(latest.values()), len(set(run_ids.values()) - trained.keys())
 
 
 def tickers_with_champion() -> list[str]:
@@ -227,6 +228,28 @@ def without_champion(ticker: str, earlier: Sequence[int]) -> ChampionMissing:
     return ChampionMissing(
         f"{ticker} has no champion yet; retrain it: python -m flows.retrain --ticker {ticker}"
     )
+
+
+def _calls(run_id: str) -> pd.DataFrame | None:
+    """Return the calls of a run, or None if their file is missing or damaged."""
+    try:
+        table = runs.calls(run_id)
+        calls = table[["probability", "up", "next_return"]].astype(float)
+    except (MlflowException, OSError, ValueError, KeyError):
+        return None
+    dated = isinstance(calls.index, pd.DatetimeIndex) and calls.index.is_unique
+    complete = np.isfinite(calls.to_numpy()).all() and calls["probability"].between(0, 1).all()
+    return calls if dated and complete else None
+
+
+def _runs_by_id(run_ids: Sequence[str]) -> dict[str, Run]:
+    """Return the runs that exist, by id."""
+    found = {}
+    for start in range(0, len(run_ids), MOST_IDS):
+        listed = ", ".join(f"'{run_id}'" for run_id in run_ids[start : start + MOST_IDS])
+        for run in search(f"attributes.run_id IN ({listed})"):
+            found[run.info.run_id] = run
+    return found
 
 
 def _save(model: Model, folder: Path, problem: Problem, prices: Prices, fit: Fit) -> Path:

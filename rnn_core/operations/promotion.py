@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
-import numpy as np
 import pandas as pd
 
 from rnn_core.config import Promotion
@@ -12,6 +11,7 @@ from rnn_core.data.prices import is_synthetic
 from rnn_core.evaluation.metrics import log_losses
 from rnn_core.evaluation.significance import diebold_mariano
 from rnn_core.evaluation.verdict import SKILL
+from rnn_core.nn.arrays import Array
 
 FEWEST_DAYS = 250  # in common, to compare two configurations
 ALPHA = 0.01  # of a loss beyond the margin, at each comparison: there are many in a row
@@ -34,7 +34,7 @@ class Candidate:
         verdict: `skill`, `inconclusive` or `no evidence of skill`.
         scores: of its walk-forward, by metric name.
         calls: returns the calls of its walk-forward by date; of the columns of `Evaluation.calls`
-            `probability`, `up` and `next_return` are needed.
+            `probability`, `up` and `next_return` are needed. None if they are missing or damaged.
     """
 
     version: int
@@ -46,7 +46,7 @@ class Candidate:
     data_last: date
     verdict: str
     scores: Mapping[str, float]
-    calls: Callable[[], pd.DataFrame]
+    calls: Callable[[], pd.DataFrame | None]
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class Judgement:
 
     Attributes:
         checks: every condition that was examined.
-        figures: the comparison with the best champion of another configuration, by name: `days`,
-            `loss`, `champion_loss` and, if defined, `dm_statistic` and `dm_pvalue` (one-sided: that
-            the challenger loses more than the margin).
+        figures: of the comparison that is the hardest to pass, by name: `days`, `loss`,
+            `champion_loss` and, if defined, `dm_statistic` and `dm_pvalue` (one-sided: that the
+            challenger loses more than the margin).
     """
 
     checks: tuple[Check, ...]
@@ -84,12 +84,30 @@ class Judgement:
         return "; ".join(check.facts for check in failed or self.checks)
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """How a challenger compares with another version on the days that both have forecast.
+
+    Attributes:
+        facts: a clause that states them.
+        passed: True if the challenger renews the other version or is shown to lose little to it.
+        comparable: False if there are too few common days, other prices, or calls are missing.
+        figures: as those of `Judgement`.
+    """
+
+    facts: str
+    passed: bool = False
+    comparable: bool = True
+    figures: dict[str, float] = field(default_factory=dict)
+
+
 def judge(
     settings: Promotion,
     challenger: Candidate,
     champion: Candidate | None,
     earlier: Sequence[Candidate] = (),
     *,
+    deleted: int = 0,
     unusable: int,
     served: bool,
 ) -> Judgement:
@@ -98,11 +116,13 @@ def judge(
     1. Its prices are real (or synthetic ones are allowed); all its live networks are usable; it is
        served as it was trained; its verdict is `skill`, if that is required.
     2. It has learned from prices that the champion has not seen, and not from older ones.
-    3. It is the champion's configuration on the same prices, with newer days. Or it is shown to
-       lose at most `settings.margin` in mean log loss against the champion and each earlier one of
-       another configuration, so also against the best so far: Diebold–Mariano on the losses less
-       the margin, one-sided at 1 %, on at least `FEWEST_DAYS` days that both have forecast.
+    3. It has the champion's configuration and its returns agree with the champion's. Or it is shown
+       to lose at most `settings.margin` in mean log loss against the champion and the latest
+       earlier one of each other configuration, so also against the best so far: Diebold–Mariano on
+       the losses less the margin, one-sided at 1 %, on at least `FEWEST_DAYS` common days.
 
+    A champion that cannot be compared stays, and the reason names the way out; an earlier one that
+    cannot be compared is only mentioned. Real prices replace synthetic ones without 2 and 3.
     A champion with skill can be replaced by less, and then the reason says so.
 
     Args:
@@ -110,6 +130,7 @@ def judge(
         challenger: the new model.
         champion: the present one, if any.
         earlier: other champions in force, the latest of each other configuration.
+        deleted: number of other champions in force whose runs were deleted.
         unusable: number of live networks that turned non-finite.
         served: True if the registered model loads and forecasts, bit for bit, as the run did.
 
@@ -126,14 +147,20 @@ def judge(
     checks = _own_checks(settings, challenger, unusable, served)
     if champion is None:
         return Judgement((*checks, Check("newer", True, "there is no champion yet")))
+    if is_synthetic(champion.data_source) and not is_synthetic(challenger.data_source):
+        no_rival = f"version {champion.version} was trained on synthetic prices"
+        return Judgement((*checks, Check("newer", True, no_rival)))
     checks.append(_newer(challenger, champion))
-    rivals = [champion, *earlier]
-    compared = [_compared(settings.margin, challenger, rival) for rival in rivals]
-    checks += [check for check, _ in compared]
+    comparisons = [_compare(settings.margin, challenger, champion)]
+    checks.append(_not_worse_than_champion(comparisons[0], champion))
+    if challenger.config_hash != champion.config_hash:
+        past = [_compare(settings.margin, challenger, rival) for rival in earlier]
+        checks += _not_worse_than_earlier(past, deleted)
+        comparisons += past
     if champion.verdict == SKILL and challenger.verdict != SKILL:
         loss = f"skill of version {champion.version} is replaced by {challenger.verdict}"
         checks.append(Check("verdict", True, loss))
-    return Judgement(tuple(checks), _of_the_best(compared))
+    return Judgement(tuple(checks), _hardest(comparisons).figures)
 
 
 def _own_checks(
@@ -177,44 +204,90 @@ def _newer(challenger: Candidate, champion: Candidate) -> Check:
     return Check("newer", True, f"prices reach {challenger.data_last}")
 
 
-def _compared(
-    margin: float, challenger: Candidate, champion: Candidate
-) -> tuple[Check, dict[str, float]]:
-    """Compare the log losses on the days that both have forecast."""
-    name = "not worse"
-    mine, theirs = challenger.calls(), champion.calls()
-    days = mine.index.intersection(theirs.index)
-    rival = f"version {champion.version}"
-    agree = np.abs(mine["next_return"][days] - theirs["next_return"][days]) <= AGREE
-    if len(days) and agree.mean() < MOST:
-        facts = f"its returns agree with those of {rival} on {agree.mean():.0%} of {len(days)} days"
-        return Check(name, False, f"{facts}: other prices"), {}
-    if len(days) and challenger.config_hash == champion.config_hash:
-        return Check(name, True, f"same configuration as {rival}"), {}
-    figures = {"days": float(len(days))}
+def _not_worse_than_champion(comparison: Comparison, champion: Candidate) -> Check:
+    facts = comparison.facts
+    if not comparison.comparable:
+        facts += (
+            f" (if version {champion.version} should not be the champion, remove its alias "
+            "champion in MLflow and retrain)"
+        )
+    return Check("not worse", comparison.passed, facts)
+
+
+def _not_worse_than_earlier(comparisons: Sequence[Comparison], deleted: int) -> list[Check]:
+    """Return the conditions on earlier champions; one that cannot be compared refuses nothing."""
+    checks = [
+        Check("not worse", comparison.passed or not comparison.comparable, comparison.facts)
+        for comparison in comparisons
+    ]
+    if deleted:
+        facts = f"runs of earlier champions were deleted: {deleted}"
+        checks.append(Check("not worse", True, facts))
+    return checks
+
+
+def _compare(margin: float, challenger: Candidate, rival: Candidate) -> Comparison:
+    """Compare two versions if they can be, by their losses if their configurations differ."""
+    calls = challenger.calls()
+    rival_calls = rival.calls()
+    if calls is None or rival_calls is None:
+        unread = challenger if calls is None else rival
+        facts = f"the calls of version {unread.version} are missing or damaged"
+        return Comparison(facts, comparable=False)
+    days = calls.index.intersection(rival_calls.index)
+    calls = calls.loc[days]
+    rival_calls = rival_calls.loc[days]
+    name = f"version {rival.version}"
+    agreeing = _agreeing(calls, rival_calls)
+    if agreeing < MOST:
+        facts = f"its returns agree with those of {name} on {agreeing:.0%} of {len(days)} days"
+        return Comparison(f"{facts}: other prices", comparable=False)
+    if len(days) and challenger.config_hash == rival.config_hash:
+        return Comparison(f"same configuration as {name}", passed=True)
     if len(days) < FEWEST_DAYS:
-        facts = f"{len(days)} days in common with {rival}, {FEWEST_DAYS} needed"
-        return Check(name, False, facts), figures
-    loss, champion_loss = (
-        log_losses(calls["up"][days].to_numpy(), calls["probability"][days].to_numpy())
-        for calls in (mine, theirs)
-    )
-    figures |= {"loss": float(loss.mean()), "champion_loss": float(champion_loss.mean())}
+        facts = f"{len(days)} days in common with {name}, {FEWEST_DAYS} needed"
+        return Comparison(facts, comparable=False, figures={"days": float(len(days))})
+    return _compare_losses(margin, calls, rival_calls, name)
+
+
+def _agreeing(calls: pd.DataFrame, rival_calls: pd.DataFrame) -> float:
+    """Return the share of the days on which the returns are the same; NaN without any day."""
+    difference = calls["next_return"] - rival_calls["next_return"]
+    return float((difference.abs() <= AGREE).mean())
+
+
+def _compare_losses(
+    margin: float, calls: pd.DataFrame, rival_calls: pd.DataFrame, name: str
+) -> Comparison:
+    """Test whether the challenger loses less than the margin; both tables are of the same days."""
+    loss = _log_losses(calls)
+    rival_loss = _log_losses(rival_calls)
+    days = len(loss)
+    figures = {
+        "days": float(days),
+        "loss": float(loss.mean()),
+        "champion_loss": float(rival_loss.mean()),
+    }
     facts = (
-        f"log loss {figures['loss']:.4f} against {figures['champion_loss']:.4f} of {rival}, "
-        f"of another configuration, on {len(days)} days"
+        f"log loss {figures['loss']:.4f} against {figures['champion_loss']:.4f} of {name}, "
+        f"of another configuration, on {days} days"
     )
-    test = diebold_mariano(loss, champion_loss + margin)
+    test = diebold_mariano(loss, rival_loss + margin)
     if test is None:  # each day's loss differs by the same amount
-        holds = figures["loss"] < figures["champion_loss"] + margin
-        return Check(name, holds, f"{facts}, without any difference"), figures
+        passed = figures["loss"] < figures["champion_loss"] + margin
+        return Comparison(f"{facts}, without any difference", passed, figures=figures)
     pvalue = test.pvalue / 2 if test.statistic < 0 else 1 - test.pvalue / 2
     figures |= {"dm_statistic": test.statistic, "dm_pvalue": pvalue}
-    shown = "is shown" if pvalue <= ALPHA else "is not shown"
+    passed = pvalue <= ALPHA
+    shown = "is shown" if passed else "is not shown"
     facts += f"; that it loses less than {margin:g} {shown} (p {pvalue:.3f})"
-    return Check(name, pvalue <= ALPHA, facts), figures
+    return Comparison(facts, passed, figures=figures)
 
 
-def _of_the_best(compared: Sequence[tuple[Check, dict[str, float]]]) -> dict[str, float]:
-    """Return the figures of the comparison that is the hardest to pass, empty if there is none."""
-    return max((figures for _, figures in compared), key=lambda f: f.get("dm_pvalue", -1.0))
+def _log_losses(calls: pd.DataFrame) -> Array:
+    return log_losses(calls["up"].to_numpy(), calls["probability"].to_numpy())
+
+
+def _hardest(comparisons: Sequence[Comparison]) -> Comparison:
+    """Return the comparison that is the hardest to pass: that of the largest p-value."""
+    return max(comparisons, key=lambda comparison: comparison.figures.get("dm_pvalue", -1.0))

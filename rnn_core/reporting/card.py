@@ -57,7 +57,7 @@ def judged(
         listed = _differences(settings, champion_settings)
         differences = f"against version {champion.version}: {listed or 'none'}"
     return {
-        "promotion": "promoted" if judgement.promoted else "kept",
+        "promotion": "promoted" if judgement.promoted else "not promoted",
         "promotion.reason": judgement.reason,
         "champion.differences": differences,
     }

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -29,10 +30,10 @@ from flows.reproduce import reproduce
 from flows.retrain import retrain
 from flows.steps import learning
 from flows.steps.summary import Summary
-from flows.tracking import store
+from flows.tracking import registry, store
 from rnn_core import commands, config
 from rnn_core.commands import Retrain, config_hash
-from rnn_core.config import Evaluation, File, Problem, Training, Yahoo
+from rnn_core.config import Evaluation, File, Problem, Promotion, Synthetic, Training, Yahoo
 from rnn_core.data import loading
 from rnn_core.data.exchanges import sessions
 from rnn_core.errors import PricesUnavailable
@@ -43,6 +44,7 @@ from tests.processes import end, free_port, isolated, start, wait_for
 from tests.yahoo_server import EMPTY, SERVER_ERROR, TOO_MANY_REQUESTS, sample_frame, yahoo_server
 
 NOW = datetime(2021, 6, 2, 22, tzinfo=UTC)
+BEFORE = datetime(2013, 2, 27, 22, tzinfo=UTC)  # two sessions before the end of Apple's file
 SESSIONS = sessions("XNYS", date(2015, 1, 2), NOW.date())
 
 SHORT = Evaluation(train_days=100, valid_days=30, test_days=20)
@@ -248,6 +250,76 @@ def test_every_look_at_the_same_days_is_counted(
 
 def _killed(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
+
+
+def champion_of(ticker: str) -> int:
+    return int(MlflowClient().get_model_version_by_alias(f"direction-{ticker}", "champion").version)
+
+
+def test_real_prices_replace_synthetic_ones_and_a_wrong_file_can_be_put_right(
+    tmp_path: Path,
+) -> None:
+    trial = TINY | {"promotion": Promotion(allow_synthetic=True)}
+    retrain(ticker="TRIAL", source=Synthetic(days=2000), **trial)
+    assert champion_of("TRIAL") == 1
+    wrong = tmp_path / "wrong.csv"
+    prices = pd.read_csv(AAPL)
+    closes = np.random.default_rng(0).normal(0, 0.01, len(prices)).cumsum()
+    prices.assign(**{"Adj Close": np.exp(closes)}).to_csv(wrong, index=False)
+    replaced = retrain(ticker="TRIAL", source=File(path=wrong), **TINY)
+    assert replaced.judgement.reason.endswith("version 1 was trained on synthetic prices")
+    assert champion_of("TRIAL") == 2
+    refused = retrain(ticker="TRIAL", source=File(path=AAPL), **TINY)
+    assert "other prices" in refused.judgement.reason
+    assert "remove its alias champion in MLflow and retrain" in refused.judgement.reason
+    MlflowClient().delete_registered_model_alias("direction-TRIAL", "champion")
+    retrain(ticker="TRIAL", source=File(path=AAPL), **TINY)
+    assert champion_of("TRIAL") == 4
+
+
+@pytest.mark.parametrize(
+    ("ticker", "damage"),
+    [
+        ("EMPTY", ""),
+        ("CUT", "date,probability\n2012-01-03,0.5\n"),
+        ("BINARY", "\x00\xff"),
+        ("REMOVED", None),
+    ],
+)
+def test_calls_of_a_champion_that_are_damaged_or_missing_refuse_the_next_in_one_line(
+    ticker: str, damage: str | None
+) -> None:
+    first = retrain(ticker=ticker, source=File(path=AAPL), now=BEFORE, **TINY)
+    folder = Path(MlflowClient().get_run(first.run_id).info.artifact_uri.removeprefix("file://"))
+    file = folder / "calls.csv"
+    file.unlink() if damage is None else file.write_text(damage, "latin-1")
+    second = retrain(ticker=ticker, source=File(path=AAPL), **TINY)
+    assert second.judgement.reason.startswith("the calls of version 1 are missing or damaged (if ")
+    assert champion_of(ticker) == 1
+
+
+def test_the_latest_champion_of_each_other_configuration_is_found_among_thousands(
+    summary: Summary, run: Run
+) -> None:
+    champion = registry.candidate(9999, run)
+    run_ids = {version: f"{version:032x}" for version in range(1, 4001)} | {1: summary.run_id}
+    other = replace(champion, config_hash="other")
+    [found], deleted = registry.latest_of_other_configurations(run_ids, other)
+    assert (found.version, found.run_id, deleted) == (1, summary.run_id, 3999)
+    assert registry.latest_of_other_configurations(run_ids, champion) == ([], 3999)
+
+
+def test_a_card_that_cannot_be_written_fails_no_run(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no connection")
+
+    monkeypatch.setattr(registry, "describe", fail)
+    retrain(ticker="CARDLESS", source=File(path=AAPL), **TINY)
+    assert runs()[0].info.status == "FINISHED"
+    assert runs()[0].data.tags["promotion"] == "promoted"
+    assert "the card of version 1 of CARDLESS lacks the judgement: no connection" in caplog.text
 
 
 def test_now_hides_what_came_after_it(runs: Runs) -> None:

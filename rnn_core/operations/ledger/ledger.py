@@ -83,7 +83,7 @@ class Decision:
             in_force = f"only version {champions[0]}" if champions else "none"
             raise LedgerError(
                 f"{self.ticker} has no earlier champion to return to: {in_force} is in force; "
-                "promote one"
+                "to begin anew, remove its alias champion in MLflow and retrain"
             )
         earlier, present = champions[-2:]
         self._append(

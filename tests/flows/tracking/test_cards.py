@@ -84,7 +84,7 @@ def test_a_version_that_is_not_promoted_says_why_and_how_it_differs(first: None)
     card = version(done.version)
     assert_agrees_with_its_run(card)
     assert card.tags["pvalue"] != "undefined"
-    assert card.tags["promotion"] == "kept"
+    assert card.tags["promotion"] == "not promoted"
     assert card.tags["promotion.reason"] == done.judgement.reason
     assert card.tags["champion.differences"] == (
         "against version 1: model.hidden_size is 5, not 4; "

@@ -1,6 +1,7 @@
 """The gate, condition by condition."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 
@@ -17,6 +18,9 @@ from rnn_core.operations.promotion import Candidate, Judgement, judge
 DAYS = pd.bdate_range("2015-01-02", periods=1200)
 RNG = np.random.default_rng(0)
 MARGIN = Promotion().margin
+WAY_OUT = (
+    " (if version 3 should not be the champion, remove its alias champion in MLflow and retrain)"
+)
 
 
 def calls(
@@ -52,9 +56,19 @@ def judged(
     *,
     unusable: int = 0,
     served: bool = True,
+    earlier: Sequence[Candidate] = (),
+    deleted: int = 0,
     **set_: bool,
 ) -> Judgement:
-    return judge(Promotion(**set_), challenger, champion, unusable=unusable, served=served)
+    return judge(
+        Promotion(**set_),
+        challenger,
+        champion,
+        earlier,
+        deleted=deleted,
+        unusable=unusable,
+        served=served,
+    )
 
 
 def other(table: pd.DataFrame, version: int = 4) -> Candidate:
@@ -187,14 +201,15 @@ def test_two_configurations_need_250_days_in_common(days: int, promoted: bool) -
     judgement = judged(other(calls(-0.02, seed=1, days=DAYS[-days:])))
     assert judgement.promoted is promoted
     if not promoted:
-        assert judgement.reason == f"{days} days in common with version 3, 250 needed"
+        assert judgement.reason == f"{days} days in common with version 3, 250 needed{WAY_OUT}"
         assert judgement.figures == {"days": days}
 
 
 def test_no_day_in_common_is_no_comparison() -> None:
     apart = calls().set_axis(DAYS + pd.Timedelta(days=9000))
     for challenger in (other(apart), replace(NEWER, calls=lambda: apart)):
-        assert judged(challenger).reason == "0 days in common with version 3, 250 needed"
+        reason = judged(challenger).reason
+        assert reason == f"0 days in common with version 3, 250 needed{WAY_OUT}"
 
 
 @pytest.mark.parametrize("same_config", [True, False])
@@ -205,7 +220,8 @@ def test_other_prices_under_the_ticker_are_refused(same_config: bool) -> None:
     judgement = judged(challenger)
     assert not judgement.promoted
     assert re.fullmatch(
-        r"its returns agree with those of version 3 on \d+% of 1200 days: other prices",
+        r"its returns agree with those of version 3 on \d+% of 1200 days: other prices"
+        + re.escape(WAY_OUT),
         judgement.reason,
     )
 
@@ -230,3 +246,85 @@ def test_equal_losses_are_not_worse() -> None:
     assert same.promoted
     assert "without any difference" in same.reason
     assert "dm_pvalue" not in same.figures
+
+
+def of_other_prices() -> pd.DataFrame:
+    table = calls(-0.02, seed=1)
+    table["next_return"] = np.random.default_rng(1).permutation(table["next_return"])
+    return table
+
+
+@pytest.mark.parametrize("config_hash", ["same", "other"])
+@pytest.mark.parametrize("data_last", [date(2021, 6, 1), date(2021, 5, 31)])
+def test_real_prices_replace_a_champion_of_synthetic_ones(
+    config_hash: str, data_last: date
+) -> None:
+    synthetic = replace(CHAMPION, data_source="synthetic", verdict="skill", calls=of_other_prices)
+    challenger = replace(NEWER, config_hash=config_hash, data_last=data_last)
+    judgement = judged(challenger, synthetic)
+    assert judgement.promoted
+    assert judgement.reason.endswith("version 3 was trained on synthetic prices")
+    assert not judged(challenger, synthetic, served=False).promoted
+
+
+def test_synthetic_prices_do_not_replace_a_champion_of_real_ones() -> None:
+    synthetic = replace(NEWER, data_source="synthetic", calls=of_other_prices)
+    assert "other prices" in judged(synthetic, allow_synthetic=True).reason
+    champion = replace(CHAMPION, data_source="synthetic")
+    renewed = judged(replace(NEWER, data_source="synthetic"), champion, allow_synthetic=True)
+    assert renewed.reason.endswith("same configuration as version 3")
+
+
+def test_an_earlier_champion_that_is_better_refuses_another_configuration() -> None:
+    better = other(calls(-0.02, seed=2), version=1)
+    judgement = judged(other(calls(seed=1)), earlier=[better])
+    assert not judgement.promoted
+    assert "of version 1, of another configuration" in judgement.reason
+
+
+def test_the_figures_are_of_the_hardest_comparison() -> None:
+    better, worse = (other(calls(gain, seed=2), version=1) for gain in (-0.02, 0.02))
+    challenger = other(calls(seed=1))
+    alone = judged(challenger).figures
+    assert judged(challenger, earlier=[better]).figures["dm_pvalue"] > alone["dm_pvalue"]
+    assert judged(challenger, earlier=[worse]).figures == alone
+
+
+def test_no_earlier_champion_refuses_the_renewal_of_the_present_one() -> None:
+    better = other(calls(-0.02, seed=2), version=1)
+    judgement = judged(NEWER, earlier=[better], deleted=3)
+    assert judgement.promoted
+    assert judgement.reason.endswith("same configuration as version 3")
+
+
+@pytest.mark.parametrize(
+    ("table", "facts"),
+    [
+        (None, "the calls of version 1 are missing or damaged"),
+        (calls(-0.02, days=DAYS[-249:]), "249 days in common with version 1, 250 needed"),
+        (of_other_prices(), "days: other prices"),
+    ],
+)
+def test_an_earlier_champion_that_cannot_be_compared_is_only_mentioned(
+    table: pd.DataFrame | None, facts: str
+) -> None:
+    earlier = replace(CHAMPION, version=1, config_hash="first", calls=lambda: table)
+    judgement = judged(other(calls(seed=1)), earlier=[earlier])
+    assert judgement.promoted
+    assert judgement.reason.endswith(facts)
+    assert "alias" not in judgement.reason
+
+
+def test_earlier_champions_whose_runs_were_deleted_are_mentioned() -> None:
+    judgement = judged(other(calls(seed=1)), deleted=2)
+    assert judgement.promoted
+    assert judgement.reason.endswith("runs of earlier champions were deleted: 2")
+
+
+@pytest.mark.parametrize("challenger", [NEWER, other(calls(-0.02, seed=1))])
+def test_a_champion_without_calls_stays_and_the_reason_names_the_way_out(
+    challenger: Candidate,
+) -> None:
+    judgement = judged(challenger, replace(CHAMPION, calls=lambda: None))
+    assert not judgement.promoted
+    assert judgement.reason == f"the calls of version 3 are missing or damaged{WAY_OUT}"
