@@ -122,7 +122,10 @@ def _options_of_several(config_class: type[BaseModel]) -> set[str]:
 
 
 def _with_option_each(words: Sequence[str], options: Collection[str]) -> list[str]:
-    """Repeat those options before each further value: `--runs A B` becomes `--runs A --runs B`."""
+    """Repeat those options before each further value: `--runs A B` becomes `--runs A --runs B`.
+
+    An empty value, as in `--edges=`, becomes an empty list.
+    """
     repeated: list[str] = []
     option = ""
     for word in words:
@@ -130,7 +133,8 @@ def _with_option_each(words: Sequence[str], options: Collection[str]) -> list[st
             option = word.partition("=")[0]
         elif option in options and repeated[-1] != option:
             repeated.append(option)
-        repeated.append(word)
+        is_empty = option in options and word in ("", f"{option}=")
+        repeated.append(f"{word}[]" if is_empty else word)
     return repeated
 
 

@@ -1,7 +1,9 @@
 """Flow `prune`: delete files of old runs. Run it with `python -m flows.prune --days 90 --keep 10`.
 
-The vintages of prices that only pruned runs saw are deleted too, except those that a forecast in
-the ledger was made from, and those that other vintages are differences from.
+The vintages of prices that only pruned runs saw are deleted too. Those that a forecast in the
+ledger was made from stay, and so do those that other vintages are differences from. Of each
+question in the ledger the vintage that it was asked of last stays, so a question that is asked
+daily keeps one. Questions about synthetic prices, which are others each day, keep none.
 
 Runs that are RUNNING although nobody works on them any more, such as those of a machine that was
 lost, are closed first. A run keeps its files while it is running, and if its model has an alias, is
@@ -24,6 +26,7 @@ from flows.tracking import queries, registry, runs
 from flows.tracking.runs import TrackedRun
 from rnn_core.commands import Prune
 from rnn_core.data import vintages
+from rnn_core.data.prices import is_synthetic
 from rnn_core.operations.ledger import Ledger
 
 FLOWS = (
@@ -56,6 +59,7 @@ def prune(config: Prune) -> dict[str, int]:
             if outcome != PRUNED_BEFORE:
                 counts[outcome] += 1
         prices_of_use.update(ledger.forecasts()["data_sha256"])
+        prices_of_use.update(_asked_last(ledger))
     counts[VINTAGES_DELETED], counts[VINTAGES_KEPT] = vintages.delete(pruned_prices - prices_of_use)
     get_run_logger().info(_in_words(counts))
     return counts
@@ -80,6 +84,14 @@ def _outcomes(keep: int, before: int, ledger: Ledger) -> Iterator[tuple[TrackedR
             yield run, KEPT
         else:
             yield run, _prune(run, versions_of_use)
+
+
+def _asked_last(ledger: Ledger) -> Iterator[str]:
+    """Yield the SHA-256 of the real prices that each question was asked of last."""
+    latest = ledger.looks().drop_duplicates(["settings", "revision"], keep="last")
+    for look in latest.itertuples():
+        if not is_synthetic(str(look.source)):
+            yield str(look.sha256)
 
 
 def _prune(run: TrackedRun, versions_of_use: Callable[[str], set[int]]) -> str:

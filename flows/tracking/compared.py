@@ -2,11 +2,9 @@
 
 import pandas as pd
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
 
 from flows.tracking import registry, runs
-from flows.tracking.store import ABSENT, client, get_run, unusable, uri
+from flows.tracking.queries import finished_training
 from rnn_core.errors import ConfigError
 from rnn_core.reporting.side_by_side import Side
 
@@ -31,15 +29,10 @@ def find(name: str) -> Run:
     """Return the run called `name`: its id, TICKER@ALIAS such as AAPL@champion, or TICKER/VERSION.
 
     Raises:
-        ConfigError: there is no such run or version, or it has no calls to compare.
+        ConfigError: there is no such version, or its run is no finished training of one ticker.
         TrackingError: the store cannot be reached or used.
     """
-    run = _run(_run_id(name))
-    if run is None:
-        raise ConfigError(f"runs: MLflow at {uri()} does not know the run {name}")
-    if runs.CALLS not in {file.path for file in client().list_artifacts(run.info.run_id)}:
-        raise ConfigError(f"runs: {name} has no {runs.CALLS} to compare: {_why_no_calls(run)}")
-    return run
+    return finished_training(_run_id(name))
 
 
 def side(run: Run) -> Side:
@@ -57,7 +50,11 @@ def side(run: Run) -> Side:
 
 
 def calls(run: Run) -> pd.DataFrame:
-    """Return the table of calls of a run, by date."""
+    """Return the table of calls of a run, by date.
+
+    Raises:
+        TrackingError: its file is missing or damaged.
+    """
     return runs.calls(run.info.run_id)
 
 
@@ -71,26 +68,3 @@ def _run_id(name: str) -> str:
                 raise ConfigError(f"runs: {registry.model_name(ticker)} has no version {version}")
             return run_id
     return name
-
-
-def _run(run_id: str) -> Run | None:
-    try:
-        return get_run(run_id)
-    except MlflowException as error:
-        if error.error_code in ABSENT:
-            return None
-        raise unusable(error) from error
-    except SQLAlchemyError as error:
-        raise unusable(error) from error
-
-
-def _why_no_calls(run: Run) -> str:
-    tags = run.data.tags
-    experiment = client().get_experiment(run.info.experiment_id).name
-    if "pruned" in tags:
-        return "its files were pruned"
-    if experiment not in ("retrain", "retrain-universe"):
-        return f"it is a run of {experiment}; only those of retrain have calls"
-    if "ticker" not in tags:
-        return "it is the run of a whole universe; name the run of one of its tickers"
-    return f"it is {run.info.status}"

@@ -8,10 +8,10 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from flows.tracking.store import client, experiment_of, unusable, uri
+from flows.tracking.store import ABSENT, client, experiment_of, get_run, unusable, uri
 from rnn_core.commands import Retrain, config_hash
 from rnn_core.data.prices import SYNTHETIC_FALLBACK, is_synthetic
-from rnn_core.errors import TrackingError
+from rnn_core.errors import ConfigError, TrackingError
 
 TRAINING = ("retrain", "retrain-universe")  # experiments whose runs train a ticker
 LOOK = "look"  # tag of a run whose look is in the ledger
@@ -46,6 +46,39 @@ def search(condition: str, experiments: Sequence[str] | None = None) -> Iterator
 def first(condition: str, experiments: Sequence[str]) -> str | None:
     """Return the id of the latest run that fits a filter of MLflow."""
     return next((run.info.run_id for run in search(condition, experiments)), None)
+
+
+def finished_training(run_id: str) -> Run:
+    """Return the run, which has trained one ticker to its end and still has its files.
+
+    Raises:
+        ConfigError: the run is unknown, of another kind, unfinished or pruned.
+        TrackingError: the store cannot be reached or used.
+    """
+    try:
+        run = get_run(run_id)
+        experiment = client().get_experiment(run.info.experiment_id).name
+    except (MlflowException, SQLAlchemyError) as error:
+        if getattr(error, "error_code", "") not in ABSENT:
+            raise unusable(error) from error
+        raise ConfigError(f"MLflow at {uri()} knows no run {run_id}") from error
+    if reason := _why_unusable(run, experiment):
+        raise ConfigError(f"run {run_id} cannot be used: {reason}")
+    return run
+
+
+def _why_unusable(run: Run, experiment: str) -> str:
+    """Return why a run is no finished training of one ticker; nothing if it is one."""
+    tags = run.data.tags
+    if experiment not in TRAINING:
+        return f"it is one of {experiment}; only those of {' and '.join(TRAINING)} can"
+    if "tickers" in tags:
+        return f"it retrained {tags['tickers']} tickers; name the run of one of them"
+    if run.info.status != "FINISHED":
+        return f"it is {run.info.status}; only a FINISHED run can"
+    if "pruned" in tags:
+        return "its files were pruned"
+    return ""
 
 
 def retrained(

@@ -14,11 +14,10 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from pydantic import ValidationError
-from sqlalchemy.exc import SQLAlchemyError
 
-from flows.tracking.queries import TRAINING
-from flows.tracking.runs import CALLS, logged_models
-from flows.tracking.store import ABSENT, client, get_run, one_line, unusable, uri
+from flows.tracking import runs
+from flows.tracking.queries import finished_training
+from flows.tracking.store import client, one_line
 from rnn_core.commands import Retrain
 from rnn_core.data import vintages
 from rnn_core.data.loading import has_own_sessions
@@ -79,42 +78,16 @@ def recorded(run_id: str) -> Recorded:
     """Return what a training run of one ticker has recorded.
 
     Raises:
-        ReproductionError: the run is unknown, of another kind, unfinished or pruned.
-        TrackingError: the store cannot be reached or used.
+        ConfigError: the run is unknown, of another kind, unfinished or pruned.
+        ReproductionError: what it has recorded is incomplete or cannot be read.
+        TrackingError: the store cannot be reached or used, or its calls cannot be read.
     """
-    run = _finished_training(run_id)
-    with _files_of(run):
-        return Recorded(run, _config(run), _results(run), _versions(run))
-
-
-def _finished_training(run_id: str) -> Run:
-    try:
-        run = get_run(run_id)
-        experiment = client().get_experiment(run.info.experiment_id).name
-    except (MlflowException, SQLAlchemyError) as error:
-        if getattr(error, "error_code", "") not in ABSENT:
-            raise unusable(error) from error
-        raise ReproductionError(f"MLflow at {uri()} knows no run {run_id}") from error
-    if reason := _why_not(run, experiment):
-        raise ReproductionError(f"run {run_id} cannot be reproduced: {reason}")
-    return run
-
-
-def _why_not(run: Run, experiment: str) -> str:
-    """Return why a run cannot be repeated; nothing if it can."""
-    tags = run.data.tags
-    if experiment not in TRAINING:
-        return f"it is one of {experiment}; only those of {' and '.join(TRAINING)} can"
-    if "tickers" in tags:
-        return f"it retrained {tags['tickers']} tickers; name the run of one of them"
-    if run.info.status != "FINISHED":
-        return f"it is {run.info.status}; only a FINISHED run can"
-    if "pruned" in tags:
-        return "its files were pruned"
+    run = finished_training(run_id)
     for name in LOOK:
         if name not in run.data.metrics:
-            return f"it has no metric {name}"
-    return ""
+            raise _unreadable(run, f"it has no metric {name}")
+    with _files_of(run):
+        return Recorded(run, _config(run), _results(run), _versions(run))
 
 
 @contextmanager
@@ -141,13 +114,14 @@ def _config(run: Run) -> Retrain:
 
 
 def _results(run: Run) -> Results:
+    runs.calls(run.info.run_id)  # refuses a damaged file
     arrays = _curves(run) | _arrays(run)
     metrics = {
         name: value
         for name, value in run.data.metrics.items()
         if not name.startswith(SECONDS) and name not in arrays
     }
-    return results(_text(run, CALLS), arrays, metrics, _verdict(run))
+    return results(_text(run, runs.CALLS), arrays, metrics, _verdict(run))
 
 
 def _text(run: Run, name: str) -> str:
@@ -167,7 +141,7 @@ def _curves(run: Run) -> dict[str, Array]:
 
 def _arrays(run: Run) -> dict[str, Array]:
     """Return the arrays of the model that the run has logged."""
-    models = logged_models(run)
+    models = runs.logged_models(run)
     if not models:
         raise LookupError("its model was deleted")
     with tempfile.TemporaryDirectory() as folder:

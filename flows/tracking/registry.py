@@ -39,6 +39,7 @@ CHAMPION = "champion"
 CHALLENGER = "challenger"
 LONGEST = 5000  # characters of a tag or a description of a version that MLflow's databases keep
 MOST_IDS = 500  # in one filter of MLflow: thousands fail
+LONGEST_VERSION = 9  # digits: MLflow's databases keep 32 bits, and fail at more
 LOADING = Lock()
 SERVED_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "threadpoolctl")
 
@@ -174,9 +175,12 @@ def registered(run_id: str) -> list[tuple[str, int]]:
 def trained_by(ticker: str, version_or_alias: str) -> str | None:
     """Return the run that trained a version, by its number or alias; None if there is none."""
     name = model_name(ticker)
+    is_version = version_or_alias.isdecimal()
+    if is_version and len(version_or_alias) > LONGEST_VERSION:
+        return None
     try:
         with _asking():
-            if version_or_alias.isdecimal():
+            if is_version:
                 return client().get_model_version(name, version_or_alias).run_id
             return client().get_model_version_by_alias(name, version_or_alias).run_id
     except _Absent:

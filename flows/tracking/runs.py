@@ -35,6 +35,7 @@ from flows.tracking.store import (
     uri,
 )
 from rnn_core.commands import flatten
+from rnn_core.errors import TrackingError
 from rnn_core.nn.arrays import Array
 
 UI_PORT = 5000  # of MLflow's UI, by default
@@ -135,10 +136,31 @@ def log(
 
 
 def calls(run_id: str) -> pd.DataFrame:
-    """Return the table of calls that a training run has logged, by date."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = client().download_artifacts(run_id, CALLS, folder)
-        return pd.read_csv(file, index_col="date", parse_dates=True)
+    """Return the table of calls that a training run has logged, by date.
+
+    Raises:
+        TrackingError: its file is missing or damaged.
+    """
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            file = client().download_artifacts(run_id, CALLS, folder)
+            table = pd.read_csv(file, index_col="date", parse_dates=True)
+        _refuse_damaged(table)
+    except (MlflowException, OSError, LookupError, ValueError) as error:
+        raise TrackingError(
+            f"{CALLS} of run {run_id} cannot be read ({one_line(error)})"
+        ) from error
+    return table
+
+
+def _refuse_damaged(calls: pd.DataFrame) -> None:
+    """Raise ValueError, or KeyError, if a day, a date or a number of the calls is missing."""
+    dates = pd.to_datetime(calls.index)  # raises ValueError for text
+    numbers = calls.astype(float)[["probability", "up", "next_return"]]
+    if calls.empty:
+        raise ValueError("it has no rows")
+    if dates.hasnans or numbers.isna().any(axis=None):
+        raise ValueError("a date or a number is missing")
 
 
 def address(run_id: str, file: str) -> str:

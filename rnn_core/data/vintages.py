@@ -4,6 +4,7 @@ A *base* is whole. Any other vintage holds only the rows in which it differs fro
 day adds one, which takes a few kB. A dividend rescales every row, which makes a new base.
 """
 
+import hashlib
 import os
 import time
 from collections.abc import Collection, Iterator
@@ -116,9 +117,9 @@ def _readable(path: Path) -> pd.DataFrame | None:
 
 
 def _write(path: Path, prices: Prices) -> None:
-    """Write the differences from the latest base of the ticker and source, or else a new base."""
+    """Write the differences from the latest base of the same kind, or else a new base."""
     frame = prices.frame
-    pointer = path.with_name(f".{prices.ticker}.{prices.source}.base")
+    pointer = path.with_name(f".{prices.ticker}.{prices.source}.{_hash_of_columns(prices)}.base")
     base_sha256 = pointer.read_text() if pointer.exists() else ""
     base = _readable(path_of(base_sha256, path.parent))
     if base is not None and list(base) == list(frame):
@@ -128,6 +129,12 @@ def _write(path: Path, prices: Prices) -> None:
             return
     _replace(path, frame, frame)
     parquet.replace(pointer, path.stem.encode())
+
+
+def _hash_of_columns(prices: Prices) -> str:
+    """Return a short hash of the source's column and the frame's, whose names no file may bear."""
+    names = "\n".join([prices.column, *prices.frame])
+    return hashlib.sha256(names.encode()).hexdigest()[:12]
 
 
 def _most_differences(frame: pd.DataFrame) -> float:

@@ -20,6 +20,7 @@ VOLATILITY_DAYS = 20  # returns in the trailing volatility
 TERCILES = ("low", "middle", "high")
 COLUMNS = ["probability_a", "probability_b", "up_a", "up_b", "loss_a", "loss_b"]
 SAME_RETURN = 1e-6  # returns closer than this are the same: prices were only rounded
+FEW_OTHER_OUTCOMES = 0.01  # share of common days: so few are corrected prices, not another question
 
 NO_DIFFERENCE: Final = "no difference"
 TOO_FEW: Final = "too few days"
@@ -70,7 +71,7 @@ class Comparison:
         calls: a row a common day, by date: `probability_a`, `probability_b`, the outcomes `up_a`,
             `up_b`, and the log losses `loss_a`, `loss_b`.
         days: test days of A and of B, common or not.
-        other_outcomes: common days on which the outcome of A is not that of B.
+        other_outcomes: common days on which the outcome of A is not that of B, and not by rounding.
         return_gap: largest distance of the next return of A from that of B, log.
         overall: the difference over all common days; the headline rests on it alone.
         by_year: the same by calendar year.
@@ -86,10 +87,15 @@ class Comparison:
     by_volatility: Mapping[str, Difference]
 
     @property
+    def same_question(self) -> bool:
+        """True if the outcomes differ on no more than a small share of the common days."""
+        return self.other_outcomes <= FEW_OTHER_OUTCOMES * self.overall.days
+
+    @property
     def headline(self) -> str:
         """Who is better, or why nobody is said to be."""
         loss = self.overall.loss
-        if self.other_outcomes:
+        if not self.same_question:
             return OTHER_QUESTION
         if self.overall.days < FEW_DAYS:
             return TOO_FEW
@@ -102,7 +108,7 @@ class Comparison:
     def reason(self) -> str:
         """One sentence: what the headline rests on."""
         days = self.overall.days
-        if self.other_outcomes:
+        if not self.same_question:
             return (
                 f"the outcomes differ on {self.other_outcomes} of {days} common days, so each run "
                 "is measured by its own and the differences do not say who is better"
@@ -136,10 +142,11 @@ def compare(a: pd.DataFrame, b: pd.DataFrame) -> Comparison:
     returns = a["next_return"].combine_first(b["next_return"])
     tercile = volatility_terciles(returns).reindex(calls.index)
     return_gaps = (calls["next_return_a"] - calls["next_return_b"]).abs()
+    other_outcomes = (calls["up_a"] != calls["up_b"]) & (return_gaps > SAME_RETURN)
     return Comparison(
         calls=calls[COLUMNS],
         days=(len(a), len(b)),
-        other_outcomes=int((calls["up_a"] != calls["up_b"]).sum()),
+        other_outcomes=int(other_outcomes.sum()),
         return_gap=float(return_gaps.max()),
         overall=_difference(calls),
         by_year=_by(calls, pd.DatetimeIndex(calls.index).strftime("%Y")),

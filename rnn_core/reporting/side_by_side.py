@@ -91,6 +91,9 @@ def facts_rows(a: Side, b: Side, comparison: Comparison) -> Rows:
     if comparison.return_gap > SAME_RETURN:
         gap = f"differ by up to {comparison.return_gap:.2%}"
         rows.append({"what": "returns of the same days", "A": "", "B": gap})
+    if comparison.other_outcomes:
+        days = f"differ on {comparison.other_outcomes} of {comparison.overall.days}"
+        rows.append({"what": "outcomes of the same days", "A": "", "B": days})
     return rows
 
 

@@ -14,7 +14,7 @@ from mlflow.entities import Run
 
 from flows import command_line
 from flows.retrain import main
-from rnn_core.commands import Retrain, RetrainUniverse
+from rnn_core.commands import Audit, Compare, Retrain, RetrainUniverse
 from rnn_core.data import vintages
 from tests.flows.conftest import AAPL
 from tests.processes import run
@@ -265,3 +265,21 @@ def test_a_real_process_ends_with_the_table_and_the_line_that_opens_mlflow(
     assert done.returncode == 0, done.stderr
     assert "always the majority class" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("MLflow: ")
+
+
+@pytest.mark.parametrize("words", [["--edges="], ["--edges", ""], ["--series", "10", "--edges="]])
+def test_an_empty_value_is_an_empty_list(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    given: list[Audit] = []
+    monkeypatch.setattr(sys, "argv", ["flows.audit", *words])
+    command_line.run(Audit, given.append)
+    assert given[0].edges == ()
+
+
+@pytest.mark.parametrize("words", [["--runs="], ["--runs", ""]])
+def test_an_empty_list_where_none_is_allowed_is_one_clear_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["flows.compare", *words])
+    with pytest.raises(SystemExit):
+        command_line.run(Compare, lambda _: pytest.fail("it ran"))
+    assert capsys.readouterr().err == "error: runs must name two different runs (got none)\n"

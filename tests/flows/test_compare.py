@@ -16,11 +16,12 @@ from flows.steps.summary import Summary
 from flows.study import study
 from flows.tracking import registry
 from flows.tracking import runs as tracked
+from flows.tracking.recorded import recorded
 from flows.tracking.store import INFOS
 from flows.universe.flow import retrain_universe
 from rnn_core import commands
 from rnn_core.config import File, Model
-from rnn_core.errors import DataError
+from rnn_core.errors import DataError, RnnflowError
 from rnn_core.evaluation.comparison import OTHER_QUESTION
 from tests.flows.conftest import AAPL, TINY
 
@@ -156,7 +157,7 @@ def test_one_run_three_runs_and_the_same_run_twice_are_refused(
 
 @pytest.mark.parametrize("unknown", ["0" * 32, "nonsense", "a b;c"])
 def test_an_unknown_run_is_named(refusal: Callable[..., str], lstm: Summary, unknown: str) -> None:
-    assert refusal(lstm.run_id, unknown).endswith(f"does not know the run {unknown}")
+    assert refusal(lstm.run_id, unknown).endswith(f"knows no run {unknown}")
 
 
 @pytest.mark.parametrize(
@@ -166,6 +167,9 @@ def test_an_unknown_run_is_named(refusal: Callable[..., str], lstm: Summary, unk
         ("PAIR@nobody", "direction-PAIR has no version nobody"),
         ("NEVER@champion", "direction-NEVER has no version champion"),
         ("PAIR/", "direction-PAIR has no version "),
+        ("PAIR/99999999999999999999", "direction-PAIR has no version 99999999999999999999"),
+        ("PAIR/2147483648", "direction-PAIR has no version 2147483648"),
+        (f"PAIR/{'9' * 5000}", f"direction-PAIR has no version {'9' * 5000}"),
     ],
 )
 def test_an_unknown_version_is_named(
@@ -183,13 +187,63 @@ def test_runs_without_calls_are_refused_with_the_reason(
     study(name="memory-cell", size=0.05)
     retrain_universe(tickers=("UNIP",), source=File(path=AAPL), **TINY)
     expected = {
-        latest("retrain", "FAILED"): "it is FAILED",
-        latest("study"): "it is a run of study; only those of retrain have calls",
-        latest("retrain-universe", ticker=False): "it is the run of a whole universe",
+        latest("retrain", "FAILED"): "it is FAILED; only a FINISHED run can",
+        latest("study"): "it is one of study; only those of retrain and retrain-universe can",
+        latest("retrain-universe", ticker=False): "it retrained 1 tickers; name the run of one",
     }
     for run_id, reason in expected.items():
-        start = f"runs: {run_id} has no calls.csv to compare: {reason}"
+        start = f"run {run_id} cannot be used: {reason}"
         assert refusal(lstm.run_id, run_id).startswith(start)
+
+
+DAMAGES: dict[str, Callable[[str], str]] = {
+    "empty": lambda _: "",
+    "one word": lambda _: "x",
+    "binary": lambda _: "\0\1\n" * 40,
+    "a header alone": lambda calls: calls.splitlines()[0],
+    "a column with another name": lambda calls: calls.replace("next_return", "return", 1),
+    "text for a number": lambda calls: calls.replace("0.", "O.", 1),
+    "text for a date": lambda calls: calls.replace("\n2", "\nz", 1),
+    "no date": lambda calls: re.sub(r"\n[-0-9]+,", "\n,", calls, count=1),
+    "a row cut short": lambda calls: calls[: calls.index("\n") + 20],
+}
+
+
+@pytest.mark.parametrize("command", ["compare", "reproduce"])
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_damaged_calls_are_one_line_that_names_the_run_and_the_file(
+    refusal: Callable[..., str],
+    lstm: Summary,
+    gru: Summary,
+    damage: Callable[[str], str],
+    command: str,
+) -> None:
+    file = Path(tracked.address(gru.run_id, "calls.csv"))
+    before = file.read_text(encoding="utf-8")
+    file.write_text(damage(before), encoding="utf-8")
+    try:
+        if command == "compare":
+            line = refusal(lstm.run_id, gru.run_id)
+        else:
+            with pytest.raises(RnnflowError) as error:
+                recorded(gru.run_id)
+            line = str(error.value)
+    finally:
+        file.write_text(before, encoding="utf-8")
+    assert re.fullmatch(rf"calls.csv of run {gru.run_id} cannot be read \(.+\)", line)
+    assert recorded(gru.run_id).results["calls"]
+
+
+def test_a_missing_file_of_calls_is_named(
+    refusal: Callable[..., str], lstm: Summary, gru: Summary
+) -> None:
+    file = Path(tracked.address(gru.run_id, "calls.csv"))
+    elsewhere = file.rename("moved.csv")
+    try:
+        line = refusal(lstm.run_id, gru.run_id)
+    finally:
+        elsewhere.rename(file)
+    assert line.startswith(f"calls.csv of run {gru.run_id} cannot be read (")
 
 
 def test_a_pruned_run_is_refused_with_the_reason(
@@ -197,7 +251,7 @@ def test_a_pruned_run_is_refused_with_the_reason(
 ) -> None:
     pruned = latest("retrain")
     tracked.delete_files(MlflowClient().get_run(pruned))
-    assert refusal(lstm.run_id, pruned).endswith("calls.csv to compare: its files were pruned")
+    assert refusal(lstm.run_id, pruned).endswith("cannot be used: its files were pruned")
 
 
 def test_a_file_is_opened_by_its_path_here_and_by_its_url_on_a_server(

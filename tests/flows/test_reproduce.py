@@ -13,6 +13,7 @@ from typing import Any
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -29,7 +30,7 @@ from flows.universe.flow import retrain_universe
 from rnn_core.commands import Prune, Reproduce
 from rnn_core.config import Evaluation, File, Model, Promotion, Synthetic, Training
 from rnn_core.data import parquet, vintages
-from rnn_core.errors import DataError, ReproductionError
+from rnn_core.errors import ConfigError, DataError
 from tests.flows.conftest import AAPL
 
 NOW = datetime(2021, 6, 2, 22, tzinfo=UTC)
@@ -236,7 +237,7 @@ def test_the_run_of_a_ticker_of_a_universe_is_reproduced_and_that_of_all_refused
     assert child.inputs.dataset_inputs[0].dataset.name == "UNIB"
     assert re.match(REPRODUCED, reproduce(run=child.info.run_id))
     parent = child.data.tags["mlflow.parentRunId"]
-    with pytest.raises(ReproductionError, match="it retrained 2 tickers; name the run of one"):
+    with pytest.raises(ConfigError, match="it retrained 2 tickers; name the run of one"):
         reproduce(run=parent)
 
 
@@ -420,10 +421,10 @@ REFUSALS: dict[str, tuple[Callable[[str], str], str]] = {
     "a study": (a_study, "it is one of study; only those of retrain and retrain-universe can"),
     "a run of another version": (of_another_version, "its configuration is one of .*magic"),
     "a run without files": (without("config.json"), "its files cannot be read"),
-    "a run without calls": (without("calls.csv"), "its files cannot be read"),
+    "a run without calls": (without("calls.csv"), r"calls.csv of run \w+ cannot be read"),
     "a run with damaged calls": (
         with_damaged_calls,
-        "its files cannot be read .*could not convert",
+        r"calls.csv of run \w+ cannot be read .*could not convert",
     ),
     "a run without model": (without_model, "its files cannot be read .*its model was deleted"),
     "a pruned run": (pruned, "its files were pruned"),
@@ -480,3 +481,27 @@ def test_pruning_keeps_the_vintages_that_are_needed(
     assert set(vintages.ROOT.glob("*.parquet")) == {vintage_of(run) for run in needed.values()}
     for run in (runs[0], runs[-1]):
         assert re.match(REPRODUCED, reproduce(run=run))
+
+
+def test_pruning_keeps_the_prices_that_each_question_was_asked_of_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One question is asked on three days, another one once; two of four vintages stay."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    rows = pd.read_csv(AAPL)
+    source = {"source": File(path=Path("prices.csv"), exchange="XNYS")}
+
+    def asked(days: int, **options: Any) -> Path:
+        rows.head(days).to_csv("prices.csv", index=False)
+        return vintage_of(retrain(ticker="ASKED", **(SMALL | source | options)).run_id)
+
+    daily = [asked(days) for days in (700, 701, 702)]
+    once = asked(650, model=Model(hidden_size=3))
+    age_vintages()
+    later = datetime.now(UTC) + timedelta(days=100)
+    MlflowClient().delete_registered_model("direction-ASKED")  # no run is of use by its model
+    assert prune(days=90, keep=0, now=later)["pruned"] == 4
+    kept = set(vintages.ROOT.glob("*.parquet"))
+    assert {daily[2], once} <= kept
+    assert kept - {daily[2], once} <= {daily[0]}, "the base that they rest on"

@@ -137,6 +137,17 @@ def test_other_prices_of_the_ticker_in_between_make_no_new_base(tmp_path: Path) 
         assert path.stat().st_size < 5_000
 
 
+def test_columns_that_are_retrained_in_turn_have_a_base_each(tmp_path: Path) -> None:
+    """Whether the source's column is another one, or the frame has others, named in any way."""
+    frame = walk(THIRTEEN_YEARS + 3)
+    kinds = {"Adj Close": COLUMNS, "Close/Last": COLUMNS, "c" * 300: COLUMNS, "Price": ["close"]}
+    for day in range(3):
+        for number, (column, names) in enumerate(kinds.items()):
+            seen = frame.mul(1 + number)[names][: THIRTEEN_YEARS + day]
+            path = vintages.keep(replace(prices(seen), column=column), tmp_path)
+            assert is_base(path) == (day == 0)
+
+
 def test_a_session_without_any_number_is_not_taken_for_one_that_the_base_lacks(
     tmp_path: Path,
 ) -> None:

@@ -46,7 +46,37 @@ def test_no_skill_is_found_in_surrogates_of_a_predictable_series_and_it_is_where
     assert findings.power[0.65].skill >= 18
     assert findings.false_skill.skill < findings.power[0.55].skill < findings.power[0.65].skill
     assert findings.peeking == ()
-    assert findings.promise.startswith("the rule keeps its promise: up to 3 of 20")
+    assert findings.promise.endswith(": up to 3 of 20 are chance at a rate of 5%")
+
+
+@pytest.mark.parametrize(
+    ("skill", "series", "kept"),
+    [
+        (
+            0,
+            10,
+            "no breach was seen in 10 series, which leave a false-skill rate of up to 28% possi",
+        ),
+        (
+            0,
+            30,
+            "no breach was seen in 30 series, which leave a false-skill rate of up to 11% possi",
+        ),
+        (
+            5,
+            100,
+            "no breach was seen in 100 series, which leave a false-skill rate of up to 11% po",
+        ),
+        (0, 40, "the rule keeps its promise: up to 5 of 40"),
+        (4, 100, "the rule keeps its promise: up to 10 of 100"),
+        (11, 100, "THE RULE IS BROKEN HERE: 11 of 100"),
+    ],
+)
+def test_a_promise_is_kept_only_where_series_suffice_to_exclude_twice_the_rate(
+    skill: int, series: int, kept: str
+) -> None:
+    findings = Findings(500, (Count("signs redrawn", skill, series),), {}, ())
+    assert findings.promise.startswith(kept)
 
 
 def test_a_rule_that_is_too_easy_is_named(

@@ -44,6 +44,12 @@ def calls(
     return pd.DataFrame({"probability": probability, "up": up, "next_return": returns}, dates)
 
 
+def turn(calls: pd.DataFrame, days: int) -> None:
+    """Let the first days close the other way."""
+    calls.iloc[:days, calls.columns.get_loc("up")] ^= 1
+    calls.iloc[:days, calls.columns.get_loc("next_return")] *= -1
+
+
 class TestMean:
     def test_it_is_what_its_definition_says(self) -> None:
         values = np.random.default_rng(3).gamma(2, size=90) - 2
@@ -176,14 +182,31 @@ class TestCompare:
             "B 20 (2022-01-03 to 2022-01-28)"
         )
 
-    @pytest.mark.parametrize("changed", [1, 300])
+    @pytest.mark.parametrize("changed", [7, 300])
     def test_other_outcomes_are_another_question(self, changed: int) -> None:
         b = calls(seed=1, edge=0.2)
-        b.iloc[:changed, b.columns.get_loc("up")] ^= 1
+        turn(b, changed)
         comparison = compare(calls(), b)
         assert comparison.other_outcomes == changed
         assert comparison.headline == OTHER_QUESTION
         assert f"differ on {changed} of 600" in comparison.reason
+
+    def test_a_few_other_outcomes_leave_the_question_and_are_counted(self) -> None:
+        b = calls(seed=1)
+        turn(b, 6)
+        comparison = compare(calls(), b)
+        assert comparison.other_outcomes == 6
+        assert comparison.headline == NO_DIFFERENCE
+
+    def test_returns_that_differ_by_rounding_have_the_same_outcome(self) -> None:
+        a = calls()
+        b = calls(seed=1)
+        for run, rounded in ((a, 0.0), (b, 1e-16)):
+            run.iloc[:300, run.columns.get_loc("next_return")] = rounded
+            run.iloc[:300, run.columns.get_loc("up")] = int(rounded > 0)
+        comparison = compare(a, b)
+        assert comparison.other_outcomes == 0
+        assert comparison.headline != OTHER_QUESTION
 
     def test_prices_that_were_revised_leave_the_question(self) -> None:
         b = calls(seed=1)

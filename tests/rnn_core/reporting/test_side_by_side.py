@@ -68,6 +68,15 @@ def test_other_returns_of_the_same_days_are_said() -> None:
     ]
 
 
+def test_a_few_other_outcomes_of_the_same_days_are_said() -> None:
+    corrected = calls()
+    corrected.iloc[0, corrected.columns.get_loc("up")] ^= 1
+    corrected.iloc[0, corrected.columns.get_loc("next_return")] *= -1
+    *_, row = pages.facts_rows(A, A, compare(calls(), corrected))
+    days = len(corrected)
+    assert row == {"what": "outcomes of the same days", "A": "", "B": f"differ on 1 of {days}"}
+
+
 def test_the_headline_comes_first_and_each_group_has_a_row(
     page: str, comparison: Comparison
 ) -> None:
