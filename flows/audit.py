@@ -32,7 +32,7 @@ RUNNER = Runner(kind="processes")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an audit found, and where to see it.
+    """The findings of an audit, and where to see them.
 
     Attributes:
         ticker: of the prices that surrogates were made of.
@@ -105,7 +105,7 @@ def _over_processes(
 
 
 def main(config: Audit) -> None:
-    """Run the flow in this process and print what it found."""
+    """Run the flow in this process and print its findings."""
     outcome = audit(**dict(config))
     command_line.show(outcome.table())
     command_line.say(outcome.findings.meaning)

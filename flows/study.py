@@ -27,7 +27,7 @@ from rnn_core.studies.study import Finding, Trained, Variant, Variants
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a study found, and where to see it.
+    """The finding of a study, and where to see it.
 
     Attributes:
         name: name of the study.

@@ -12,6 +12,9 @@ default configuration in float32. The bounds:
     best of 8       `skill` in any of eight looks at a null series, by other seeds and starts, in at
                     most 16 of 200
     daily           `skill` on any of 250 days on which the question is asked again, in at most 16
+    two seeds       two runs of one network are told apart in at most 10 of 200
+    seeing or not   a network that sees the planted direction is better than one that does not, in
+                    at least 95 of 100
 """
 
 import os
@@ -28,30 +31,28 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binom
 
-from benchmarks.honesty.series import BOUNCE, KINDS, NULL, PLANTED, Kind, prices
+from benchmarks.honesty.series import BOUNCE, COMPARED, KINDS, NULL, PLANTED, Kind, prices
 from rnn_core.config import Evaluation as Settings
 from rnn_core.config import Model, Problem, Training
 from rnn_core.data.folds import folds
 from rnn_core.data.prices import Prices
 from rnn_core.data.windows import windows
 from rnn_core.evaluation import evaluation
+from rnn_core.evaluation.audit import most_false
+from rnn_core.evaluation.comparison import NO_DIFFERENCE, Comparison, compare
 from rnn_core.evaluation.direction_tests import strata, within_strata
 from rnn_core.evaluation.evidence import STRATUM
 from rnn_core.evaluation.metrics import called_up, log_losses, wilson_interval
 from rnn_core.evaluation.spending import FIRST_LOOK, Look, nth_look
-from rnn_core.evaluation.verdict import SKILL, Showing, Worth, verdict
+from rnn_core.evaluation.verdict import NO_EVIDENCE, SKILL, Showing, Worth, verdict
 from rnn_core.nn.ensemble import out_of_sample
 from rnn_core.nn.memory import tune_process
 from rnn_core.nn.training import fit
 
 TRAINING = Training(dtype="float32")
+DEFAULT_PROBLEM = Problem()
 BEFORE_TEST = 700  # days of a series, at most, that are not tested
 DAILY = 250  # days on which a question is asked again
-
-
-def most_false(series: int) -> int:
-    """Return the number of findings that a true rate of 5 % exceeds once in forty."""
-    return int(binom.ppf(0.975, series, 0.05))
 
 
 class Judged(NamedTuple):
@@ -100,10 +101,37 @@ def daily(kind: str, training: Training, series: int) -> Judged:
     return judged._replace(test_days=len(calls))
 
 
-def judged_prices(prices: Prices, training: Training, look: Look) -> evaluation.Judged:
+def two_seeds(kind: str, training: Training, series: int) -> Judged:
+    """Compare two networks that differ by their seed alone; skill if they are told apart."""
+    whole = prices(KINDS[kind], series)
+    one, other = (judged_prices(whole, replace(training, seed=seed), FIRST_LOOK) for seed in (0, 1))
+    comparison = compare(one.calls, other.calls)
+    return _told_apart(comparison, comparison.headline != NO_DIFFERENCE)
+
+
+def seeing_or_not(kind: str, training: Training, series: int) -> Judged:
+    """Compare a network on returns with one on their volatility alone; skill if it is better."""
+    whole = prices(KINDS[kind], series)
+    sees, does_not = (
+        judged_prices(whole, training, FIRST_LOOK, Problem(features=features))
+        for features in (("return", "direction"), ("volatility",))
+    )
+    comparison = compare(sees.calls, does_not.calls)
+    return _told_apart(comparison, comparison.headline.startswith("A is better"))
+
+
+def _told_apart(comparison: Comparison, told: bool) -> Judged:
+    overall = comparison.overall
+    tag = SKILL if told else NO_EVIDENCE
+    return Judged(tag, comparison.headline, overall.accuracies[0], overall.days)
+
+
+def judged_prices(
+    prices: Prices, training: Training, look: Look, problem: Problem = DEFAULT_PROBLEM
+) -> evaluation.Judged:
     """Return the verdict on a network that was trained on the prices."""
     settings = Settings()
-    built = windows(Problem(), prices)
+    built = windows(problem, prices)
     walk = folds(settings, built)
     fitted = fit(Model(), training, built, walk)
     logits = out_of_sample(fitted, built, walk)
@@ -184,6 +212,8 @@ CONTROLS = (
     *(Control(kind, 200, most_bare=most_false(200)) for kind in BOUNCE),
     Control(PLANTED[0], 100, least_skill=95, least_accuracy=0.57),
     Control(PLANTED[1], 100, least_skill=40),
+    Control(NULL[0], 200, two_seeds, most_skill=10),
+    Control(COMPARED, 100, seeing_or_not, least_skill=95),
     *(Control(kind, 100) for kind in PLANTED[2:]),
 )
 

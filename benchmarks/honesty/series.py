@@ -210,4 +210,6 @@ PLANTED = (
     Kind("slow mean", returns_of(slow_mean)),
 )
 
-KINDS = {kind.name: kind for kind in (*NULL, *BOUNCE, *PLANTED)}
+COMPARED = Kind("planted, 3300 days", days=3300, edge=0.10, stream=500)
+
+KINDS = {kind.name: kind for kind in (*NULL, *BOUNCE, *PLANTED, COMPARED)}

@@ -7,6 +7,7 @@ from flows.tracking import registry, store
 from rnn_core.commands import Retrain
 from rnn_core.data.prices import Prices
 from rnn_core.data.windows import prices_needed
+from rnn_core.errors import TrackingError
 from rnn_core.nn.training import Fit
 from rnn_core.operations.ledger import Decision, Ledger
 from rnn_core.operations.promotion import Candidate, Judgement, judge
@@ -51,30 +52,12 @@ def promote(
         if judgement.promoted:
             decision.promote(model_version, reason=judgement.reason, run_id=run_id, at=config.time)
             registry.set_champion_alias(config.ticker, model_version)
-    _complete_card(config.ticker, challenger, champion, judgement, known)
-    return judgement
-
-
-def _complete_card(
-    ticker: str,
-    challenger: Candidate,
-    champion: Candidate | None,
-    judgement: Judgement,
-    known: card.Card,
-) -> None:
-    """Add the judgement to the card; the decision stands, so a failure is only a warning."""
     try:
-        settings = store.get_run(challenger.run_id).data.params
-        champion_settings = store.get_run(champion.run_id).data.params if champion else {}
-        judged = card.judged(judgement, settings, champion, champion_settings)
-        registry.describe(ticker, challenger.version, known, judged)
-    except Exception as error:  # noqa: BLE001 - the ledger has the decision, whatever it was
-        logger.warning(
-            "the card of version %d of %s lacks the judgement: %s",
-            challenger.version,
-            ticker,
-            store.one_line(error),
-        )
+        registry.complete_card(config.ticker, challenger, champion, judgement, known)
+    except TrackingError as error:  # the decision stands
+        version = f"version {model_version} of {config.ticker}"
+        logger.warning("the card of %s lacks the judgement: %s", version, error)
+    return judgement
 
 
 def note_unknown_champion(decision: Decision, champion: Candidate | None, at: datetime) -> None:

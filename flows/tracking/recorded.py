@@ -1,4 +1,4 @@
-"""What a training run has recorded, read back to repeat it and to compare."""
+"""Read back a training run, to repeat it and to compare every bit."""
 
 import json
 import tempfile

@@ -17,6 +17,7 @@ from mlflow.entities import LoggedModelStatus, Run
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
+from sqlalchemy.exc import SQLAlchemyError
 
 from flows.tracking import runs, served_model
 from flows.tracking.queries import search
@@ -28,10 +29,10 @@ from rnn_core.data.exchanges import all_sessions, time_zone
 from rnn_core.data.prices import SYNTHETIC_FALLBACK, Prices
 from rnn_core.data.served_frames import needed_columns
 from rnn_core.data.windows import prices_needed
-from rnn_core.errors import ChampionMissing
+from rnn_core.errors import ChampionMissing, TrackingError
 from rnn_core.nn import checkpoints
 from rnn_core.nn.training import Fit
-from rnn_core.operations.promotion import Candidate
+from rnn_core.operations.promotion import Candidate, Judgement
 from rnn_core.reporting import card
 
 PREFIX = "direction-"
@@ -72,6 +73,27 @@ def register(
     if prices.source == SYNTHETIC_FALLBACK:
         return None
     return _register_challenger(config.ticker, run_id, logged.model_id, known)
+
+
+def complete_card(
+    ticker: str,
+    challenger: Candidate,
+    champion: Candidate | None,
+    judgement: Judgement,
+    known: card.Card,
+) -> None:
+    """Add the judgement to the card of a version; `known` is what it has already.
+
+    Raises:
+        TrackingError: the store cannot be reached or used, or a run or the version was deleted.
+    """
+    try:
+        settings = get_run(challenger.run_id).data.params
+        champion_settings = get_run(champion.run_id).data.params if champion else {}
+        judged = card.judged(judgement, settings, champion, champion_settings)
+        describe(ticker, challenger.version, known, judged)
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise unusable(error) from error
 
 
 def describe(ticker: str, model_version: int, known: card.Card, judged: card.Card) -> None:
@@ -237,13 +259,9 @@ def without_champion(ticker: str, earlier: Sequence[int]) -> ChampionMissing:
 def _calls(run_id: str) -> pd.DataFrame | None:
     """Return the calls of a run, or None if their file is missing or damaged."""
     try:
-        table = runs.calls(run_id)
-        calls = table[["probability", "up", "next_return"]].astype(float)
-    except (MlflowException, OSError, ValueError, KeyError):
+        return runs.calls(run_id)
+    except TrackingError:
         return None
-    dated = isinstance(calls.index, pd.DatetimeIndex) and calls.index.is_unique
-    complete = np.isfinite(calls.to_numpy()).all() and calls["probability"].between(0, 1).all()
-    return calls if dated and complete else None
 
 
 def _runs_by_id(run_ids: Sequence[str]) -> dict[str, Run]:

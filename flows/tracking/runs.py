@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
 import pandas as pd
 from mlflow.entities import LoggedModel, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
@@ -159,8 +160,10 @@ def _refuse_damaged(calls: pd.DataFrame) -> None:
     numbers = calls.astype(float)[["probability", "up", "next_return"]]
     if calls.empty:
         raise ValueError("it has no rows")
-    if dates.hasnans or numbers.isna().any(axis=None):
+    if dates.hasnans or not np.isfinite(numbers.to_numpy()).all():
         raise ValueError("a date or a number is missing")
+    if not dates.is_unique or not numbers["probability"].between(0, 1).all():
+        raise ValueError("a date is there twice, or a probability is outside 0 to 1")
 
 
 def address(run_id: str, file: str) -> str:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 NOTES = b"rnnflow"  # key of a file's metadata under which its notes stand
 UNREADABLE = (pa.ArrowException, OSError, LookupError, TypeError, ValueError, OverflowError)
-"""What reading a damaged file may raise."""
+"""Errors that reading a damaged file may raise."""
 
 
 def content(frame: pd.DataFrame, notes: dict[str, Any], **options: Any) -> bytes:

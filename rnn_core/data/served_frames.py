@@ -38,7 +38,7 @@ MOST_NAMED = 6  # columns or days that an error names
 
 @dataclass(frozen=True)
 class Market:
-    """What a served model knows of its exchange, without the calendar library.
+    """The exchange as a served model knows it, without the calendar library.
 
     Attributes:
         exchange: MIC of the exchange.

@@ -78,7 +78,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Findings:
-    """What the rule finds in the surrogates of one series.
+    """Counts of the skill that the rule finds in surrogates of one series.
 
     Attributes:
         test_days: of each surrogate.
@@ -110,7 +110,7 @@ class Findings:
 
     @property
     def meaning(self) -> str:
-        """What was found, in one sentence."""
+        """The findings in one sentence."""
         false_skill = f"false skill {self.false_skill}"
         if not self.power:
             return f"with these settings and {self.test_days} test days: {false_skill}"
@@ -123,7 +123,7 @@ class Findings:
 
     @property
     def promise(self) -> str:
-        """Whether the rule keeps its promise, in one sentence; names the features that peek."""
+        """One sentence: if the rule keeps its promise, and which features peek."""
         found = self.false_skill
         allowed = f"{most_false(found.series)} of {found.series}"
         if not self.broken:

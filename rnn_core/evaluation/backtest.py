@@ -84,7 +84,7 @@ class Strategy:
 
 @dataclass(frozen=True)
 class Timing:
-    """What changing the position earned beyond holding its mean size throughout, at no cost.
+    """The gain of changing the position over holding its mean size throughout, at no cost.
 
     Attributes:
         gain: mean of the daily net returns beyond that, in basis points.

@@ -1,4 +1,4 @@
-"""What the calls of the test days are evidence of: the tests of direction and of losses."""
+"""Test the calls of the test days: their direction, and their losses against the baselines."""
 
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -31,7 +31,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Calls:
-    """What is tested: n test days, and the forecasts of the network and of each baseline.
+    """The forecasts to test: those of the network and of each baseline on n test days.
 
     A return of 0 counts as down. If more than `MANY_ZEROS` of the returns are 0, few probabilities
     are above ½, so to make a call of it a probability is compared with the base rate of its fold.

@@ -47,7 +47,7 @@ class Showing:
 
 @dataclass(frozen=True)
 class Worth:
-    """What the account of the calls was worth.
+    """The economic worth of an account that trades on the calls.
 
     Attributes:
         cost: of trading, in basis points.

@@ -31,7 +31,7 @@ REFETCHED = ("yahoo", "yahoo-stored")  # sources whose history is adjusted and c
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of a series.
+    """A question about the test days of a series.
 
     Attributes:
         settings: hash of all that can change the answer to given prices.

@@ -14,13 +14,13 @@ from benchmarks.honesty.judging import (
     Result,
     judged_prices,
     judged_until,
-    most_false,
     one_process_a_core,
     run,
 )
 from benchmarks.honesty.series import BOUNCE, KINDS, NULL, Kind, prices
 from rnn_core.config import Training
 from rnn_core.evaluation import direction_tests, significance
+from rnn_core.evaluation.audit import most_false
 from rnn_core.evaluation.spending import FIRST_LOOK
 from rnn_core.nn.arrays import Array
 
@@ -57,6 +57,13 @@ def test_eight_looks_are_taken_until_one_finds_something() -> None:
     found = run(replace(BY_NAME["null, best of eight"], kind=KINDS["planted"], series=1), FAST)
     assert found.skill == 1
     assert run(BY_NAME["null, best of eight"].shortened(1), FAST).broken == []
+
+
+def test_two_seeds_are_not_told_apart_and_one_that_sees_is_better() -> None:
+    assert run(BY_NAME["null, two seeds"].shortened(20), FAST).broken == []
+    seen = run(BY_NAME["planted, 3300 days, seeing or not"].shortened(10), FAST)
+    assert seen.broken == []
+    assert all(judged.headline.startswith("A is better") for judged in seen.judged[:1])
 
 
 def test_processes_judge_as_one_does() -> None:

@@ -319,7 +319,8 @@ def test_a_card_that_cannot_be_written_fails_no_run(
     retrain(ticker="CARDLESS", source=File(path=AAPL), **TINY)
     assert runs()[0].info.status == "FINISHED"
     assert runs()[0].data.tags["promotion"] == "promoted"
-    assert "the card of version 1 of CARDLESS lacks the judgement: no connection" in caplog.text
+    reason = f"MLflow at {store.uri()} cannot be used (no connection)"
+    assert f"the card of version 1 of CARDLESS lacks the judgement: {reason}" in caplog.text
 
 
 def test_now_hides_what_came_after_it(runs: Runs) -> None:

@@ -108,10 +108,12 @@ def test_learned_baselines_are_scikit_learns_with_the_lowest_validation_loss_and
     expected: dict[str, list[float]] = {"logistic": [], "boosting": []}
     chosen = set()
     for train, valid, test in zip(folds.train, folds.valid, folds.test, strict=True):
-        train, test = train[train >= 0], test[test >= 0]
+        train = train[train >= 0]
+        test = test[test >= 0]
         if len(test) == 0:
             continue
-        flat, y = data["x"][..., 0], data["y"]
+        flat = data["x"][..., 0]
+        y = data["y"]
         center, scale = flat[train].mean(axis=0), flat[train].std(axis=0)
         scaled = (flat - center) / scale
         models = [LogisticRegression(C=10.0**-k).fit(scaled[train], y[train]) for k in (3, 2, 1, 0)]

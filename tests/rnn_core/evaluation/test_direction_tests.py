@@ -143,7 +143,8 @@ class TestWithinStrata:
         """The test without strata finds them nearly always."""
         rng = np.random.default_rng(6)
         stratum = np.arange(600) // 60
-        within, without = [], []
+        within = []
+        without = []
         for _ in range(1000):
             share = np.linspace(0.25, 0.75, 10)[stratum]
             up, called = (rng.random((2, 600)) < share).astype(int)
@@ -159,7 +160,8 @@ class TestWithinStrata:
     def test_few_days_find_no_more_often_than_it_says(self, days: int) -> None:
         rng = np.random.default_rng(days)
         stratum = np.arange(days) // 10
-        alone, within = [], []
+        alone = []
+        within = []
         for _ in range(2000):
             up, called = (rng.random((2, days)) < [[0.5], [0.4]]).astype(int)
             tests = pesaran_timmermann(up, called), within_strata(up, called, stratum)
@@ -199,7 +201,8 @@ def test_strata_join_whole_folds_in_order_and_keep_long_ones(days: list[int], fe
         assert len(set(stratum[fold == number])) == 1, "a fold is not divided"
     for one, other in zip(range(len(days)), range(1, len(days)), strict=False):
         if days[one] >= fewest:
-            first, second = stratum[fold == one][0], stratum[fold == other][0]
+            first = stratum[fold == one][0]
+            second = stratum[fold == other][0]
             assert first < second, "a long fold shares no stratum with the next"
 
 

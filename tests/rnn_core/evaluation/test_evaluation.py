@@ -193,7 +193,8 @@ def test_timing_and_the_deflated_ratio_are_measured_against_what_holding_earns(
     assert timing.test is not None
     assert found.scores["backtest/timing_gain"] == timing.gain
     assert found.scores["backtest/timing_t"] == timing.test.statistic
-    ratio, held = result.strategy.sharpe, result.buy_and_hold.sharpe
+    ratio = result.strategy.sharpe
+    held = result.buy_and_hold.sharpe
     assert ratio is not None
     assert held is not None
     assert found.scores["backtest/deflated_sharpe_probability"] == deflated_sharpe(
