@@ -203,8 +203,14 @@ def test_the_rule_is_broken_above_the_bound_of_the_binomial() -> None:
     assert most_false(100) == 10
     assert not findings(10).broken
     assert findings(11).broken
-    kept = "the rule keeps its promise: up to 10 of 100 are chance at a rate of 5%"
+    kept = (
+        "no breach was seen in 100 series, which leave a false-skill rate of up to 17% possible: "
+        "up to 10 of 100 are chance at a rate of 5%"
+    )
     assert findings(10).promise == kept
+    assert findings(4).promise == (
+        "the rule keeps its promise: up to 10 of 100 are chance at a rate of 5%"
+    )
     assert findings(10, ("a", "b")).promise == (
         f"{kept}; but a feature sees the future: a and b, whose past values change with later "
         "prices"
