@@ -145,7 +145,7 @@ def calls(run_id: str) -> pd.DataFrame:
     try:
         with tempfile.TemporaryDirectory() as folder:
             file = client().download_artifacts(run_id, CALLS, folder)
-            table = pd.read_csv(file, index_col="date", parse_dates=True)
+            table = pd.read_csv(file, index_col="date", parse_dates=True, date_format="ISO8601")
         _refuse_damaged(table)
     except (MlflowException, OSError, LookupError, ValueError) as error:
         raise TrackingError(
@@ -156,7 +156,7 @@ def calls(run_id: str) -> pd.DataFrame:
 
 def _refuse_damaged(calls: pd.DataFrame) -> None:
     """Raise ValueError, or KeyError, if a day, a date or a number of the calls is missing."""
-    dates = pd.to_datetime(calls.index)  # raises ValueError for text
+    dates = pd.to_datetime(calls.index, format="ISO8601")  # raises ValueError for text
     numbers = calls.astype(float)[["probability", "up", "next_return"]]
     if calls.empty:
         raise ValueError("it has no rows")
