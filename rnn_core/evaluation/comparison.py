@@ -141,13 +141,13 @@ def compare(a: pd.DataFrame, b: pd.DataFrame) -> Comparison:
     calls = pairs.assign(loss_a=_losses(pairs, "a"), loss_b=_losses(pairs, "b"))
     returns = a["next_return"].combine_first(b["next_return"])
     tercile = volatility_terciles(returns).reindex(calls.index)
-    return_gaps = (calls["next_return_a"] - calls["next_return_b"]).abs()
-    other_outcomes = (calls["up_a"] != calls["up_b"]) & (return_gaps > SAME_RETURN)
+    moves = calls[["next_return_a", "next_return_b"]].abs().max(axis="columns")
+    other_outcomes = (calls["up_a"] != calls["up_b"]) & (moves > SAME_RETURN)
     return Comparison(
         calls=calls[COLUMNS],
         days=(len(a), len(b)),
         other_outcomes=int(other_outcomes.sum()),
-        return_gap=float(return_gaps.max()),
+        return_gap=float((calls["next_return_a"] - calls["next_return_b"]).abs().max()),
         overall=_difference(calls),
         by_year=_by(calls, pd.DatetimeIndex(calls.index).strftime("%Y")),
         by_volatility=_by(calls, tercile),
