@@ -13,7 +13,7 @@ from flows.steps.looks import answer, ask
 from flows.steps.promotion import promote
 from flows.steps.summary import Laps, Summary, summarise
 from flows.tracking import records, registry, runs
-from rnn_core.commands import Retrain, config_hash
+from rnn_core.commands import Retrain
 from rnn_core.config import Evaluation as EvaluationConfig
 from rnn_core.config import Problem
 from rnn_core.data.exchanges import last_closed_session
@@ -24,6 +24,7 @@ from rnn_core.data.windows import Windows, windows
 from rnn_core.evaluation.evaluation import Evaluation, evaluate
 from rnn_core.evaluation.explain import explain
 from rnn_core.evaluation.spending import Look
+from rnn_core.identity import config_hash
 from rnn_core.nn.ensemble import call, out_of_sample
 from rnn_core.nn.sequences import Folds
 from rnn_core.nn.training import Fit, fit

@@ -3,11 +3,12 @@
 import pandas as pd
 
 from flows.tracking import queries, runs
-from rnn_core.commands import Retrain, Study, question_hash
+from rnn_core.commands import Retrain, Study
 from rnn_core.data.prices import Prices
 from rnn_core.evaluation import names
 from rnn_core.evaluation.evaluation import Evaluation
 from rnn_core.evaluation.spending import Look
+from rnn_core.identity import question_hash
 from rnn_core.operations.ledger import Ledger
 from rnn_core.operations.looks import Question
 

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 
 from flows.steps.learning import session_of
 from flows.tracking import queries
-from rnn_core.commands import Retrain, config_hash
+from rnn_core.commands import Retrain
+from rnn_core.identity import config_hash
 from rnn_core.operations.ledger import Ledger
 
 

@@ -9,9 +9,10 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from flows.tracking.store import ABSENT, client, experiment_of, get_run, unusable, uri
-from rnn_core.commands import Retrain, config_hash
+from rnn_core.commands import Retrain
 from rnn_core.data.prices import SYNTHETIC_FALLBACK, is_synthetic
 from rnn_core.errors import ConfigError, TrackingError
+from rnn_core.identity import config_hash
 
 TRAINING = ("retrain", "retrain-universe")  # experiments whose runs train a ticker
 LOOK = "look"  # tag of a run whose look is in the ledger

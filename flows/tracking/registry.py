@@ -1,36 +1,25 @@
 """Registered models: `direction-<TICKER>`, with the aliases `challenger` and `champion`."""
 
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date
-from functools import cache, partial
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
-from threading import Lock
 
 import mlflow
-import numpy as np
 import pandas as pd
 from mlflow.entities import LoggedModelStatus, Run
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model, ModelSignature
-from mlflow.types import ColSpec, Schema
+from mlflow.models import Model
 from sqlalchemy.exc import SQLAlchemyError
 
-from flows.tracking import runs, served_model
+from flows.tracking import packaging, runs
 from flows.tracking.queries import search
-from flows.tracking.served_code import copy_served_code, make_older_names_importable
 from flows.tracking.store import ABSENT, client, experiment_of, get_run, unusable
 from rnn_core.commands import Retrain
-from rnn_core.config import Problem
-from rnn_core.data.exchanges import all_sessions, time_zone
 from rnn_core.data.prices import SYNTHETIC_FALLBACK, Prices
-from rnn_core.data.served_frames import needed_columns
-from rnn_core.data.windows import prices_needed
 from rnn_core.errors import ChampionMissing, TrackingError
-from rnn_core.nn import checkpoints
 from rnn_core.nn.training import Fit
 from rnn_core.operations.promotion import Candidate, Judgement
 from rnn_core.reporting import card
@@ -41,8 +30,6 @@ CHALLENGER = "challenger"
 LONGEST = 5000  # characters of a tag or a description of a version that MLflow's databases keep
 MOST_IDS = 500  # in one filter of MLflow: thousands fail
 LONGEST_VERSION = 9  # digits: MLflow's databases keep 32 bits, and fail at more
-LOADING = Lock()
-SERVED_PACKAGES = ("mlflow", "numpy", "pandas", "pydantic", "threadpoolctl")
 
 
 def model_name(ticker: str) -> str:
@@ -67,7 +54,7 @@ def register(
     )
     with tempfile.TemporaryDirectory() as folder:
         model = Model(run_id=run_id, model_id=logged.model_id)
-        saved = _save(model, Path(folder), config.problem, prices, fit)
+        saved = packaging.save(model, Path(folder), config.problem, prices, fit)
         client().log_model_artifacts(logged.model_id, str(saved))
     client().finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
     if prices.source == SYNTHETIC_FALLBACK:
@@ -232,7 +219,10 @@ def call(ticker: str, model_version: int, frame: pd.DataFrame) -> tuple[float, f
     Raises:
         ChampionMissing: the version or its files were deleted.
     """
-    with _or_missing(ticker, f"version {model_version} or its files were deleted"), _loading():
+    with (
+        _or_missing(ticker, f"version {model_version} or its files were deleted"),
+        packaging.loading(),
+    ):
         # The model brings its code and arrays; the versions of packages may differ
         model = mlflow.pyfunc.load_model(
             f"models:/{model_name(ticker)}/{model_version}", suppress_warnings=True
@@ -274,38 +264,6 @@ def _runs_by_id(run_ids: Sequence[str]) -> dict[str, Run]:
     return found
 
 
-def _save(model: Model, folder: Path, problem: Problem, prices: Prices, fit: Fit) -> Path:
-    """Save the live model of a fit in a folder of `folder`, and return it."""
-    arrays = folder / "arrays.npz"
-    problem_file = folder / "problem.json"
-    checkpoints.save(fit.live, arrays)
-    problem_file.write_text(problem.model_dump_json(), encoding="utf-8")
-    columns = needed_columns(problem)
-    example = prices.frame[columns].tail(prices_needed(problem)).reset_index(drop=True)
-    sessions = {} if prices.own_sessions else _saved_sessions(folder, prices.exchange)
-    saved = folder / "model"
-    mlflow.pyfunc.save_model(
-        path=saved,
-        mlflow_model=model,
-        python_model=served_model.__file__,
-        artifacts={"arrays": str(arrays), "problem": str(problem_file), **sessions},
-        code_paths=[str(copy_served_code(folder))],
-        signature=_signature(),
-        model_config={"exchange": prices.exchange, "time_zone": time_zone(prices.exchange)},
-        input_example=example,
-        pip_requirements=_requirements(),
-    )
-    return saved
-
-
-def _saved_sessions(folder: Path, exchange: str) -> dict[str, str]:
-    """Save the sessions of the exchange, 20 to 40 kB, and return the file as an artifact."""
-    file = folder / "sessions.npz"
-    days = all_sessions(exchange).to_numpy("datetime64[D]")
-    np.savez_compressed(file, sessions=days)
-    return {"sessions": str(file)}
-
-
 def _register_challenger(ticker: str, run_id: str, model_id: str, known: card.Card) -> int:
     name = model_name(ticker)
     try:
@@ -324,22 +282,6 @@ def _register_challenger(ticker: str, run_id: str, model_id: str, known: card.Ca
     )
     client().set_registered_model_alias(name, CHALLENGER, registered.version)
     return int(registered.version)
-
-
-def _signature() -> ModelSignature:
-    """Return the signature, which describes the outputs alone.
-
-    Inputs of any type would make MLflow refuse a CSV, and drop columns of other usual names;
-    a column of doubles would refuse whole numbers. The model itself says what it needs.
-    """
-    return ModelSignature(
-        outputs=Schema([ColSpec("double", name) for name in served_model.OUTPUTS])
-    )
-
-
-@cache
-def _requirements() -> list[str]:
-    return [f"{package}=={version(package)}" for package in SERVED_PACKAGES]
 
 
 class _Absent(Exception):
@@ -375,19 +317,3 @@ def _missing(ticker: str, reason: str) -> ChampionMissing:
         f"the champion of {ticker} cannot be used: {reason}; retrain it, or return to the one "
         f"before with python -m flows.rollback --ticker {ticker}"
     )
-
-
-@contextmanager
-def _loading() -> Iterator[None]:
-    """Load one model at a time, and restore `sys.path`, where MLflow leaves the model's code first.
-
-    MLflow passes a model that it loads through a variable of the whole process.
-    """
-    with LOADING:
-        make_older_names_importable()
-        client()  # tells MLflow, which loads from the store it was told of last, where ours is
-        before = list(sys.path)
-        try:
-            yield
-        finally:
-            sys.path[:] = before

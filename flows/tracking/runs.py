@@ -35,8 +35,8 @@ from flows.tracking.store import (
     unusable,
     uri,
 )
-from rnn_core.commands import flatten
 from rnn_core.errors import TrackingError
+from rnn_core.identity import flatten
 from rnn_core.nn.arrays import Array
 
 UI_PORT = 5000  # of MLflow's UI, by default

@@ -8,8 +8,15 @@ from sklearn.metrics import confusion_matrix
 
 from rnn_core.config import Evaluation as Settings
 from rnn_core.data.windows import Windows
-from rnn_core.errors import ConfigError
-from rnn_core.evaluation import backtest, names, significance
+from rnn_core.evaluation import backtest, names
+from rnn_core.evaluation.accounts import (
+    account_of,
+    account_scores,
+    backtest_scores,
+    other_accounts,
+    timing_scores,
+    worth,
+)
 from rnn_core.evaluation.backtest import Backtest, Strategy, Timing
 from rnn_core.evaluation.baselines import Baselines, direction_baselines
 from rnn_core.evaluation.evidence import (
@@ -29,7 +36,7 @@ from rnn_core.evaluation.metrics import (
     with_interval,
 )
 from rnn_core.evaluation.spending import FIRST_LOOK, Look
-from rnn_core.evaluation.verdict import Verdict, Worth, verdict
+from rnn_core.evaluation.verdict import Verdict, verdict
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.ensemble import ensemble
 from rnn_core.nn.sequences import Folds, base_rates
@@ -110,14 +117,14 @@ def judge(
     )
     calls = _calls(windows, folds, seed_logits, baselines, shrinkage)
     tested = calls_to_test(calls, baselines)
-    account = _backtest(windows, folds, calls, "long_flat", settings)
+    account = account_of(windows, folds, calls, "long_flat", settings)
     timing = backtest.timing(account.strategy, calls["next_return"].to_numpy())
     decision = verdict(
         network=showing(tested),
         baselines=baseline_showings(tested, baselines),
         days=len(calls),
         look=look,
-        worth=_worth(account, timing, settings),
+        worth=worth(account, timing, settings),
     )
     return Judged(decision, calls, baselines, tested, account, timing)
 
@@ -151,17 +158,17 @@ def evaluate(
     confusion = confusion_matrix(calls["up"], called_up(probability), labels=[0, 1])
     backtests: dict[backtest.Style, Backtest] = {
         "long_flat": judged.account,
-        "long_short": _backtest(windows, folds, calls, "long_short", settings),
+        "long_short": account_of(windows, folds, calls, "long_short", settings),
     }
-    accounts = _other_accounts(windows, folds, calls, settings)
+    accounts = other_accounts(windows, folds, calls, settings)
     recorded = _together(
         significance_scores(judged.tested, baselines, look),
         _verdict_scores(judged.verdict),
         _test_scores(calls, confusion),
         _baseline_scores(calls, baselines),
-        *(_backtest_scores(style, result, look.number) for style, result in backtests.items()),
-        _timing_scores(judged.timing),
-        *(_account_scores(name, account) for name, account in accounts.items()),
+        *(backtest_scores(style, result, look.number) for style, result in backtests.items()),
+        timing_scores(judged.timing),
+        *(account_scores(name, account) for name, account in accounts.items()),
     )
     return Evaluation(
         verdict=judged.verdict,
@@ -218,14 +225,6 @@ def _arrays(calls: pd.DataFrame) -> tuple[Array, Array, Array]:
     return calls["up"].to_numpy(), probability, called_up(probability).astype(int)
 
 
-def _worth(result: Backtest, timing: Timing, settings: Settings) -> Worth:
-    return Worth(
-        cost=settings.cost,
-        break_even=result.strategy.statistics.get("break_even_cost"),
-        timing_pvalue=None if timing.test is None else timing.test.pvalue,
-    )
-
-
 def _verdict_scores(judged: Verdict) -> Scores:
     """Return the verdict's inputs, except the log loss, which is a score of the test days."""
     inputs = {name: value for name, value in judged.inputs.items() if name != "log_loss"}
@@ -255,89 +254,6 @@ def _baseline_scores(calls: pd.DataFrame, baselines: Baselines) -> Scores:
         for name, p in baselines.probability.items()
     }
     return Scores(accuracies | losses)
-
-
-def _backtest(
-    windows: Windows, folds: Folds, calls: pd.DataFrame, style: backtest.Style, settings: Settings
-) -> Backtest:
-    rows = folds.test[folds.test >= 0]
-    weights = backtest.positions(calls["probability"].to_numpy(), style)
-    overnight = _overnight(windows, rows) if settings.trade == "next_open" else None
-    return backtest.backtest(
-        weights,
-        windows.next_returns[rows],
-        settings.cost,
-        overnight,
-        sessions_a_year=windows.sessions_a_year,
-    )
-
-
-def _overnight(windows: Windows, rows: Array) -> Array:
-    overnight = _opens(windows, rows)
-    if overnight is None:
-        raise ConfigError(
-            "evaluation.trade=next_open requires an opening price on every test day; use next_close"
-        )
-    return overnight
-
-
-def _opens(windows: Windows, rows: Array) -> Array | None:
-    """Return the returns up to the next opens (n,), or None if an open is missing."""
-    overnight = None if windows.overnight is None else windows.overnight[rows]
-    return None if overnight is None or not np.isfinite(overnight).all() else overnight
-
-
-def _other_accounts(
-    windows: Windows, folds: Folds, calls: pd.DataFrame, settings: Settings
-) -> dict[str, Strategy]:
-    next_return = calls["next_return"].to_numpy()
-    weights = backtest.positions(calls["probability"].to_numpy(), "long_flat")
-    year = windows.sessions_a_year
-    accounts = {
-        names.FRICTIONLESS: backtest.frictionless(weights, next_return, sessions_a_year=year)
-    }
-    overnight = _opens(windows, folds.test[folds.test >= 0])
-    if overnight is not None and settings.trade != "next_open":
-        at_open = backtest.backtest(
-            weights, next_return, settings.cost, overnight, sessions_a_year=year
-        )
-        accounts[names.NEXT_OPEN] = at_open.strategy
-    return accounts
-
-
-def _account_scores(name: str, account: Strategy) -> Scores:
-    return Scores(
-        {names.backtest(statistic, name): x for statistic, x in account.statistics.items()},
-        {names.backtest(statistic, name): why for statistic, why in account.undefined.items()},
-    )
-
-
-def _timing_scores(timing: Timing) -> Scores:
-    gain = {names.TIMING_GAIN: timing.gain}
-    if timing.test is None:
-        return Scores(gain, {names.TIMING_T: "the position does not vary, or on few days"})
-    return Scores(gain | {names.TIMING_T: timing.test.statistic})
-
-
-def _backtest_scores(style: str, result: Backtest, trials: int) -> Scores:
-    account = _account_scores(style, result.strategy)
-    defined = account.defined
-    undefined = account.undefined
-    ratio = result.strategy.sharpe
-    held = result.buy_and_hold.sharpe
-    if ratio is not None and held is not None:
-        deflated = significance.deflated_sharpe(
-            ratio.daily, ratio.days, trials, ratio.skew, ratio.kurtosis, benchmark=held.daily
-        )
-        if deflated is not None:
-            defined[names.backtest("deflated_sharpe_probability", style)] = deflated
-    if style == "long_flat":
-        held_statistics = result.buy_and_hold.statistics.items()
-        # Who buys once breaks even at any cost or at none
-        defined |= {names.hold(name): x for name, x in held_statistics if name != "break_even_cost"}
-        held_undefined = result.buy_and_hold.undefined.items()
-        undefined |= {names.hold(name): why for name, why in held_undefined}
-    return Scores(defined, undefined)
 
 
 def _by_fold(calls: pd.DataFrame) -> pd.DataFrame:

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from rnn_core.commands import differing
 from rnn_core.data.prices import Prices
 from rnn_core.evaluation import names
 from rnn_core.evaluation.evaluation import Evaluation
+from rnn_core.identity import differing
 from rnn_core.operations.promotion import Candidate, Judgement
 
 Card = Mapping[str, str]

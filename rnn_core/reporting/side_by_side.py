@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rnn_core.commands import differing
 from rnn_core.evaluation.comparison import (
     LEVEL,
     NO_DIFFERENCE,
@@ -16,6 +15,7 @@ from rnn_core.evaluation.comparison import (
     Mean,
 )
 from rnn_core.evaluation.verdict import INCONCLUSIVE, NO_EVIDENCE, SKILL
+from rnn_core.identity import differing
 from rnn_core.reporting.figures import (
     cumulative_difference,
     rendered,

@@ -16,11 +16,12 @@ from flows.forecast import forecast
 from flows.retrain import retrain
 from flows.score import score
 from flows.tracking import registry
-from rnn_core.commands import Retrain, config_hash
+from rnn_core.commands import Retrain
 from rnn_core.config import Evaluation, Model, Training, Yahoo
 from rnn_core.data.exchanges import sessions
 from rnn_core.data.loading import STORE
 from rnn_core.data.store import read
+from rnn_core.identity import config_hash
 from rnn_core.operations import live
 from rnn_core.operations.ledger import Ledger
 from tests.yahoo_server import sample_frame, yahoo_server

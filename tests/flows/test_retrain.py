@@ -32,12 +32,13 @@ from flows.steps import learning
 from flows.steps.summary import Summary
 from flows.tracking import registry, store
 from rnn_core import commands, config
-from rnn_core.commands import Retrain, config_hash
+from rnn_core.commands import Retrain
 from rnn_core.config import Evaluation, File, Problem, Promotion, Synthetic, Training, Yahoo
 from rnn_core.data import loading
 from rnn_core.data.exchanges import sessions
 from rnn_core.errors import PricesUnavailable
 from rnn_core.evaluation.spending import nth_look
+from rnn_core.identity import config_hash
 from rnn_core.nn.engines import kernel
 from tests.flows.conftest import AAPL, TINY
 from tests.processes import end, free_port, isolated, start, wait_for

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from rnn_core.commands import Retrain, config_hash, flatten
+from rnn_core.commands import Retrain
 from rnn_core.config import Model, Problem, Runner, Synthetic, Training, Yahoo
+from rnn_core.identity import config_hash, flatten
 from rnn_core.nn import settings
 
 

@@ -11,13 +11,14 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from rnn_core.commands import Retrain, question_hash
+from rnn_core.commands import Retrain
 from rnn_core.config import Evaluation, File, Model, Problem, Synthetic, Training, Yahoo
 from rnn_core.data.folds import folds, outcomes
 from rnn_core.data.loading import load
 from rnn_core.data.prices import Prices
 from rnn_core.data.windows import windows
 from rnn_core.evaluation.spending import nth_look
+from rnn_core.identity import question_hash
 from rnn_core.operations.ledger import Ledger
 from rnn_core.operations.looks import Question, same_days
 from tests.rnn_core.operations.test_ledger import postgres, url
