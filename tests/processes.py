@@ -73,7 +73,13 @@ def start(
             stdout=output,
             stderr=output,
             start_new_session=True,
+            preexec_fn=_hear_ctrl_c,
         )
+
+
+def _hear_ctrl_c() -> None:
+    """Undo what a shell does to programs in the background, the tests for one: it has them deaf."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run(
