@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from flows.steps.summary import Summary
 from flows.tracking import runs
 from flows.tracking.registry import model_name
+from rnn_core.safe_text import safe
 
 # Options of every task: Prefect would hash and pickle the arrays it takes and returns
 IN_MEMORY: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
@@ -59,7 +60,7 @@ def log_decision(ticker: str, summary: Summary) -> None:
 def announce(what: str, ticker: str, text: str) -> None:
     """Emit the event `rnnflow.<what>`, which automations can wait for."""
     resource = {"prefect.resource.id": f"rnnflow.ticker.{ticker}", "prefect.resource.name": ticker}
-    emit_event(f"rnnflow.{what}", resource, payload={"ticker": ticker, "text": text})
+    emit_event(f"rnnflow.{what}", resource, payload={"ticker": ticker, "text": safe(text)})
 
 
 def artifact_key(name: str) -> str:

@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from rnn_core.errors import TrackingError
+from rnn_core.safe_text import safe
 
 SQLITE = "sqlite:///"
 DEFAULT_URI = f"{SQLITE}mlflow.db"
@@ -29,6 +30,8 @@ LONGEST_ERROR = 500  # characters
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "8")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+# It would print the server's address, with the password that may be in it
+os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 logging.getLogger("mlflow").setLevel("WARNING")
 logging.getLogger("alembic").setLevel("WARNING")
 logging.getLogger("urllib3.connectionpool").setLevel("ERROR")
@@ -91,7 +94,7 @@ def unusable(error: Exception) -> TrackingError:
 
 def one_line(error: BaseException) -> str:
     """Return the text of an error without its line breaks, cut at `LONGEST_ERROR`."""
-    return " ".join(str(error).split())[:LONGEST_ERROR]
+    return " ".join(safe(str(error)).split())[:LONGEST_ERROR]
 
 
 @cache
