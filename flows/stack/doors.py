@@ -6,7 +6,6 @@ every request needs it, those of the worker and the flows included.
 
 import os
 import secrets
-from importlib.util import find_spec
 from pathlib import Path
 
 from rnn_core.errors import StackError
@@ -15,11 +14,20 @@ CREDENTIALS = "RNNFLOW_AUTH"  # environment variable: user:password
 KEPT = Path("data/auth")  # made up credentials, readable by their owner alone
 MLFLOW_CONFIG = Path("data/mlflow-auth.ini")
 MLFLOW_USERS = Path("data/mlflow-auth.db")
+OPEN_TO = (  # variables with which a user lets others in, such as a proxy
+    "RNNFLOW_ORIGINS",
+    "PREFECT_SERVER_CORS_ALLOWED_ORIGINS",
+    "MLFLOW_SERVER_ALLOWED_HOSTS",
+    "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS",
+)
 SHORTEST_PASSWORD = 12  # characters that MLflow takes
 
 
 def addresses(prefect: int, mlflow: int | None) -> dict[str, str]:
-    """Return the environment variables that tell programs where the servers are and who may ask."""
+    """Return the environment variables that tell programs where the servers are and who may ask.
+
+    Those that a user has set to let others in stay as they are.
+    """
     origins = _origins(prefect)
     variables = {
         "PREFECT_API_URL": f"http://127.0.0.1:{prefect}/api",
@@ -37,7 +45,7 @@ def addresses(prefect: int, mlflow: int | None) -> dict[str, str]:
         own = _origins(mlflow)
         variables["MLFLOW_SERVER_ALLOWED_HOSTS"] = ",".join(map(_host, own))
         variables["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = ",".join(own)
-    return variables
+    return variables | {name: value for name, value in os.environ.items() if name in OPEN_TO}
 
 
 def passwords() -> dict[str, str]:
@@ -46,10 +54,8 @@ def passwords() -> dict[str, str]:
     It is that of the variable `RNNFLOW_AUTH`, else one that was made up once and is kept.
 
     Raises:
-        StackError: a package for it is missing, or the variable is not user:password.
+        StackError: the variable is not user:password, or the password is short.
     """
-    if find_spec("flask_wtf") is None:
-        raise StackError("--auth needs MLflow's authentication: pip install 'rnnflow[auth]'")
     credentials = os.environ.get(CREDENTIALS) or _made_up()
     user, _, password = credentials.partition(":")
     if not user or len(password) < SHORTEST_PASSWORD:

@@ -96,6 +96,29 @@ def test_strangers_are_refused_by_both_servers(copy: Copy, header: str) -> None:
     assert "CSRF" in posted.text
 
 
+def test_a_password_is_asked_for_by_both_servers_and_given_by_the_stack(copy: Copy) -> None:
+    copy.kill_everything()
+    copy.start_and_wait("--auth")
+    credentials = (copy.folder / "data/auth").read_text()
+    password = tuple(credentials.split(":"))
+    for path in (
+        f"http://127.0.0.1:{copy.prefect}/api/deployments/name/retrain/adhoc",
+        f"http://127.0.0.1:{copy.mlflow}/api/2.0/mlflow/experiments/search?max_results=1",
+    ):
+        assert httpx.get(path, timeout=60).status_code == httpx.codes.UNAUTHORIZED
+        assert httpx.get(path, auth=("rnnflow", "wrong password"), timeout=60).is_client_error
+    mlflow = f"http://127.0.0.1:{copy.mlflow}/api/2.0/mlflow/experiments/search?max_results=1"
+    assert httpx.get(mlflow, auth=password, timeout=60).is_success
+    assert credentials.partition(":")[2] not in copy.said
+
+    copy.environment["PREFECT_API_AUTH_STRING"] = credentials
+    source = {"kind": "file", "path": "data/prices.csv", "exchange": "XNYS"}
+    run = copy.run("retrain/adhoc", ticker="DOOR", source=source, now=NOW, **SMALL)
+    wait_for(lambda: copy.state(run) in {"COMPLETED", "FAILED", "CRASHED"}, "the run", seconds=600)
+    assert copy.state(run) == "COMPLETED"
+    copy.kill_everything()
+
+
 def _answers(port: int) -> bool:
     try:
         return httpx.get(f"http://127.0.0.1:{port}/api/health").is_success

@@ -15,6 +15,7 @@ def _at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(programs, "FIRST_DELAY", 0.01)
     monkeypatch.setattr(programs, "BETWEEN_LOOKS", 0.01)
     monkeypatch.setenv(programs.MARK, str(tmp_path))
+    monkeypatch.chdir(tmp_path)
 
 
 def test_five_quick_deaths_end_with_the_last_lines_of_the_log(tmp_path: Path) -> None:
@@ -51,13 +52,6 @@ def test_a_program_that_runs_to_its_end_must_end_well(tmp_path: Path) -> None:
     assert "in a row" not in str(ended.value)
 
 
-@pytest.fixture
-def _password_can_be_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(doors, "find_spec", lambda name: object())
-
-
-@pytest.mark.usefixtures("_password_can_be_asked_for")
 def test_a_made_up_password_is_kept_for_its_owner_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(doors.CREDENTIALS, raising=False)
     variables = doors.passwords()
@@ -70,7 +64,6 @@ def test_a_made_up_password_is_kept_for_its_owner_alone(monkeypatch: pytest.Monk
         assert password in file.read_text()
 
 
-@pytest.mark.usefixtures("_password_can_be_asked_for")
 @pytest.mark.parametrize(
     "credentials", ["short:secret", "no-colon-but-long-enough", ":nobody-at-all"]
 )
@@ -83,7 +76,11 @@ def test_a_password_that_cannot_be_used_is_refused_and_not_shown(
     assert credentials.strip(":") not in str(refused.value)
 
 
-def test_a_missing_package_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doors, "find_spec", lambda name: None)
-    with pytest.raises(StackError, match=r"pip install 'rnnflow\[auth\]'"):
-        doors.passwords()
+def test_what_a_user_has_opened_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RNNFLOW_ORIGINS", raising=False)
+    assert doors.addresses(4200, 5000)["RNNFLOW_ORIGINS"].startswith("http://127.0.0.1:4200,")
+    monkeypatch.setenv("RNNFLOW_ORIGINS", "https://prefect.example.com")
+    monkeypatch.setenv("MLFLOW_SERVER_ALLOWED_HOSTS", "mlflow.example.com")
+    variables = doors.addresses(4200, 5000)
+    assert variables["RNNFLOW_ORIGINS"] == "https://prefect.example.com"
+    assert variables["MLFLOW_SERVER_ALLOWED_HOSTS"] == "mlflow.example.com"
