@@ -17,8 +17,9 @@ from rnn_core.config import Problem
 from rnn_core.data.served_frames import Market, last_prices
 from rnn_core.data.windows import inputs
 from rnn_core.errors import ArrayError, DataError
-from rnn_core.nn import checkpoints, npz
+from rnn_core.nn import checkpoints
 from rnn_core.nn.ensemble import call
+from rnn_core.nn.npz import damaged, entries
 
 LARGEST_CALENDAR = 10_000_000  # bytes, unpacked; all sessions of an exchange take 0.1 MB
 OUTPUTS = ("probability_up", "spread")
@@ -81,12 +82,12 @@ def _sessions(file: str | None) -> pd.DatetimeIndex | None:
     if file is None:
         return None
     path = Path(file)
-    entry = npz.entries(path, largest=LARGEST_CALENDAR).get("sessions")
+    entry = entries(path, largest=LARGEST_CALENDAR).get("sessions")
     if entry is None or len(entry.shape) != 1 or entry.dtype != "datetime64[D]":
-        raise npz.damaged(path, "array 'sessions' is missing or holds no days")
+        raise damaged(path, "array 'sessions' is missing or holds no days")
     days = pd.DatetimeIndex(entry.array())
     if days.empty or days.hasnans or not days.is_monotonic_increasing:
-        raise npz.damaged(path, "array 'sessions' has no days in order")
+        raise damaged(path, "array 'sessions' has no days in order")
     return days
 
 
