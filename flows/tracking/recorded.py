@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from pydantic import ValidationError
 
-from flows.tracking import runs
+from flows.tracking import calls, runs
 from flows.tracking.queries import finished_training
 from flows.tracking.store import client, one_line
 from rnn_core.commands import Retrain
@@ -114,14 +114,14 @@ def _config(run: Run) -> Retrain:
 
 
 def _results(run: Run) -> Results:
-    runs.calls(run.info.run_id)  # refuses a damaged file
+    calls.read(run.info.run_id)  # refuses a damaged file
     arrays = _curves(run) | _arrays(run)
     metrics = {
         name: value
         for name, value in run.data.metrics.items()
         if not name.startswith(SECONDS) and name not in arrays
     }
-    return results(_text(run, runs.CALLS), arrays, metrics, _verdict(run))
+    return results(_text(run, calls.CALLS), arrays, metrics, _verdict(run))
 
 
 def _text(run: Run, name: str) -> str:

@@ -14,7 +14,8 @@ import pandas as pd
 from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.exceptions import MlflowException
 
-from flows.tracking.runs import CALLS, LONGEST_TAG, as_text, log
+from flows.tracking.calls import CALLS
+from flows.tracking.runs import LONGEST_TAG, as_text, log
 from flows.tracking.store import client
 from flows.tracking.versions import versions
 from rnn_core.data import vintages

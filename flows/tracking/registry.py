@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from sqlalchemy.exc import SQLAlchemyError
 
-from flows.tracking import packaging, runs
+from flows.tracking import calls, packaging
 from flows.tracking.queries import search
 from flows.tracking.store import ABSENT, client, experiment_of, get_run, unusable
 from rnn_core.commands import Retrain
@@ -249,7 +249,7 @@ def without_champion(ticker: str, earlier: Sequence[int]) -> ChampionMissing:
 def _calls(run_id: str) -> pd.DataFrame | None:
     """Return the calls of a run, or None if their file is missing or damaged."""
     try:
-        return runs.calls(run_id)
+        return calls.read(run_id)
     except TrackingError:
         return None
 

@@ -16,8 +16,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
-import pandas as pd
 from mlflow.entities import LoggedModel, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -35,14 +33,12 @@ from flows.tracking.store import (
     unusable,
     uri,
 )
-from rnn_core.errors import TrackingError
 from rnn_core.identity import flatten
 from rnn_core.nn.arrays import Array
 
 UI_PORT = 5000  # of MLflow's UI, by default
 BATCH = 1000  # metrics that MLflow takes in one request
 LONGEST_TAG = 8000  # characters
-CALLS = "calls.csv"
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 TrackedRun: TypeAlias = Run
 
@@ -134,36 +130,6 @@ def log(
         client().log_batch(run_id, numbers[start : start + BATCH])
     if files:
         _log_files(run_id, files)
-
-
-def calls(run_id: str) -> pd.DataFrame:
-    """Return the table of calls that a training run has logged, by date.
-
-    Raises:
-        TrackingError: its file is missing or damaged.
-    """
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            file = client().download_artifacts(run_id, CALLS, folder)
-            table = pd.read_csv(file, index_col="date", parse_dates=True, date_format="ISO8601")
-        _refuse_damaged(table)
-    except (MlflowException, OSError, LookupError, ValueError) as error:
-        raise TrackingError(
-            f"{CALLS} of run {run_id} cannot be read ({one_line(error)})"
-        ) from error
-    return table
-
-
-def _refuse_damaged(calls: pd.DataFrame) -> None:
-    """Raise ValueError, or KeyError, if a day, a date or a number of the calls is missing."""
-    dates = pd.to_datetime(calls.index, format="ISO8601")  # raises ValueError for text
-    numbers = calls.astype(float)[["probability", "up", "next_return"]]
-    if calls.empty:
-        raise ValueError("it has no rows")
-    if dates.hasnans or not np.isfinite(numbers.to_numpy()).all():
-        raise ValueError("a date or a number is missing")
-    if not dates.is_unique or not numbers["probability"].between(0, 1).all():
-        raise ValueError("a date is there twice, or a probability is outside 0 to 1")
 
 
 def address(run_id: str, file: str) -> str:
