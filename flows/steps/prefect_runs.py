@@ -18,8 +18,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from flows.steps.summary import Summary
-from flows.tracking import runs
+from flows.tracking import unfinished
 from flows.tracking.registry import model_name
+from flows.tracking.store import Status
 
 # Options of every task: Prefect would hash and pickle the arrays it takes and returns
 IN_MEMORY: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
@@ -34,7 +35,8 @@ def run_name() -> str:
 def close_tracked_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Close the MLflow run that a cancelled or crashed flow run has left RUNNING."""
     stopped_by_user = state.is_cancelled() or state.is_cancelling()
-    runs.close_runs_of(str(flow_run.id), "KILLED" if stopped_by_user else "FAILED")
+    status: Status = "KILLED" if stopped_by_user else "FAILED"
+    unfinished.close_runs_of(str(flow_run.id), status, f"its flow run is {state.name}")
 
 
 def nothing_to_do(reason: str) -> State[Any]:

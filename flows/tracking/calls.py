@@ -1,13 +1,11 @@
 """The table of calls that a training run has logged."""
 
-import tempfile
-
 import numpy as np
 import pandas as pd
-from mlflow.exceptions import MlflowException
 
 from flows.tracking.store import client, one_line
 from rnn_core.errors import TrackingError
+from rnn_core.owners import temporary_folder
 
 CALLS = "calls.csv"
 
@@ -19,11 +17,11 @@ def read(run_id: str) -> pd.DataFrame:
         TrackingError: its file is missing or damaged.
     """
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            file = client().download_artifacts(run_id, CALLS, folder)
+        with temporary_folder() as folder:
+            file = client().download_artifacts(run_id, CALLS, str(folder))
             table = pd.read_csv(file, index_col="date", parse_dates=True, date_format="ISO8601")
         _refuse_damaged(table)
-    except (MlflowException, OSError, LookupError, ValueError) as error:
+    except (TrackingError, OSError, LookupError, ValueError) as error:
         raise TrackingError(
             f"{CALLS} of run {run_id} cannot be read ({one_line(error)})"
         ) from error

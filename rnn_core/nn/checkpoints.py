@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,15 @@ FORMAT = 1
 ARRAYS = ("center", "scale", "train_loss", "valid_loss", "frozen", "base_rate")  # those of a Fit
 
 
-def save(fit: Fit, path: Path) -> None:
+def save(fit: Fit, file: Path | BytesIO) -> None:
     """Write parameters, standardisation, losses and configuration of `fit`."""
-    header = {"format": FORMAT, "model": asdict(fit.model), "training": asdict(fit.training)}
-    np.savez(path, allow_pickle=False, header=np.array(json.dumps(header)), **arrays_of(fit))
+    header = {
+        "format": FORMAT,
+        "model": asdict(fit.model),
+        "training": asdict(fit.training),
+        "kernel": fit.kernel,
+    }
+    np.savez(file, allow_pickle=False, header=np.array(json.dumps(header)), **arrays_of(fit))
 
 
 def arrays_of(fit: Fit) -> dict[str, Array]:
@@ -29,20 +35,21 @@ def arrays_of(fit: Fit) -> dict[str, Array]:
     return arrays | {f"params.{name}": value for name, value in fit.params.items()}
 
 
-def load(path: Path) -> Fit:
+def load(file: Path | BytesIO) -> Fit:
     """Return what `save` wrote, bit for bit.
 
     Raises:
         DataError: the file was written in another format.
     """
-    with np.load(path, allow_pickle=False) as file:
-        header = _header(path, file)
-        names = [name for name in file.files if name.startswith("params.")]
-        params = {name.removeprefix("params."): file[name] for name in names}
-        arrays = {name: file[name] for name in ARRAYS}
+    with np.load(file, allow_pickle=False) as content:
+        header = _header(file, content)
+        names = [name for name in content.files if name.startswith("params.")]
+        params = {name.removeprefix("params."): content[name] for name in names}
+        arrays = {name: content[name] for name in ARRAYS}
     model = Model(**header["model"])
     training = _training(header["training"])
-    return Fit(params=params, model=model, training=training, **arrays)
+    kernel = header.get("kernel", False)  # older files do not say it
+    return Fit(params=params, model=model, training=training, kernel=kernel, **arrays)
 
 
 def _training(fields: dict[str, Any]) -> Training:
@@ -74,8 +81,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(header["epoch"], arrays, header["streams"])
 
 
-def _header(path: Path, file: Mapping[str, Array]) -> dict[str, Any]:
-    header: dict[str, Any] = json.loads(str(file["header"]))
+def _header(file: Path | BytesIO, content: Mapping[str, Array]) -> dict[str, Any]:
+    header: dict[str, Any] = json.loads(str(content["header"]))
     if header["format"] != FORMAT:
-        raise DataError(f"{path}: format {header['format']}; this version reads {FORMAT}")
+        raise DataError(f"{file}: format {header['format']}; this version reads {FORMAT}")
     return header
