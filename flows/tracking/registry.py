@@ -101,14 +101,20 @@ def champion(ticker: str) -> Candidate | None:
     """Return the champion of the ticker, or None if it has none.
 
     Raises:
-        ChampionMissing: the champion's run was deleted.
+        ChampionMissing: the champion's run was deleted, or a retrain of the ticker has not made it.
     """
     try:
         registered = client().get_model_version_by_alias(model_name(ticker), CHAMPION)
     except NotFound:
         return None
+    version = int(registered.version)
+    if not registered.run_id:
+        raise _foreign(ticker, version)
     with _or_missing(ticker, f"its run {registered.run_id} was deleted"):
-        return candidate(int(registered.version), get_run(registered.run_id or ""))
+        run = get_run(registered.run_id)
+    if run.data.tags.get("ticker") != ticker or "config_hash" not in run.data.tags:
+        raise _foreign(ticker, version)
+    return candidate(version, run)
 
 
 def candidate(model_version: int, run: Run) -> Candidate:
@@ -284,6 +290,13 @@ def _or_missing(ticker: str, reason: str) -> Iterator[None]:
             yield
     except NotFound as error:
         raise _missing(ticker, reason) from error
+
+
+def _foreign(ticker: str, model_version: int) -> ChampionMissing:
+    return ChampionMissing(
+        f"the champion of {ticker} cannot be used: version {model_version} was not made by a "
+        f"retrain of {ticker}; retrain it, or move the alias {CHAMPION} back to a version that was"
+    )
 
 
 def _missing(ticker: str, reason: str) -> ChampionMissing:

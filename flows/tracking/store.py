@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -11,10 +12,11 @@ from typing import Any, Literal, TypeAlias, cast
 
 import mlflow
 from filelock import FileLock
-from mlflow.entities import Run, RunInfo
+from mlflow.entities import Experiment, LifecycleStage, Run, RunInfo
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from flows.tracking.moved_store import FOLDER, follow_files
 from rnn_core.errors import NotFound, TrackingError
 
 SQLITE = "sqlite:///"
@@ -26,9 +28,11 @@ INFOS: dict[str, RunInfo] = {}
 # MLflow's codes for a run or model that does not exist, and for a name or alias that cannot
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 # How an answer fails that is no answer of MLflow's, such as the page of a proxy
-NO_ANSWER = (SQLAlchemyError, OSError, JSONDecodeError)
+NO_ANSWER = (SQLAlchemyError, sqlite3.Error, OSError, JSONDecodeError)
 LONGEST_ERROR = 500  # characters
 Status: TypeAlias = Literal["FINISHED", "FAILED", "KILLED"]
+
+logger = logging.getLogger(__name__)
 
 # By default a server that is absent is asked again for two minutes
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -86,8 +90,16 @@ def experiment_id(name: str) -> str:
     with asking(), _lock_while_created():
         experiment = client().get_experiment_by_name(name)
         if experiment is not None:
+            _restore_if_deleted(experiment)
             return experiment.experiment_id
         return client().create_experiment(name, _artifact_location(name), KIND)
+
+
+def _restore_if_deleted(experiment: Experiment) -> None:
+    """Restore an experiment, whose name MLflow gives to no other; its runs come back with it."""
+    if experiment.lifecycle_stage == LifecycleStage.DELETED:
+        client().restore_experiment(experiment.experiment_id)
+        logger.warning("experiment %s was deleted in MLflow; it is restored", experiment.name)
 
 
 def experiment_of(run_id: str) -> str:
@@ -129,6 +141,8 @@ class _Client:
     def __init__(self, tracking_uri: str) -> None:
         with asking():
             self._client = mlflow.MlflowClient(tracking_uri)
+            if tracking_uri.startswith(SQLITE):
+                follow_files(Path(tracking_uri.removeprefix(SQLITE)))
 
     def __getattr__(self, name: str) -> Any:
         return asking()(getattr(self._client, name))
@@ -139,7 +153,7 @@ def _artifact_location(experiment: str) -> str | None:
     if not uri().startswith(SQLITE):
         return None
     folder = Path(uri().removeprefix(SQLITE)).resolve().parent
-    return str(folder / "mlruns" / experiment)
+    return str(folder / FOLDER / experiment)
 
 
 @contextmanager

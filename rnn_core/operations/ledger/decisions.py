@@ -26,7 +26,7 @@ class Decision:
         """The runs that trained the champions in force, by version."""
         column = PROMOTIONS.c
         trained = column.run_id.isnot(None) & (column.ticker == self.ticker)
-        query = select(column.model_version, column.run_id).where(trained)
+        query = select(column.model_version, column.run_id).where(trained).order_by(column.number)
         by_version = dict(self.connection.execute(query).tuples().all())
         return {version: by_version[version] for version in self.champions}
 
@@ -34,11 +34,12 @@ class Decision:
         """Make `model_version`, trained by the run `run_id`, the champion.
 
         Raises:
-            LedgerError: it is the champion already.
+            LedgerError: it is the champion already. A version of the same number by another run is
+                not: numbers begin anew after MLflow's store was deleted.
         """
         champions = self.champions
         present = champions[-1] if champions else None
-        if model_version == present:
+        if model_version == present and self.runs.get(model_version) == run_id:
             raise LedgerError(
                 f"version {model_version} of {self.ticker} is the champion already; promote another"
             )
