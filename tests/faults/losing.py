@@ -135,8 +135,7 @@ def trial(fault: str, number: int, door: str) -> dict[str, Any]:
     error, text, _ = in_a_process(outcome, ticker, fault, number)
     if not fault.endswith(FULL):
         turn(door, "open", 0)
-    trained_before = Path("trainings").exists()
-    again = in_a_process(outcome, ticker)
+    again = in_a_process(outcome, ticker) if error else ("", "", 0)
     found = in_a_process(state, ticker)
     os.chdir("..")
     return {
@@ -144,8 +143,7 @@ def trial(fault: str, number: int, door: str) -> dict[str, Any]:
         "number": number,
         "error": error,
         "text": text,
-        "trained before": trained_before,
-        "again": again[:2],
+        "again": " ".join(again[:2]),
         **found,
     }
 
@@ -168,7 +166,8 @@ def steps(fault: str, door: str) -> int:
     shutil.copy("template.db", "steps.db")
     os.environ["MLFLOW_TRACKING_URI"] = "sqlite:///steps.db"
     every = 1_000_000
-    return in_a_process(outcome, "STEPS", f"{'steps' if 'ml' in fault else 'ledger'}.db", every)
+    file = "steps" if "mlflow" in fault else "ledger"
+    return int(in_a_process(outcome, "STEPS", f"{file}.db{FULL}", every)[2])
 
 
 def main(fault: str, times: int, door: str) -> None:
