@@ -1,5 +1,6 @@
 """What several flows tell Prefect: states, log lines, events, artifacts and progress."""
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ from flows.steps.summary import Summary
 from flows.tracking import unfinished
 from flows.tracking.registry import model_name
 from flows.tracking.store import Status
+from rnn_core.errors import RnnflowError
+
+logger = logging.getLogger(__name__)
 
 # Options of every task: Prefect would hash and pickle the arrays it takes and returns
 IN_MEMORY: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
@@ -33,10 +37,16 @@ def run_name() -> str:
 
 
 def close_tracked_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Close the MLflow run that a cancelled or crashed flow run has left RUNNING."""
+    """Close the MLflow run that a cancelled or crashed flow run has left RUNNING.
+
+    If MLflow is lost, the next start of a flow does it.
+    """
     stopped_by_user = state.is_cancelled() or state.is_cancelling()
     status: Status = "KILLED" if stopped_by_user else "FAILED"
-    unfinished.close_runs_of(str(flow_run.id), status, f"its flow run is {state.name}")
+    try:
+        unfinished.close_runs_of(str(flow_run.id), status, f"its flow run is {state.name}")
+    except RnnflowError as error:
+        logger.warning("the run of flow run %s is not closed: %s", flow_run.name, error)
 
 
 def nothing_to_do(reason: str) -> State[Any]:

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
@@ -19,6 +20,7 @@ from mlflow import MlflowClient
 
 from flows.tracking import registry, runs
 from flows.tracking.store import client, experiment_id
+from flows.universe.processes import IMPORTED
 from rnn_core import owners
 from rnn_core.commands import Retrain
 
@@ -73,6 +75,12 @@ def state() -> dict[str, Any]:
     }
 
 
+def import_all() -> None:
+    """Import what the processes would import one after the other."""
+    for name in (*IMPORTED, "mlflow.pyfunc", "mlflow.store.model_registry.sqlalchemy_store"):
+        import_module(name)
+
+
 def in_a_process(work: Callable[..., Any], *arguments: Any) -> Any:
     with multiprocessing.get_context("fork").Pool(1) as pool:
         return pool.apply(work, arguments)
@@ -88,6 +96,7 @@ def report(way: str) -> None:
 
 
 if __name__ == "__main__":
+    import_all()
     for _ in range(int(sys.argv[1])):
         for way in WAYS:
             report(way)

@@ -31,7 +31,7 @@ from rnn_core.data import loading
 from rnn_core.errors import RnnflowError
 from rnn_core.nn.training import Fit, fit
 from rnn_core.operations.ledger import Ledger
-from tests.faults.ending import in_a_process
+from tests.faults.ending import import_all, in_a_process
 
 AAPL = Path(__file__).parents[1] / "data" / "AAPL.csv"
 NOW = datetime(2013, 3, 2, tzinfo=UTC)
@@ -171,6 +171,7 @@ def steps(fault: str, door: str) -> int:
 
 
 def main(fault: str, times: int, door: str) -> None:
+    import_all()
     count = steps(fault, door)
     for number in np.unique(np.linspace(1, count, times).astype(int)):
         print(json.dumps(trial(fault, int(number), door)), flush=True)  # noqa: T201

@@ -30,7 +30,7 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     (folder / "tmp").mkdir()
     environment = isolated(folder, PYTHONPATH=str(CHECKOUT), TMPDIR=str(folder / "tmp"))
     command = (sys.executable, "-m", "tests.faults.ending", str(TIMES))
-    done = run(*command, environment=environment, cwd=folder, timeout=60 * TIMES)
+    done = run(*command, environment=environment, cwd=folder, timeout=600)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 

@@ -81,10 +81,10 @@ def trials(fault: str, folder: Path, door: str = "0") -> list[dict[str, Any]]:
     (folder / "tmp").mkdir()
     environment = isolated(folder, PYTHONPATH=str(CHECKOUT), TMPDIR=str(folder / "tmp"), **HASTY)
     command = (sys.executable, "-m", "tests.faults.losing", fault, str(TIMES), door)
-    done = run(*command, environment=environment, cwd=folder, timeout=120 + 60 * TIMES)
+    done = run(*command, environment=environment, cwd=folder, timeout=600)
     assert done.returncode == 0, done.stderr
     assert not list((folder / "tmp").glob("rnnflow*")), "temporary folders"
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
 def assert_completed_once(trial: dict[str, Any], error: str) -> None:
