@@ -10,7 +10,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
 
-FAULTS = ("500", "reset", "page")
+FAULTS = ("500", "reset")  # answers that, or ends the connection without an answer
 HOP_BY_HOP = ("connection", "keep-alive", "transfer-encoding", "content-length")
 
 
@@ -51,8 +51,6 @@ class Door(BaseHTTPRequestHandler):
     def _fail(self) -> None:
         if Door.fault == "500":
             self._answer(500, b"Internal Server Error")
-        elif Door.fault == "page":
-            self._answer(200, b"<html>log in first</html>")
         else:
             self.close_connection = True
             self.connection.close()

@@ -13,11 +13,11 @@ from urllib.request import urlopen
 import pytest
 from mlflow import MlflowClient
 
+from tests.faults.door import FAULTS
 from tests.faults.losing import AAPL
 from tests.processes import CHECKOUT, end, free_port, isolated, processes, run, start, wait_for
 
 TIMES = int(os.environ.get("FAULT_TIMES", "2"))  # each fault; 10 and more in the long form
-AT_SERVER = ("500", "reset", "page")
 FULL = ("mlflow.db is full", "ledger.db is full")
 BY = {"mlflow.db is full": "TrackingError", "ledger.db is full": "LedgerError"}
 HASTY = {"MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0", "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0"}
@@ -100,7 +100,7 @@ def assert_completed_once(trial: dict[str, Any], error: str) -> None:
     assert trial["versions"] in (1, 2), trial  # 2 if the failed run's is the champion
 
 
-@pytest.mark.parametrize("fault", AT_SERVER)
+@pytest.mark.parametrize("fault", FAULTS)
 def test_a_server_that_is_lost_at_any_request(fault: str, door: str, tmp_path: Path) -> None:
     ends = trials(fault, tmp_path, door)
     assert len(ends) == TIMES
