@@ -121,7 +121,7 @@ def _calls(run_id: str) -> str:
 
 def trial(fault: str, number: int, door: str) -> dict[str, Any]:
     """Let a fault happen in the middle of a retrain; start the retrain again when it has passed."""
-    ticker = f"{fault.split('.')[0].upper()}-{number}"  # the trials at a server share its store
+    ticker = f"T{fault.split('.')[0].upper()}{number}"  # the trials at a server share its store
     folder = Path(ticker).absolute()
     folder.mkdir()
     os.chdir(folder)
