@@ -11,6 +11,7 @@
     │   └── NotFound        it does not know the run, version or file it is asked for
     ├── ChampionMissing     a ticker has no champion, or it was deleted
     ├── ReproductionError   a run cannot be repeated, or gives other bits
+    ├── StackError          a program of the stack cannot be kept alive
     └── LedgerError         the ledger's database cannot be used or refuses a change
 
 A message is one line: the option, what was given, what is allowed, what to do. The flows print it
@@ -69,6 +70,10 @@ class ChampionMissing(RnnflowError):
 
 class ReproductionError(RnnflowError):
     """A run cannot be repeated, or gives other bits than it recorded; the message names the run."""
+
+
+class StackError(RnnflowError):
+    """A program of the stack cannot be kept alive; the message ends with its log's last lines."""
 
 
 class LedgerError(RnnflowError):

@@ -3,6 +3,8 @@
 import logging
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -16,8 +18,11 @@ from mlflow.entities import Experiment, LifecycleStage, Run, RunInfo
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from flows.tracking import copies
 from flows.tracking.moved_store import FOLDER, follow_files
 from rnn_core.errors import NotFound, TrackingError
+
+logger = logging.getLogger(__name__)
 
 SQLITE = "sqlite:///"
 DEFAULT_URI = f"{SQLITE}mlflow.db"
@@ -31,8 +36,6 @@ ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 NO_ANSWER = (SQLAlchemyError, sqlite3.Error, OSError, JSONDecodeError)
 LONGEST_ERROR = 500  # characters
 Status: TypeAlias = Literal["FINISHED", "FAILED", "KILLED"]
-
-logger = logging.getLogger(__name__)
 
 # By default a server that is absent is asked again for two minutes
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -87,12 +90,13 @@ def experiment_id(name: str) -> str:
     Raises:
         TrackingError: the store cannot be reached or used.
     """
-    with asking(), _lock_while_created():
-        experiment = client().get_experiment_by_name(name)
+    store = client()
+    with asking(), _lock_of_the_file():
+        experiment = store.get_experiment_by_name(name)
         if experiment is not None:
             _restore_if_deleted(experiment)
             return experiment.experiment_id
-        return client().create_experiment(name, _artifact_location(name), KIND)
+        return store.create_experiment(name, _artifact_location(name), KIND)
 
 
 def _restore_if_deleted(experiment: Experiment) -> None:
@@ -139,13 +143,40 @@ class _Client:
     """MLflow's client, with every method under `asking`."""
 
     def __init__(self, tracking_uri: str) -> None:
+        database = tracking_uri.removeprefix(SQLITE)
+        is_file = database != tracking_uri
         with asking():
-            self._client = mlflow.MlflowClient(tracking_uri)
-            if tracking_uri.startswith(SQLITE):
-                follow_files(Path(tracking_uri.removeprefix(SQLITE)))
+            if is_file:
+                _migrate(Path(database))
+            with _lock_of_the_file():
+                self._client = mlflow.MlflowClient(tracking_uri)
+            if is_file:
+                follow_files(Path(database))
 
     def __getattr__(self, name: str) -> Any:
         return asking()(getattr(self._client, name))
+
+
+def _migrate(database: Path) -> None:
+    """Bring the tables of an older release up to date, after a copy of them is made.
+
+    MLflow does it by itself only where a table is new, and keeps no copy.
+
+    Raises:
+        TrackingError: a newer release has changed them, or the migration fails.
+    """
+    if not copies.is_older(database, "mlflow"):
+        return
+    with _lock_of_the_file():
+        if not copies.is_older(database, "mlflow"):  # another process was quicker
+            return
+        copy = copies.keep_copy(database, "mlflow")
+        logger.warning("%s is of an older MLflow and is migrated; its copy is %s", database, copy)
+        command = [sys.executable, "-m", "mlflow", "db", "upgrade", f"{SQLITE}{database}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = one_line(done.stderr[-LONGEST_ERROR:])
+        raise TrackingError(f"{database} cannot be migrated ({reason}); its copy is {copy}")
 
 
 def _artifact_location(experiment: str) -> str | None:
@@ -157,7 +188,7 @@ def _artifact_location(experiment: str) -> str | None:
 
 
 @contextmanager
-def _lock_while_created() -> Iterator[None]:
+def _lock_of_the_file() -> Iterator[None]:
     """Hold a lock on a SQLite file: two processes fail if both create its tables."""
     if not uri().startswith(SQLITE):
         yield
