@@ -145,13 +145,15 @@ class _Client:
     def __init__(self, tracking_uri: str) -> None:
         database = tracking_uri.removeprefix(SQLITE)
         is_file = database != tracking_uri
-        with asking():
+        try:
             if is_file:
                 _migrate(Path(database))
             with _lock_of_the_file():
                 self._client = mlflow.MlflowClient(tracking_uri)
             if is_file:
                 follow_files(Path(database))
+        except (MlflowException, *NO_ANSWER) as error:
+            raise unusable(error) from error
 
     def __getattr__(self, name: str) -> Any:
         return asking()(getattr(self._client, name))
