@@ -1,7 +1,9 @@
 """Run a flow from the shell: the options are the config tree, and an error is one line."""
 
 import logging
+import os
 import re
+import signal
 import sys
 import threading
 import traceback
@@ -28,10 +30,11 @@ from rnn_core.safe_text import safe
 
 Config = TypeVar("Config", bound=BaseModel)
 OUR_ERROR = re.compile(
-    "|".join(rf"\b{name}\b" for name in dir(errors) if name.endswith(("Error", "Unavailable")))
+    "|".join(rf"\b{name}\b" for name, value in vars(errors).items() if isinstance(value, type))
 )
 FAILED = 1
 BAD_OPTIONS = 2
+SIGNALLED = 128  # plus the number of the signal, as shells have it
 # Pydantic's errors whose message has the value already, or that have none
 WITHOUT_VALUE = {
     "assertion_error",
@@ -75,10 +78,11 @@ def run(
 ) -> None:
     """Parse the command line into `config_class` and call `main`.
 
-    Exits with 1 after an error of this project, with 2 after bad options. `first` is called before
-    `main`, to import Prefect if the module of `main` does not: the handlers of Prefect's console
-    must exist by then, to leave out the errors that are printed here.
+    Exits with 1 after an error of this project, with 2 after bad options, with 143 after SIGTERM.
+    `first` is called before `main`, to import Prefect if the module of `main` does not: the
+    handlers of Prefect's console must exist by then, to leave out the errors that are printed here.
     """
+    signal.signal(signal.SIGTERM, _end_in_order)
     tune_process()
     sys.excepthook = _report
     threading.excepthook = lambda args: _report(args.exc_type, args.exc_value)
@@ -165,6 +169,12 @@ def _in_words(problem: Any) -> str:
     if problem["type"] not in WITHOUT_VALUE:
         message = f"{message} (got {problem['input']!r})"
     return message if message.startswith(name) else f"{name}: {message}"
+
+
+def _end_in_order(number: int, _: Any) -> NoReturn:
+    """Leave every block that is open, so that files, servers and runs are closed."""
+    os.write(2, b"error: ended by SIGTERM\n")  # print may be interrupted by this very signal
+    sys.exit(SIGNALLED + number)
 
 
 def _exit(code: int, message: str) -> NoReturn:

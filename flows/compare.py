@@ -12,7 +12,7 @@ from rich.table import Table
 
 from flows import command_line
 from flows.steps.command_flow import command_flow
-from flows.tracking import compared, records, runs
+from flows.tracking import calls, compared, records, runs
 from rnn_core import commands
 from rnn_core.errors import ConfigError
 from rnn_core.evaluation import comparison as evaluated
@@ -53,7 +53,7 @@ def compare(config: commands.Compare) -> Compared:
     run_a, run_b = (compared.find(name) for name in config.runs)
     if run_a.info.run_id == run_b.info.run_id:
         raise ConfigError(f"runs: {' and '.join(config.runs)} are the same run")
-    comparison = evaluated.compare(compared.calls(run_a), compared.calls(run_b))
+    comparison = evaluated.compare(*(calls.read(run.info.run_id) for run in (run_a, run_b)))
     return _recorded(config, compared.side(run_a), compared.side(run_b), comparison)
 
 

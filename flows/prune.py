@@ -3,11 +3,13 @@
 The vintages of prices that only pruned runs saw are deleted too. Those that a forecast in the
 ledger was made from stay, and so do those that other vintages are differences from. Of each
 question in the ledger the vintage that it was asked of last stays, so a question that is asked
-daily keeps one. Questions about synthetic prices, which are others each day, keep none.
+daily keeps one. Questions about synthetic prices, which are others each day, keep none. Old
+trainings that no run could record are deleted as well.
 
 Runs that are RUNNING although nobody works on them any more, such as those of a machine that was
-lost, are closed first. A run keeps its files while it is running, and if its model has an alias, is
-named in the ledger or is registered by another name. After an interruption, prune again to go on.
+lost, are closed first, and what they left half done is deleted. A run keeps its files while it is
+running, and if its model has an alias, is named in the ledger or is registered by another name.
+After an interruption, prune again to go on.
 """
 
 from collections import Counter
@@ -21,8 +23,9 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectNotFound
 
 from flows import command_line
+from flows.steps import unrecorded
 from flows.steps.command_flow import command_flow
-from flows.tracking import queries, registry, runs
+from flows.tracking import queries, registry, runs, unfinished
 from flows.tracking.runs import TrackedRun
 from rnn_core.commands import Prune
 from rnn_core.data import vintages
@@ -60,6 +63,7 @@ def prune(config: Prune) -> dict[str, int]:
                 counts[outcome] += 1
         prices_of_use.update(ledger.forecasts()["data_sha256"])
         prices_of_use.update(_asked_last(ledger))
+    unrecorded.delete(before / 1000)
     counts[VINTAGES_DELETED], counts[VINTAGES_KEPT] = vintages.delete(pruned_prices - prices_of_use)
     get_run_logger().info(_in_words(counts))
     return counts
@@ -108,12 +112,17 @@ def _prune(run: TrackedRun, versions_of_use: Callable[[str], set[int]]) -> str:
 
 
 def _close_lost_runs(before: int) -> None:
-    """Close RUNNING runs that started `before` (in milliseconds) or whose flow run has ended."""
+    """Close RUNNING runs whose process is gone, or if that is not known, that seem lost.
+
+    Those are runs that started `before` (in milliseconds) or whose flow run has ended.
+    """
+    unfinished.close_lost()
     with get_client(sync_client=True) as prefect:
-        for run in queries.search("attributes.status = 'RUNNING'", FLOWS):
+        for run in list(queries.search(queries.RUNNING, FLOWS)):
             flow_run_id = run.data.tags.get("prefect.flow_run_id")
-            if run.info.start_time < before or _has_ended(prefect, flow_run_id):
-                runs.close(run.info.run_id, "FAILED")
+            seems_lost = run.info.start_time < before or _has_ended(prefect, flow_run_id)
+            if seems_lost and not unfinished.is_at_work(run):
+                unfinished.close(run, "FAILED", "it was running and nobody works on it any more")
 
 
 def _has_ended(prefect: SyncPrefectClient, flow_run_id: str | None) -> bool:

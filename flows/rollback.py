@@ -3,6 +3,7 @@
 A scheduled retrain may promote another champion later.
 """
 
+from contextlib import suppress
 from datetime import datetime
 
 from flows import command_line
@@ -10,6 +11,7 @@ from flows.steps.prefect_runs import announce
 from flows.steps.promotion import note_unknown_champion
 from flows.tracking import registry
 from rnn_core.commands import Rollback
+from rnn_core.errors import ChampionMissing
 from rnn_core.operations.ledger import Ledger
 
 
@@ -21,7 +23,8 @@ def roll_back(ticker: str, at: datetime) -> int:
         ChampionMissing: the earlier champion was deleted.
     """
     with Ledger.open() as ledger, ledger.deciding(ticker) as decision:
-        note_unknown_champion(decision, registry.champion(ticker), at)
+        with suppress(ChampionMissing):  # one that cannot be used is none to return to later
+            note_unknown_champion(decision, registry.champion(ticker), at)
         earlier = decision.roll_back(reason="asked for", at=at)
         registry.set_champion_alias(ticker, earlier)
     announce("rollback", ticker, f"version {earlier} is the champion again")

@@ -1,5 +1,6 @@
 """Flow `score`: settle forecasts, judge the live record. Run it with `python -m flows.score`."""
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -28,7 +29,7 @@ from rnn_core.data.loading import refuse_one_file_for_several
 from rnn_core.data.prices import SYNTHETIC_FALLBACK, Prices
 from rnn_core.data.ticks import doubtful, wild_jumps
 from rnn_core.data.windows import features
-from rnn_core.errors import LedgerError, PricesUnavailable
+from rnn_core.errors import ChampionMissing, ConfigError, LedgerError, PricesUnavailable
 from rnn_core.operations import clock, live
 from rnn_core.operations.ledger import Ledger
 from rnn_core.operations.live import Alarm, LiveRecord
@@ -87,11 +88,13 @@ def score_ticker(config: commands.Score, ledger: Ledger, ticker: str) -> Standin
 
     Raises:
         PricesUnavailable: there are no prices, not even stored ones; the forecasts stay open.
+        ConfigError: the runs that knew where prices come from were deleted.
     """
     forecasts = ledger.forecasts(ticker)
-    trained = registry.configuration(ticker, forecasts["run_id"].iloc[-1])
+    trained = _latest_configuration(ticker, forecasts)
+    source = config.source or (trained.source if trained else _recorded_source(forecasts))
     known_by = min(config.time, clock.machine_time())
-    prices = _prices(config.source or trained.source, ticker, known_by)
+    prices = _prices(source, ticker, known_by)
     open_rows = forecasts[forecasts["settled_at"].isna()].itertuples()
     waiting = [settle(ledger, prices, forecast, config.time) for forecast in open_rows]
     settled = standing_of(
@@ -102,8 +105,7 @@ def score_ticker(config: commands.Score, ledger: Ledger, ticker: str) -> Standin
         last_price=prices.frame.index[-1].date(),
         data_source=prices.source,
     )
-    before, now = inputs(trained, prices, settled.champion, config.recent)
-    drift = live.drift(before.to_numpy(), now.to_numpy(), list(before.columns))
+    drift = _drift(trained, prices, settled.champion, config.recent)
     alarms = live.alarms(
         settled.record,
         drift,
@@ -112,7 +114,42 @@ def score_ticker(config: commands.Score, ledger: Ledger, ticker: str) -> Standin
         tolerated=config.tolerated,
     )
     implausible = list(dict.fromkeys(alarm for alarm in waiting if alarm))
-    return replace(settled, alarms=(*alarms, *implausible))
+    return replace(settled, alarms=(*settled.alarms, *alarms, *implausible))
+
+
+def _latest_configuration(ticker: str, forecasts: pd.DataFrame) -> Retrain | None:
+    """Return the configuration of the last forecast's model, else of the champion, if known."""
+    with suppress(ChampionMissing):
+        return registry.configuration(ticker, forecasts["run_id"].iloc[-1])
+    with suppress(ChampionMissing):
+        if champion := registry.champion(ticker):
+            return registry.configuration(ticker, champion.run_id)
+    return None
+
+
+def _recorded_source(forecasts: pd.DataFrame) -> Source:
+    """Return where the prices of the last forecast came from, as the ledger knows it.
+
+    Raises:
+        ConfigError: the ledger does not know the file.
+    """
+    last = forecasts.iloc[-1]
+    if last["data_source"].startswith("yahoo"):
+        return Yahoo(exchange=last["exchange"])
+    raise ConfigError(
+        f"source must be named to settle the forecasts of {last['ticker']}, whose prices were "
+        f"{last['data_source']}: run {last['run_id']}, which knew more, was deleted"
+    )
+
+
+def _drift(
+    trained: Retrain | None, prices: Prices, champion: Candidate | None, recent: int
+) -> dict[str, float]:
+    """Return the p-value of each input's drift; none if nobody knows which the inputs are."""
+    if trained is None:
+        return {}
+    before, now = inputs(trained, prices, champion, recent)
+    return live.drift(before.to_numpy(), now.to_numpy(), list(before.columns))
 
 
 def settle(ledger: Ledger, prices: Prices, forecast: Any, at: datetime) -> Alarm | None:

@@ -8,6 +8,7 @@
     ├── TrainingError       no model could be trained
     ├── ProcessLost         a worker process died
     ├── TrackingError       the tracking server or its store cannot be used
+    │   └── NotFound        it does not know the run, version or file it is asked for
     ├── ChampionMissing     a ticker has no champion, or it was deleted
     ├── ReproductionError   a run cannot be repeated, or gives other bits
     ├── StackError          a program of the stack cannot be kept alive
@@ -62,6 +63,10 @@ class ProcessLost(RnnflowError):
 
 class TrackingError(RnnflowError):
     """The tracking server or its store cannot be used; the message names its address."""
+
+
+class NotFound(TrackingError):
+    """The tracking server does not know the run, version or file that it is asked for."""
 
 
 class ChampionMissing(RnnflowError):

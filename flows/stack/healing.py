@@ -23,7 +23,7 @@ from prefect.states import Crashed
 
 from flows.stack.programs import environment_of
 from flows.steps.prices import YAHOO, YAHOO_SLOTS
-from flows.tracking import runs
+from flows.tracking import unfinished
 
 POOL = "rnn"
 WORKER = f"stack@{gethostname()}"
@@ -79,7 +79,7 @@ def crash_lost_runs(client: SyncPrefectClient, say: Callable[[str], None]) -> No
     for run in _begun(client):
         if str(run.id) not in at_work:
             client.set_flow_run_state(run.id, lost, force=True)
-            runs.close_runs_of(str(run.id), "FAILED")
+            unfinished.close_runs_of(str(run.id), "FAILED", str(lost.message))
             say(f"Run {run.name} was lost and is set to Crashed; its slots are free")
 
 

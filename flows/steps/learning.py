@@ -9,10 +9,11 @@ from functools import partial
 from threading import Lock
 from typing import TypeAlias
 
+from flows.steps import unrecorded
 from flows.steps.looks import answer, ask
 from flows.steps.promotion import promote
 from flows.steps.summary import Laps, Summary, summarise
-from flows.tracking import records, registry, runs
+from flows.tracking import queries, records, registry, runs
 from rnn_core.commands import Retrain
 from rnn_core.config import Evaluation as EvaluationConfig
 from rnn_core.config import Problem
@@ -101,12 +102,14 @@ def learn(
 ) -> Summary:
     """Train on one ticker, evaluate, register and maybe promote; record everything in the run.
 
+    The training is kept until it is forgotten: if it cannot be recorded, the next run takes it.
     `steps` replaces the first three, by Prefect tasks of them; `only` names the figures to draw.
     """
     build, train, judge = steps or (build_windows, fit, evaluate_and_plot)
     windows, folds = build(config.problem, config.evaluation, prices)
     laps.end("windows")
-    fitted = train(config.model, config.training, windows, folds)
+    training = partial(train, config.model, config.training, windows, folds)
+    fitted = unrecorded.trained(config, prices, training)
     laps.end("train")
     look_id, look = ask(config, prices, outcomes(windows, folds), run_id)
     evaluation, images = judge(
@@ -134,7 +137,9 @@ def learn(
 
 def learn_one_of_many(config: Retrain, prices: Prices, parent: str, flow_run_id: str) -> Summary:
     """Return what `learn` does, in a run of its own, a child of the run `parent` of a universe."""
-    child = tags(config) | {"mlflow.parentRunId": parent}
+    child = tags(config) | {queries.PARENT: parent}
     with runs.start("retrain-universe", config.ticker, config, child, flow_run_id) as run_id:
         records.log_prices(run_id, prices)
-        return learn(config, prices, run_id, Laps(), only=FIGURES)
+        summary = learn(config, prices, run_id, Laps(), only=FIGURES)
+    unrecorded.forget(config, prices)
+    return summary

@@ -1,5 +1,6 @@
 """What several flows tell Prefect: states, log lines, events, artifacts and progress."""
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,9 +19,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from flows.steps.summary import Summary
-from flows.tracking import runs
+from flows.tracking import unfinished
 from flows.tracking.registry import model_name
+from flows.tracking.store import Status
+from rnn_core.errors import RnnflowError
 from rnn_core.safe_text import safe
+
+logger = logging.getLogger(__name__)
 
 # Options of every task: Prefect would hash and pickle the arrays it takes and returns
 IN_MEMORY: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
@@ -33,9 +38,16 @@ def run_name() -> str:
 
 
 def close_tracked_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Close the MLflow run that a cancelled or crashed flow run has left RUNNING."""
+    """Close the MLflow run that a cancelled or crashed flow run has left RUNNING.
+
+    If MLflow is lost, the next start of a flow does it.
+    """
     stopped_by_user = state.is_cancelled() or state.is_cancelling()
-    runs.close_runs_of(str(flow_run.id), "KILLED" if stopped_by_user else "FAILED")
+    status: Status = "KILLED" if stopped_by_user else "FAILED"
+    try:
+        unfinished.close_runs_of(str(flow_run.id), status, f"its flow run is {state.name}")
+    except RnnflowError as error:
+        logger.warning("the run of flow run %s is not closed: %s", flow_run.name, error)
 
 
 def nothing_to_do(reason: str) -> State[Any]:

@@ -7,7 +7,7 @@ from flows.tracking import registry, store
 from rnn_core.commands import Retrain
 from rnn_core.data.prices import Prices
 from rnn_core.data.windows import prices_needed
-from rnn_core.errors import TrackingError
+from rnn_core.errors import ChampionMissing, TrackingError
 from rnn_core.nn.training import Fit
 from rnn_core.operations.ledger import Decision, Ledger
 from rnn_core.operations.promotion import Candidate, Judgement, judge
@@ -34,7 +34,7 @@ def promote(
     served = registry.call(config.ticker, model_version, frame) == forecast
     challenger = registry.candidate(model_version, store.get_run(run_id))
     with Ledger.open() as ledger, ledger.deciding(config.ticker) as decision:
-        champion = registry.champion(config.ticker)
+        champion, missing = _champion_or_reason(config.ticker)
         note_unknown_champion(decision, champion, config.time)
         earlier: list[Candidate] = []
         deleted = 0
@@ -46,6 +46,7 @@ def promote(
             champion,
             earlier,
             deleted=deleted,
+            missing=missing,
             unusable=len(live.lost),
             served=served,
         )
@@ -58,6 +59,16 @@ def promote(
         version = f"version {model_version} of {config.ticker}"
         logger.warning("the card of %s lacks the judgement: %s", version, error)
     return judgement
+
+
+def _champion_or_reason(ticker: str) -> tuple[Candidate | None, str]:
+    """Return the champion; if there is one that cannot be used, None and the reason."""
+    try:
+        return registry.champion(ticker), ""
+    except ChampionMissing as error:
+        reason = str(error).partition(";")[0]
+        logger.warning("%s", reason)
+        return None, reason
 
 
 def note_unknown_champion(decision: Decision, champion: Candidate | None, at: datetime) -> None:

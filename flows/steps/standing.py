@@ -5,6 +5,7 @@ from datetime import date, datetime
 
 from flows.tracking import registry, runs
 from rnn_core.data.exchanges import last_closed_session, sessions
+from rnn_core.errors import ChampionMissing
 from rnn_core.evaluation import names
 from rnn_core.operations.ledger import Ledger
 from rnn_core.operations.live import Alarm, in_live_record, live_record
@@ -27,7 +28,11 @@ def standing_of(
 
     `last_price` is the last session with a price.
     """
-    champion = registry.champion(ticker)
+    try:
+        champion = registry.champion(ticker)
+    except ChampionMissing as error:
+        champion = None
+        alarms = [*alarms, Alarm("champion", str(error))]
     forecasts = ledger.forecasts(ticker)
     settled = forecasts[in_live_record(forecasts)]
     scores = champion.scores if champion else {}

@@ -1,9 +1,8 @@
 """The two runs of a comparison: found by the name a user gives them, and read back."""
 
-import pandas as pd
 from mlflow.entities import Run
 
-from flows.tracking import registry, runs
+from flows.tracking import registry
 from flows.tracking.queries import finished_training
 from rnn_core.errors import ConfigError
 from rnn_core.reporting.side_by_side import Side
@@ -47,15 +46,6 @@ def side(run: Run) -> Side:
         settings=run.data.params,
         facts=facts | shortened,
     )
-
-
-def calls(run: Run) -> pd.DataFrame:
-    """Return the table of calls of a run, by date.
-
-    Raises:
-        TrackingError: its file is missing or damaged.
-    """
-    return runs.calls(run.info.run_id)
 
 
 def _run_id(name: str) -> str:

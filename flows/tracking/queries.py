@@ -4,19 +4,19 @@ from collections.abc import Iterator, Sequence
 from math import inf
 
 import pandas as pd
-from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
+from mlflow.entities import LoggedModel, Run
 
-from flows.tracking.store import ABSENT, client, experiment_of, get_run, unusable, uri
+from flows.tracking.store import client, experiment_of, get_run, uri
 from rnn_core.commands import Retrain
 from rnn_core.data.prices import SYNTHETIC_FALLBACK, is_synthetic
-from rnn_core.errors import ConfigError, TrackingError
+from rnn_core.errors import ConfigError, NotFound, TrackingError
 from rnn_core.identity import config_hash
 
 TRAINING = ("retrain", "retrain-universe")  # experiments whose runs train a ticker
+PARENT = "mlflow.parentRunId"  # tag of a child run
 LOOK = "look"  # tag of a run whose look is in the ledger
 FINISHED = "attributes.status = 'FINISHED'"
+RUNNING = "attributes.status = 'RUNNING'"
 
 
 def search(condition: str, experiments: Sequence[str] | None = None) -> Iterator[Run]:
@@ -27,14 +27,11 @@ def search(condition: str, experiments: Sequence[str] | None = None) -> Iterator
     Raises:
         TrackingError: the store cannot be reached or used.
     """
-    try:
-        ids = [
-            experiment.experiment_id
-            for experiment in client().search_experiments()
-            if experiments is None or experiment.name in experiments
-        ]
-    except (MlflowException, SQLAlchemyError) as error:
-        raise unusable(error) from error
+    ids = [
+        experiment.experiment_id
+        for experiment in client().search_experiments()
+        if experiments is None or experiment.name in experiments
+    ]
     if not ids:
         return
     token: str | None = None
@@ -49,6 +46,12 @@ def first(condition: str, experiments: Sequence[str]) -> str | None:
     return next((run.info.run_id for run in search(condition, experiments)), None)
 
 
+def logged_models(run: Run) -> list[LoggedModel]:
+    """Return the models that a run has logged."""
+    condition = f"source_run_id = '{run.info.run_id}'"
+    return list(client().search_logged_models([run.info.experiment_id], filter_string=condition))
+
+
 def finished_training(run_id: str) -> Run:
     """Return the run, which has trained one ticker to its end and still has its files.
 
@@ -59,9 +62,7 @@ def finished_training(run_id: str) -> Run:
     try:
         run = get_run(run_id)
         experiment = client().get_experiment(run.info.experiment_id).name
-    except (MlflowException, SQLAlchemyError) as error:
-        if getattr(error, "error_code", "") not in ABSENT:
-            raise unusable(error) from error
+    except NotFound as error:
         raise ConfigError(f"MLflow at {uri()} knows no run {run_id}") from error
     if reason := _why_unusable(run, experiment):
         raise ConfigError(f"run {run_id} cannot be used: {reason}")
@@ -145,14 +146,10 @@ def finished_child(parent: str, ticker: str) -> str | None:
     Raises:
         TrackingError: the store cannot be reached, or does not know `parent`.
     """
-    condition = (
-        f"tags.`mlflow.parentRunId` = '{parent}' and tags.ticker = '{ticker}' and {FINISHED}"
-    )
+    condition = f"tags.`{PARENT}` = '{parent}' and tags.ticker = '{ticker}' and {FINISHED}"
     try:
         children = client().search_runs([experiment_of(parent)], condition, max_results=1)
-    except (MlflowException, SQLAlchemyError) as error:
-        if getattr(error, "error_code", "") != "RESOURCE_DOES_NOT_EXIST":
-            raise unusable(error) from error
+    except NotFound as error:
         raise TrackingError(
             f"MLflow at {uri()} does not know the run {parent}; start workers in the folder of the "
             "flow, or with its MLFLOW_TRACKING_URI and LEDGER_URL"

@@ -1,7 +1,6 @@
 """Read back a training run, to repeat it and to compare every bit."""
 
 import json
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,23 +10,23 @@ from typing import cast
 import mlflow
 import numpy as np
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from pydantic import ValidationError
 
-from flows.tracking import runs
-from flows.tracking.queries import finished_training
-from flows.tracking.store import client, one_line
+from flows.tracking import calls
+from flows.tracking.queries import finished_training, logged_models
+from flows.tracking.store import asking, client, one_line
 from rnn_core.commands import Retrain
 from rnn_core.data import vintages
 from rnn_core.data.loading import has_own_sessions
 from rnn_core.data.prices import Prices, SourceName
-from rnn_core.errors import ReproductionError
+from rnn_core.errors import NotFound, ReproductionError
 from rnn_core.evaluation import names
 from rnn_core.evaluation.spending import Look
 from rnn_core.nn import checkpoints
 from rnn_core.nn.arrays import Array
 from rnn_core.operations.reproduction import Results, results
+from rnn_core.owners import temporary_folder
 
 SECONDS = "seconds/"  # what the names of metrics of time start with
 LOOK = (names.significance("trials"), names.significance("level"))
@@ -101,7 +100,7 @@ def _files_of(run: Run) -> Iterator[None]:
         written_by = run.data.tags.get("version", "another version")
         reason = f"its configuration is one of {written_by} ({option}: {problem['msg']})"
         raise _unreadable(run, reason) from error
-    except (MlflowException, OSError, LookupError, ValueError) as error:
+    except (NotFound, OSError, LookupError, ValueError) as error:
         raise _unreadable(run, f"its files cannot be read ({one_line(error)})") from error
 
 
@@ -114,18 +113,19 @@ def _config(run: Run) -> Retrain:
 
 
 def _results(run: Run) -> Results:
-    runs.calls(run.info.run_id)  # refuses a damaged file
+    calls.read(run.info.run_id)  # refuses a damaged file
     arrays = _curves(run) | _arrays(run)
     metrics = {
         name: value
         for name, value in run.data.metrics.items()
         if not name.startswith(SECONDS) and name not in arrays
     }
-    return results(_text(run, runs.CALLS), arrays, metrics, _verdict(run))
+    return results(_text(run, calls.CALLS), arrays, metrics, _verdict(run))
 
 
 def _text(run: Run, name: str) -> str:
-    text: str = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{name}")
+    with asking():
+        text: str = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{name}")
     return text
 
 
@@ -141,14 +141,14 @@ def _curves(run: Run) -> dict[str, Array]:
 
 def _arrays(run: Run) -> dict[str, Array]:
     """Return the arrays of the model that the run has logged."""
-    models = runs.logged_models(run)
+    models = logged_models(run)
     if not models:
         raise LookupError("its model was deleted")
-    with tempfile.TemporaryDirectory() as folder:
-        files = get_artifact_repository(models[0].artifact_location)
-        return checkpoints.arrays_of(
-            checkpoints.load(Path(files.download_artifacts("artifacts/arrays.npz", folder)))
-        )
+    with temporary_folder() as folder:
+        with asking():
+            files = get_artifact_repository(models[0].artifact_location)
+            arrays = files.download_artifacts("artifacts/arrays.npz", folder)
+        return checkpoints.arrays_of(checkpoints.load(Path(arrays)))
 
 
 def _verdict(run: Run) -> dict[str, str]:

@@ -12,13 +12,14 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 from mlflow.entities import Dataset, DatasetInput, InputTag
-from mlflow.exceptions import MlflowException
 
-from flows.tracking.runs import CALLS, LONGEST_TAG, as_text, log
+from flows.tracking.calls import CALLS
+from flows.tracking.runs import LONGEST_TAG, as_text, log
 from flows.tracking.store import client
 from flows.tracking.versions import versions
 from rnn_core.data import vintages
 from rnn_core.data.prices import Prices
+from rnn_core.errors import TrackingError
 from rnn_core.evaluation import names
 from rnn_core.evaluation.audit import Findings
 from rnn_core.evaluation.comparison import Comparison
@@ -63,7 +64,7 @@ def log_prices(run_id: str, prices: Prices) -> None:
     inputs = [DatasetInput(_dataset(prices), [TRAINING_DATA])]
     try:
         client().log_inputs(run_id, inputs)
-    except MlflowException:  # where another run has just made the same dataset, it is there now
+    except TrackingError:  # where another run has just made the same dataset, it is there now
         client().log_inputs(run_id, inputs)
 
 

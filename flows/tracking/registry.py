@@ -1,27 +1,24 @@
 """Registered models: `direction-<TICKER>`, with the aliases `challenger` and `champion`."""
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date
 from functools import partial
-from pathlib import Path
 
 import mlflow
 import pandas as pd
 from mlflow.entities import LoggedModelStatus, Run
-from mlflow.exceptions import MlflowException
 from mlflow.models import Model
-from sqlalchemy.exc import SQLAlchemyError
 
-from flows.tracking import packaging, runs
+from flows.tracking import calls, packaging
 from flows.tracking.queries import search
-from flows.tracking.store import ABSENT, client, experiment_of, get_run, unusable
+from flows.tracking.store import asking, client, experiment_of, get_run
 from rnn_core.commands import Retrain
 from rnn_core.data.prices import SYNTHETIC_FALLBACK, Prices
-from rnn_core.errors import ChampionMissing, TrackingError
+from rnn_core.errors import ChampionMissing, NotFound, TrackingError
 from rnn_core.nn.training import Fit
 from rnn_core.operations.promotion import Candidate, Judgement
+from rnn_core.owners import temporary_folder
 from rnn_core.reporting import card
 
 PREFIX = "direction-"
@@ -52,9 +49,9 @@ def register(
     logged = client().create_logged_model(
         experiment_of(run_id), "model", source_run_id=run_id, tags={"ticker": config.ticker}
     )
-    with tempfile.TemporaryDirectory() as folder:
+    with asking(), temporary_folder() as folder:
         model = Model(run_id=run_id, model_id=logged.model_id)
-        saved = packaging.save(model, Path(folder), config.problem, prices, fit)
+        saved = packaging.save(model, folder, config.problem, prices, fit)
         client().log_model_artifacts(logged.model_id, str(saved))
     client().finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
     if prices.source == SYNTHETIC_FALLBACK:
@@ -74,13 +71,11 @@ def complete_card(
     Raises:
         TrackingError: the store cannot be reached or used, or a run or the version was deleted.
     """
-    try:
+    with asking():
         settings = get_run(challenger.run_id).data.params
         champion_settings = get_run(champion.run_id).data.params if champion else {}
         judged = card.judged(judgement, settings, champion, champion_settings)
         describe(ticker, challenger.version, known, judged)
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise unusable(error) from error
 
 
 def describe(ticker: str, model_version: int, known: card.Card, judged: card.Card) -> None:
@@ -106,15 +101,20 @@ def champion(ticker: str) -> Candidate | None:
     """Return the champion of the ticker, or None if it has none.
 
     Raises:
-        ChampionMissing: the champion's run was deleted.
+        ChampionMissing: the champion's run was deleted, or a retrain of the ticker has not made it.
     """
     try:
-        with _asking():
-            registered = client().get_model_version_by_alias(model_name(ticker), CHAMPION)
-    except _Absent:
+        registered = client().get_model_version_by_alias(model_name(ticker), CHAMPION)
+    except NotFound:
         return None
+    version = int(registered.version)
+    if not registered.run_id:
+        raise _foreign(ticker, version)
     with _or_missing(ticker, f"its run {registered.run_id} was deleted"):
-        return candidate(int(registered.version), get_run(registered.run_id or ""))
+        run = get_run(registered.run_id)
+    if run.data.tags.get("ticker") != ticker or "config_hash" not in run.data.tags:
+        raise _foreign(ticker, version)
+    return candidate(version, run)
 
 
 def candidate(model_version: int, run: Run) -> Candidate:
@@ -164,20 +164,21 @@ def tickers_with_champion() -> list[str]:
     return sorted(tickers)
 
 
-def versions_with_alias(ticker: str) -> set[int]:
-    """Return the versions that have an alias: challenger, champion or any other."""
+def versions_with_alias(ticker: str, *, apart_from: str = "") -> set[int]:
+    """Return the versions that have an alias: challenger, champion or any other.
+
+    The alias `apart_from` does not count.
+    """
     try:
-        with _asking():
-            aliases = client().get_registered_model(model_name(ticker)).aliases
-    except _Absent:
+        aliases = client().get_registered_model(model_name(ticker)).aliases
+    except NotFound:
         return set()
-    return {int(version) for version in aliases.values()}
+    return {int(version) for alias, version in aliases.items() if alias != apart_from}
 
 
 def registered(run_id: str) -> list[tuple[str, int]]:
     """Return the name and number of each version of a run's model, by whatever name it is known."""
-    with _asking():
-        versions = client().search_model_versions(f"run_id = '{run_id}'")
+    versions = client().search_model_versions(f"run_id = '{run_id}'")
     return [(version.name, int(version.version)) for version in versions]
 
 
@@ -188,17 +189,16 @@ def trained_by(ticker: str, version_or_alias: str) -> str | None:
     if is_version and len(version_or_alias) > LONGEST_VERSION:
         return None
     try:
-        with _asking():
-            if is_version:
-                return client().get_model_version(name, version_or_alias).run_id
-            return client().get_model_version_by_alias(name, version_or_alias).run_id
-    except _Absent:
+        if is_version:
+            return client().get_model_version(name, version_or_alias).run_id
+        return client().get_model_version_by_alias(name, version_or_alias).run_id
+    except NotFound:
         return None
 
 
 def delete(ticker: str, model_version: int) -> None:
     """Delete a version, if it exists."""
-    with suppress(_Absent), _asking():
+    with suppress(NotFound):
         client().delete_model_version(model_name(ticker), str(model_version))
 
 
@@ -210,7 +210,8 @@ def configuration(ticker: str, run_id: str) -> Retrain:
     """
     with _or_missing(ticker, f"its run {run_id} or its files were deleted"):
         folder = client().get_run(run_id).info.artifact_uri
-        return Retrain.model_validate_json(mlflow.artifacts.load_text(f"{folder}/config.json"))
+        settings = mlflow.artifacts.load_text(f"{folder}/config.json")
+    return Retrain.model_validate_json(settings)
 
 
 def call(ticker: str, model_version: int, frame: pd.DataFrame) -> tuple[float, float]:
@@ -249,7 +250,7 @@ def without_champion(ticker: str, earlier: Sequence[int]) -> ChampionMissing:
 def _calls(run_id: str) -> pd.DataFrame | None:
     """Return the calls of a run, or None if their file is missing or damaged."""
     try:
-        return runs.calls(run_id)
+        return calls.read(run_id)
     except TrackingError:
         return None
 
@@ -266,11 +267,8 @@ def _runs_by_id(run_ids: Sequence[str]) -> dict[str, Run]:
 
 def _register_challenger(ticker: str, run_id: str, model_id: str, known: card.Card) -> int:
     name = model_name(ticker)
-    try:
+    with suppress(TrackingError):  # it exists already, or else the next call says what is wrong
         client().create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
     registered = client().create_model_version(
         name,
         f"models:/{model_id}",
@@ -284,32 +282,21 @@ def _register_challenger(ticker: str, run_id: str, model_id: str, known: card.Ca
     return int(registered.version)
 
 
-class _Absent(Exception):
-    """MLflow does not find what it was asked for."""
-
-
-@contextmanager
-def _asking() -> Iterator[None]:
-    """Tell a thing that does not exist from a store that cannot be reached.
-
-    Raises:
-        _Absent: the thing does not exist.
-        TrackingError: the store cannot be reached or used.
-    """
-    try:
-        yield
-    except MlflowException as error:
-        raise _Absent if error.error_code in ABSENT else unusable(error) from error
-
-
 @contextmanager
 def _or_missing(ticker: str, reason: str) -> Iterator[None]:
     """Raise ChampionMissing with the reason if MLflow does not find what it is asked for."""
     try:
-        with _asking():
+        with asking():
             yield
-    except _Absent as error:
+    except NotFound as error:
         raise _missing(ticker, reason) from error
+
+
+def _foreign(ticker: str, model_version: int) -> ChampionMissing:
+    return ChampionMissing(
+        f"the champion of {ticker} cannot be used: version {model_version} was not made by a "
+        f"retrain of {ticker}; retrain it, or move the alias {CHAMPION} back to a version that was"
+    )
 
 
 def _missing(ticker: str, reason: str) -> ChampionMissing:

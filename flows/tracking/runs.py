@@ -6,45 +6,40 @@ Every call names its run, because MLflow's active run belongs to one thread.
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
-import numpy as np
-import pandas as pd
-from mlflow.entities import LoggedModel, Metric, Param, Run, RunTag
-from mlflow.exceptions import MlflowException
+from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from pydantic import BaseModel
 
-from flows.tracking.queries import search
+from flows.tracking import unfinished
+from flows.tracking.queries import PARENT, logged_models
 from flows.tracking.store import (
     INFOS,
+    asking,
     client,
     experiment_id,
     experiment_of,
     is_server,
-    one_line,
     run_info,
-    unusable,
     uri,
 )
-from rnn_core.errors import TrackingError
+from rnn_core import owners
 from rnn_core.identity import flatten
 from rnn_core.nn.arrays import Array
+from rnn_core.owners import temporary_folder
 from rnn_core.safe_text import safe, without_login
 
 UI_PORT = 5000  # of MLflow's UI, by default
 BATCH = 1000  # metrics that MLflow takes in one request
 LONGEST_TAG = 8000  # characters
-CALLS = "calls.csv"
-Status = Literal["FINISHED", "FAILED", "KILLED"]
 TrackedRun: TypeAlias = Run
 
 
@@ -54,7 +49,8 @@ def start(
 ) -> Iterator[str]:
     """Record a run of `config` about `subject`.
 
-    Yields its id, and closes it as FINISHED, FAILED or, if it is interrupted, KILLED.
+    Yields its id, and closes it as FINISHED, FAILED or, if it is interrupted, KILLED. The runs that
+    processes of this machine have left RUNNING are closed first.
 
     Raises:
         TrackingError: the store cannot be reached or used.
@@ -63,51 +59,26 @@ def start(
     store = client()
     tags = tags | {
         "prefect.flow_run_id": flow_run_id,
+        unfinished.OWNER: str(owners.this_process()),
         "version": version("rnnflow"),
         "mlflow.source.name": f"flows.{experiment}",
         "mlflow.source.type": "PROJECT",
         "mlflow.source.git.commit": git_commit(),
     }
+    if PARENT not in tags:
+        unfinished.close_lost()
     run = store.create_run(experiment_number, run_name=f"{experiment}-{subject}", tags=tags)
     run_id: str = run.info.run_id
     INFOS[run_id] = run.info
-    status: Status = "KILLED"
     try:
         params = [Param(name, safe(as_text(value))) for name, value in flatten(config).items()]
         store.log_batch(run_id, params=params)
         log(run_id, files={"config.json": config.model_dump_json(indent=2)})
         yield run_id
-        status = "FINISHED"
-    except Exception as error:
-        status = "FAILED"
-        with suppress(MlflowException):
-            store.set_tag(run_id, "error", one_line(error))
-        if isinstance(error, MlflowException):
-            raise unusable(error) from error
+        store.set_terminated(run_id, "FINISHED")
+    except BaseException as error:
+        unfinished.close_failed(run_id, error)
         raise
-    finally:
-        store.set_terminated(run_id, status)
-
-
-def close(run_id: str, status: Status) -> None:
-    """Close a run."""
-    client().set_terminated(run_id, status)
-
-
-def close_all(condition: str, status: Status) -> None:
-    """Close the RUNNING runs that fit a filter of MLflow."""
-    for run in search(f"{condition} and attributes.status = 'RUNNING'"):
-        close(run.info.run_id, status)
-
-
-def close_runs_of(flow_run_id: str, status: Status) -> None:
-    """Close the runs that a flow run which was killed has left RUNNING."""
-    close_all(f"tags.`prefect.flow_run_id` = '{flow_run_id}'", status)
-
-
-def close_children(run_id: str, status: Status) -> None:
-    """Close the children of a run that are RUNNING."""
-    close_all(f"tags.`mlflow.parentRunId` = '{run_id}'", status)
 
 
 def log(
@@ -137,36 +108,6 @@ def log(
         _log_files(run_id, files)
 
 
-def calls(run_id: str) -> pd.DataFrame:
-    """Return the table of calls that a training run has logged, by date.
-
-    Raises:
-        TrackingError: its file is missing or damaged.
-    """
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            file = client().download_artifacts(run_id, CALLS, folder)
-            table = pd.read_csv(file, index_col="date", parse_dates=True, date_format="ISO8601")
-        _refuse_damaged(table)
-    except (MlflowException, OSError, LookupError, ValueError) as error:
-        raise TrackingError(
-            f"{CALLS} of run {run_id} cannot be read ({one_line(error)})"
-        ) from error
-    return table
-
-
-def _refuse_damaged(calls: pd.DataFrame) -> None:
-    """Raise ValueError, or KeyError, if a day, a date or a number of the calls is missing."""
-    dates = pd.to_datetime(calls.index, format="ISO8601")  # raises ValueError for text
-    numbers = calls.astype(float)[["probability", "up", "next_return"]]
-    if calls.empty:
-        raise ValueError("it has no rows")
-    if dates.hasnans or not np.isfinite(numbers.to_numpy()).all():
-        raise ValueError("a date or a number is missing")
-    if not dates.is_unique or not numbers["probability"].between(0, 1).all():
-        raise ValueError("a date is there twice, or a probability is outside 0 to 1")
-
-
 def address(run_id: str, file: str) -> str:
     """Return where a file of a run can be opened: its path on this machine, else its URL."""
     folder = Path(run_info(run_id).artifact_uri)
@@ -176,17 +117,10 @@ def address(run_id: str, file: str) -> str:
 def delete_files(run: TrackedRun) -> None:
     """Delete the files of a run and of the models that it logged, and tag it `pruned`."""
     for model in logged_models(run):
-        get_artifact_repository(model.artifact_location).delete_artifacts()
-        client().delete_logged_model(model.model_id)
-    get_artifact_repository(run.info.artifact_uri).delete_artifacts()
+        unfinished.delete_model(model)
+    with asking():
+        get_artifact_repository(run.info.artifact_uri).delete_artifacts()
     log(run.info.run_id, tags={"pruned": "yes"})
-
-
-def logged_models(run: TrackedRun) -> list[LoggedModel]:
-    """Return the models that a run has logged."""
-    condition = f"source_run_id = '{run.info.run_id}'"
-    models = client().search_logged_models([run.info.experiment_id], filter_string=condition)
-    return list(models)
 
 
 def url(run_id: str) -> str:
@@ -241,9 +175,9 @@ def _as_metrics(metrics: Mapping[str, float], curves: Mapping[str, Array]) -> li
 
 
 def _log_files(run_id: str, files: Mapping[str, bytes | str]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    with asking(), temporary_folder() as folder:
         for name, content in files.items():
-            path = Path(folder, name)
+            path = folder / name
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(content.encode() if isinstance(content, str) else content)
-        get_artifact_repository(run_info(run_id).artifact_uri, uri()).log_artifacts(folder)
+        get_artifact_repository(run_info(run_id).artifact_uri, uri()).log_artifacts(str(folder))

@@ -2,21 +2,25 @@
 
 import logging
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from json import JSONDecodeError
 from pathlib import Path
+from typing import Any, Literal, TypeAlias, cast
 
 import mlflow
 from filelock import FileLock
-from mlflow.entities import Run, RunInfo
+from mlflow.entities import Experiment, LifecycleStage, Run, RunInfo
 from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from flows.tracking import copies
-from rnn_core.errors import TrackingError
+from flows.tracking.moved_store import FOLDER, follow_files
+from rnn_core.errors import NotFound, TrackingError
 from rnn_core.safe_text import safe
 
 logger = logging.getLogger(__name__)
@@ -29,7 +33,10 @@ KIND = {"mlflow.experimentKind": "custom_model_development"}
 INFOS: dict[str, RunInfo] = {}
 # MLflow's codes for a run or model that does not exist, and for a name or alias that cannot
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+# How an answer fails that is no answer of MLflow's, such as the page of a proxy
+NO_ANSWER = (SQLAlchemyError, sqlite3.Error, OSError, JSONDecodeError)
 LONGEST_ERROR = 500  # characters
+Status: TypeAlias = Literal["FINISHED", "FAILED", "KILLED"]
 
 # By default a server that is absent is asked again for two minutes
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -38,6 +45,7 @@ os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 # It would print the server's address, with the password that may be in it
 os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 logging.getLogger("mlflow").setLevel("WARNING")
+logging.getLogger("mlflow.store.db.utils").setLevel("CRITICAL")  # tracebacks of what we raise
 logging.getLogger("alembic").setLevel("WARNING")
 logging.getLogger("urllib3.connectionpool").setLevel("ERROR")
 
@@ -53,9 +61,30 @@ def is_server() -> bool:
 
 
 def client() -> mlflow.MlflowClient:
-    """Return the client of the store at `uri()`."""
+    """Return the client of the store at `uri()`.
+
+    Each of its methods raises NotFound or another TrackingError, as `asking` does.
+    """
     mlflow.set_tracking_uri(uri())  # mlflow.pyfunc.load_model reads it
     return _client(uri())
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """Raise errors of MLflow, of its database, files and network as one of this project.
+
+    Raises:
+        NotFound: MLflow does not know what it is asked for.
+        TrackingError: the store cannot be reached or used.
+    """
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code in ABSENT:
+            raise NotFound(f"MLflow at {uri()} cannot find it ({one_line(error)})") from error
+        raise unusable(error) from error
+    except NO_ANSWER as error:
+        raise unusable(error) from error
 
 
 def experiment_id(name: str) -> str:
@@ -64,15 +93,20 @@ def experiment_id(name: str) -> str:
     Raises:
         TrackingError: the store cannot be reached or used.
     """
-    try:
-        store = client()
-        with _lock_of_the_file():
-            experiment = store.get_experiment_by_name(name)
-            if experiment is not None:
-                return experiment.experiment_id
-            return store.create_experiment(name, _artifact_location(name), KIND)
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise unusable(error) from error
+    store = client()
+    with asking(), _lock_of_the_file():
+        experiment = store.get_experiment_by_name(name)
+        if experiment is not None:
+            _restore_if_deleted(experiment)
+            return experiment.experiment_id
+        return store.create_experiment(name, _artifact_location(name), KIND)
+
+
+def _restore_if_deleted(experiment: Experiment) -> None:
+    """Restore an experiment, whose name MLflow gives to no other; its runs come back with it."""
+    if experiment.lifecycle_stage == LifecycleStage.DELETED:
+        client().restore_experiment(experiment.experiment_id)
+        logger.warning("experiment %s was deleted in MLflow; it is restored", experiment.name)
 
 
 def experiment_of(run_id: str) -> str:
@@ -94,7 +128,7 @@ def run_info(run_id: str) -> RunInfo:
 
 def unusable(error: Exception) -> TrackingError:
     """Return the error to raise if the store cannot be reached or used; its reason is one line."""
-    reason = one_line(_operating_systems_error(error) or error)
+    reason = one_line(_first_cause(error))
     return TrackingError(f"MLflow at {uri()} cannot be used ({reason}); check MLFLOW_TRACKING_URI")
 
 
@@ -105,9 +139,27 @@ def one_line(error: BaseException | str) -> str:
 
 @cache
 def _client(tracking_uri: str) -> mlflow.MlflowClient:
-    if tracking_uri.startswith(SQLITE):
-        _migrate(Path(tracking_uri.removeprefix(SQLITE)))
-    return mlflow.MlflowClient(tracking_uri)
+    return cast(mlflow.MlflowClient, _Client(tracking_uri))
+
+
+class _Client:
+    """MLflow's client, with every method under `asking`."""
+
+    def __init__(self, tracking_uri: str) -> None:
+        database = tracking_uri.removeprefix(SQLITE)
+        is_file = database != tracking_uri
+        try:
+            if is_file:
+                _migrate(Path(database))
+            with _lock_of_the_file():
+                self._client = mlflow.MlflowClient(tracking_uri)
+            if is_file:
+                follow_files(Path(database))
+        except (MlflowException, *NO_ANSWER) as error:
+            raise unusable(error) from error
+
+    def __getattr__(self, name: str) -> Any:
+        return asking()(getattr(self._client, name))
 
 
 def _migrate(database: Path) -> None:
@@ -137,7 +189,7 @@ def _artifact_location(experiment: str) -> str | None:
     if not uri().startswith(SQLITE):
         return None
     folder = Path(uri().removeprefix(SQLITE)).resolve().parent
-    return str(folder / "mlruns" / experiment)
+    return str(folder / FOLDER / experiment)
 
 
 @contextmanager
@@ -150,11 +202,13 @@ def _lock_of_the_file() -> Iterator[None]:
         yield
 
 
-def _operating_systems_error(error: BaseException) -> OSError | None:
-    """Return the cause that has an error number, such as a refused connection."""
+def _first_cause(error: BaseException) -> BaseException:
+    """Return the error of the database or the operating system behind an error, if there is one."""
     cause: BaseException | None = error
     while cause is not None:
+        if isinstance(cause, DBAPIError) and cause.orig is not None:
+            return cause.orig
         if isinstance(cause, OSError) and cause.errno:
             return cause
         cause = cause.__cause__ or cause.__context__
-    return None
+    return error

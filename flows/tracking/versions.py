@@ -17,11 +17,12 @@ PACKAGES = (
 
 def versions(fit: Fit) -> dict[str, str]:
     """Return the versions of the code, the packages and the machine, and the engine used."""
-    return {"engine": fit.engine, "commit": git_commit(), **_of_this_process()}
+    return {"engine": fit.engine, "commit": git_commit(), **of_this_process()}
 
 
 @cache
-def _of_this_process() -> dict[str, str]:
+def of_this_process() -> dict[str, str]:
+    """Return the versions of Python, the packages and the machine, by name."""
     return {
         "python": platform.python_version(),
         "machine": platform.machine(),

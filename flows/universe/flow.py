@@ -29,7 +29,7 @@ from flows.steps.prices import fetch_prices, prices_to_train_on, yahoo_slot
 from flows.steps.standing import standing_of
 from flows.steps.summary import Summary
 from flows.steps.tickers import Outcomes
-from flows.tracking import queries, records, runs
+from flows.tracking import queries, records, runs, unfinished
 from flows.universe.processes import Perform, performer, prepare
 from flows.universe.runners import task_runner
 from rnn_core.commands import Retrain, RetrainUniverse, is_ticker
@@ -66,7 +66,7 @@ def retrain_universe(config: RetrainUniverse) -> Outcomes[Standing] | State[Any]
     counted = {"tickers": str(len(todo))}
     with runs.start("retrain-universe", subject, config, counted, str(this_run.id)) as run_id:
         standings = _retrain_all(config, todo, configs.failed, workers, run_id)
-        runs.close_children(run_id, "KILLED")  # of processes and workers that were lost
+        unfinished.close_children(run_id, "KILLED", "its process or worker was lost")
         title = f"{subject}, {config.time:%Y-%m-%d}"
         records.log_standings(run_id, standings, standings.failed, title, ticker_pages=False)
         page = pages.universe_markdown(list(standings.values()), standings.failed)

@@ -29,7 +29,7 @@ from rnn_core.data.answers import (
 )
 from rnn_core.data.exchanges import missing_sessions
 from rnn_core.data.prices import listed, session_names
-from rnn_core.errors import PricesUnavailable
+from rnn_core.errors import DataError, PricesUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -121,6 +121,7 @@ def update(
     Raises:
         PricesUnavailable: `fetch` returns none, or fewer than are stored, or what is not believed:
             prices of another ticker, in another currency, or off by a factor.
+        DataError: the file cannot be written.
     """
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / f".{ticker}.lock"):
@@ -133,7 +134,11 @@ def update(
         remedy = f"remove {_path(root, ticker)} if the answer is right"
         request = _Request(ticker, fetch, start, last_session, exchange, now, remedy)
         updated = _updated(request, stored)
-        _write(root, updated, stored)
+        try:
+            _write(root, updated, stored)
+        except OSError as error:
+            path = _path(root, ticker)
+            raise DataError(f"{path} cannot be written ({error.strerror})") from error
         return updated
 
 

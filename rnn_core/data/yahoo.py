@@ -16,6 +16,7 @@ from rnn_core.data.answers import Answer, is_price
 from rnn_core.data.prices import listed, session_names
 from rnn_core.data.store import COLUMNS
 from rnn_core.errors import PricesUnavailable
+from rnn_core.owners import folder_prefix
 
 ADJUSTED_CLOSE = "Adj Close"
 YAHOO_COLUMNS = {
@@ -106,7 +107,7 @@ def _yfinance() -> Any:
 
 @cache
 def _cache_folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="yfinance-")  # removed when the process ends
+    return tempfile.TemporaryDirectory(prefix=folder_prefix())  # removed when the process ends
 
 
 def _is_transient(error: Exception) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from rnn_core.errors import DataError
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.network import param_shapes
-from rnn_core.nn.npz import Entry, damaged, entries
+from rnn_core.nn.npz import Entry, File, damaged, entries
 from rnn_core.nn.settings import Model, Training
 from rnn_core.nn.training import Checkpoint, Fit
 
@@ -24,10 +24,15 @@ MAY_BE_NAN = ("train_loss", "valid_loss")  # where a model has stopped
 Settings = TypeVar("Settings", Model, Training)
 
 
-def save(fit: Fit, path: Path) -> None:
+def save(fit: Fit, file: File) -> None:
     """Write parameters, standardisation, losses and configuration of `fit`."""
-    header = {"format": FORMAT, "model": asdict(fit.model), "training": asdict(fit.training)}
-    np.savez(path, allow_pickle=False, **{HEADER: np.array(json.dumps(header))}, **arrays_of(fit))
+    header = {
+        "format": FORMAT,
+        "model": asdict(fit.model),
+        "training": asdict(fit.training),
+        "kernel": fit.kernel,
+    }
+    np.savez(file, allow_pickle=False, **{HEADER: np.array(json.dumps(header))}, **arrays_of(fit))
 
 
 def arrays_of(fit: Fit) -> dict[str, Array]:
@@ -36,7 +41,7 @@ def arrays_of(fit: Fit) -> dict[str, Array]:
     return arrays | {f"params.{name}": value for name, value in fit.params.items()}
 
 
-def load(path: Path) -> Fit:
+def load(file: File) -> Fit:
     """Return what `save` wrote, bit for bit.
 
     Raises:
@@ -44,20 +49,21 @@ def load(path: Path) -> Fit:
             settings need, or not finite; the message names the file and the array.
         DataError: the file was written in another format.
     """
-    found = entries(path)
-    header = _header(path, found)
-    model = _settings(path, Model, header.get("model"))
-    training = _settings(path, Training, header.get("training"))
-    _refuse_other_arrays(path, found, _expected(path, found, model, training))
+    found = entries(file)
+    header = _header(file, found)
+    model = _settings(file, Model, header.get("model"))
+    training = _settings(file, Training, header.get("training"))
+    _refuse_other_arrays(file, found, _expected(file, found, model, training))
     arrays = {name: entry.array() for name, entry in found.items() if name != HEADER}
-    _refuse_values(path, arrays)
+    _refuse_values(file, arrays)
     params = {
         name.removeprefix("params."): value
         for name, value in arrays.items()
         if name.startswith("params.")
     }
     rest: dict[str, Any] = {name: arrays[name] for name in ARRAYS}
-    return Fit(params=params, model=model, training=training, **rest)
+    kernel = header.get("kernel") is True  # files of 0.2.0 do not say it
+    return Fit(params=params, model=model, training=training, kernel=kernel, **rest)
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
@@ -99,7 +105,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 # What a file has to hold
 
 
-def _header(path: Path, found: Mapping[str, Entry]) -> dict[str, Any]:
+def _header(path: File, found: Mapping[str, Entry]) -> dict[str, Any]:
     entry = found.get(HEADER)
     if entry is None or entry.shape or entry.dtype.kind != "U":
         raise damaged(path, f"array {HEADER!r} is missing or no text")
@@ -115,7 +121,7 @@ def _header(path: Path, found: Mapping[str, Entry]) -> dict[str, Any]:
     return header
 
 
-def _settings(path: Path, kind: type[Settings], given: Any) -> Settings:
+def _settings(path: File, kind: type[Settings], given: Any) -> Settings:
     """Return settings from JSON, which has lists and no tuples."""
     name = kind.__name__.lower()
     hints = get_type_hints(kind)
@@ -146,7 +152,7 @@ Expected: TypeAlias = dict[str, tuple[tuple[int, ...], tuple[str, ...]]]
 """The shape of each array and the types that it may have, by name."""
 
 
-def _expected(path: Path, found: Mapping[str, Entry], model: Model, training: Training) -> Expected:
+def _expected(path: File, found: Mapping[str, Entry], model: Model, training: Training) -> Expected:
     """Return the arrays that a fit with these settings has; it has as many models as `center`."""
     models, inputs = _two_axes(path, found, "center")
     _, outputs = _two_axes(path, found, "params.head.bias")
@@ -168,7 +174,7 @@ def _expected(path: Path, found: Mapping[str, Entry], model: Model, training: Tr
     }
 
 
-def _two_axes(path: Path, found: Mapping[str, Entry], name: str) -> tuple[int, int]:
+def _two_axes(path: File, found: Mapping[str, Entry], name: str) -> tuple[int, int]:
     shape = found[name].shape if name in found else ()
     if len(shape) != 2 or 0 in shape:
         raise damaged(path, f"array {name!r} is missing, or has not two axes")
@@ -176,7 +182,7 @@ def _two_axes(path: Path, found: Mapping[str, Entry], name: str) -> tuple[int, i
     return rows, columns
 
 
-def _refuse_other_arrays(path: Path, found: Mapping[str, Entry], expected: Expected) -> None:
+def _refuse_other_arrays(path: File, found: Mapping[str, Entry], expected: Expected) -> None:
     for name in sorted(expected.keys() ^ (found.keys() - {HEADER})):
         what = "is missing" if name in expected else "does not belong there"
         raise damaged(path, f"array {name[:80]!r} {what}")
@@ -190,7 +196,7 @@ def _refuse_other_arrays(path: Path, found: Mapping[str, Entry], expected: Expec
             )
 
 
-def _refuse_values(path: Path, arrays: Mapping[str, Array]) -> None:
+def _refuse_values(path: File, arrays: Mapping[str, Array]) -> None:
     for name, value in arrays.items():
         if name not in MAY_BE_NAN and not np.isfinite(value).all():
             raise damaged(path, f"array {name!r} has NaN or infinite values")

@@ -10,13 +10,14 @@ import zipfile
 import zlib
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from rnn_core.errors import ArrayError
 from rnn_core.nn.arrays import Array
 
+File: TypeAlias = Path | BytesIO
 KINDS = "biufMU"  # of NumPy's types: numbers, truth values, days and text
 VERSION = (1, 0)  # of the arrays' format, for headers of up to 64 kB
 UNREADABLE = (
@@ -39,7 +40,7 @@ class Entry(NamedTuple):
         return array
 
 
-def entries(path: Path, *, largest: int | None = None) -> dict[str, Entry]:
+def entries(path: File, *, largest: int | None = None) -> dict[str, Entry]:
     """Return the arrays of a file by name.
 
     `largest` is how many bytes they may hold together; None stands for the size of the file, which
@@ -50,7 +51,7 @@ def entries(path: Path, *, largest: int | None = None) -> dict[str, Entry]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            _refuse_more(archive, path.stat().st_size if largest is None else largest)
+            _refuse_more(archive, _size(path) if largest is None else largest)
             contents = {info.filename: _content(archive, info) for info in archive.infolist()}
             if len(contents) < len(archive.infolist()):
                 raise ValueError("it has two arrays of one name")
@@ -66,9 +67,13 @@ def entries(path: Path, *, largest: int | None = None) -> dict[str, Entry]:
     return described
 
 
-def damaged(path: Path, reason: str) -> ArrayError:
+def damaged(path: File, reason: str) -> ArrayError:
     """Return the error to raise for a file of arrays that cannot be used."""
     return ArrayError(f"{path} is damaged: {reason}")
+
+
+def _size(file: File) -> int:
+    return file.getbuffer().nbytes if isinstance(file, BytesIO) else file.stat().st_size
 
 
 def _refuse_more(archive: zipfile.ZipFile, largest: int) -> None:

@@ -76,7 +76,7 @@ class Replays:
 class Alarm:
     """A finding that a user should look at: its kind, and one sentence with the figures."""
 
-    kind: Literal["performance", "drift", "stale", "closure", "settlement"]
+    kind: Literal["performance", "drift", "stale", "closure", "settlement", "champion"]
     text: str
 
 

@@ -108,6 +108,7 @@ def judge(
     earlier: Sequence[Candidate] = (),
     *,
     deleted: int = 0,
+    missing: str = "",
     unusable: int,
     served: bool,
 ) -> Judgement:
@@ -131,6 +132,7 @@ def judge(
         champion: the present one, if any.
         earlier: other champions in force, the latest of each other configuration.
         deleted: number of other champions in force whose runs were deleted.
+        missing: why there is no champion, if there was one.
         unusable: number of live networks that turned non-finite.
         served: True if the registered model loads and forecasts, bit for bit, as the run did.
 
@@ -146,7 +148,8 @@ def judge(
     """
     checks = _own_checks(settings, challenger, unusable, served)
     if champion is None:
-        return Judgement((*checks, Check("newer", True, "there is no champion yet")))
+        facts = missing or "there is no champion yet"
+        return Judgement((*checks, Check("newer", True, facts)))
     if is_synthetic(champion.data_source) and not is_synthetic(challenger.data_source):
         no_rival = f"version {champion.version} was trained on synthetic prices"
         return Judgement((*checks, Check("newer", True, no_rival)))

@@ -211,7 +211,7 @@ def test_if_the_first_is_killed_the_second_does_its_work(
     os.killpg(first.pid, signal.SIGKILL)
     first.wait(30)
     assert second.wait(120) == 0
-    assert sorted(run.info.status for run in runs_of(ticker)) == ["FINISHED", "RUNNING"]
+    assert sorted(run.info.status for run in runs_of(ticker)) == ["FAILED", "FINISHED"]
 
 
 @pytest.mark.parametrize("runner", ["threads", "processes"])

@@ -52,7 +52,8 @@ def engine_at(address: str) -> Engine:
     def _in_one_line(context: ExceptionContext) -> None:
         if not isinstance(context.sqlalchemy_exception, DBAPIError):
             return
-        reason = str(context.original_exception).strip().splitlines()[0]
+        original = context.original_exception
+        reason = (str(original).strip() or type(original).__name__).splitlines()[0]
         hint = "" if isinstance(context.sqlalchemy_exception, IntegrityError) else f"; {ALLOWED}"
         raise LedgerError(f"ledger {shown(url)}: {reason}{hint}") from context.original_exception
 

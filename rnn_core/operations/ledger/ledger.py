@@ -7,13 +7,12 @@ constraints and triggers in `migrations/`, whichever program writes to it.
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from math import isfinite
 from typing import Any, Self
 
 import pandas as pd
-from sqlalchemy import Column, ColumnElement, Connection, Engine, Row, Table, func, select, union
+from sqlalchemy import Column, ColumnElement, Engine, Row, Table, select, union
 
 from rnn_core.errors import LedgerError
 from rnn_core.evaluation.spending import Look
@@ -21,88 +20,11 @@ from rnn_core.operations import clock
 from rnn_core.operations.ledger import asking
 from rnn_core.operations.ledger.claims import claimed
 from rnn_core.operations.ledger.database import DEFAULT_URL, engine_at, exclusive, migrate
+from rnn_core.operations.ledger.decisions import Decision, champions_in_force
 from rnn_core.operations.ledger.forecast import Forecast
 from rnn_core.operations.ledger.tables import FORECASTS, LOOKS, PROMOTIONS, pandas_dtypes
 from rnn_core.operations.looks import Question
 from rnn_core.operations.replay import GRACE
-
-
-@dataclass(frozen=True)
-class Decision:
-    """An open decision on a ticker's champion; others wait until `Ledger.deciding` ends it."""
-
-    ticker: str
-    connection: Connection
-
-    @property
-    def champions(self) -> list[int]:
-        """The champions in force, oldest first; the last one serves."""
-        return _champions(self.connection, self.ticker)
-
-    @property
-    def runs(self) -> dict[int, str]:
-        """The runs that trained the champions in force, by version."""
-        column = PROMOTIONS.c
-        trained = column.run_id.isnot(None) & (column.ticker == self.ticker)
-        query = select(column.model_version, column.run_id).where(trained)
-        by_version = dict(self.connection.execute(query).tuples().all())
-        return {version: by_version[version] for version in self.champions}
-
-    def promote(self, model_version: int, *, reason: str, run_id: str, at: datetime) -> None:
-        """Make `model_version`, trained by the run `run_id`, the champion.
-
-        Raises:
-            LedgerError: it is the champion already.
-        """
-        champions = self.champions
-        present = champions[-1] if champions else None
-        if model_version == present:
-            raise LedgerError(
-                f"version {model_version} of {self.ticker} is the champion already; promote another"
-            )
-        self._append(
-            model_version=model_version,
-            previous_version=present,
-            kind="promotion",
-            reason=reason,
-            run_id=run_id,
-            decided_at=at,
-        )
-
-    def roll_back(self, *, reason: str, at: datetime) -> int:
-        """Return to the champion before the present one.
-
-        Returns:
-            The version of the earlier champion, which serves again.
-
-        Raises:
-            LedgerError: there is no earlier champion.
-        """
-        champions = self.champions
-        if len(champions) < 2:
-            in_force = f"only version {champions[0]}" if champions else "none"
-            raise LedgerError(
-                f"{self.ticker} has no earlier champion to return to: {in_force} is in force; "
-                "to begin anew, remove its alias champion in MLflow and retrain"
-            )
-        earlier, present = champions[-2:]
-        self._append(
-            model_version=earlier,
-            previous_version=present,
-            kind="rollback",
-            reason=reason,
-            run_id=None,
-            decided_at=at,
-        )
-        return earlier
-
-    def _append(self, **values: object) -> None:
-        of_ticker = PROMOTIONS.c.ticker == self.ticker
-        last_number = select(func.max(PROMOTIONS.c.number)).where(of_ticker)
-        number = (self.connection.scalar(last_number) or 0) + 1
-        self.connection.execute(
-            PROMOTIONS.insert().values(ticker=self.ticker, number=number, **values)
-        )
 
 
 class Ledger:
@@ -234,7 +156,7 @@ class Ledger:
         A promotion adds one; a rollback removes the last one.
         """
         with self._engine.connect() as connection:
-            return _champions(connection, ticker)
+            return champions_in_force(connection, ticker)
 
     def promotions(self, ticker: str | None = None) -> pd.DataFrame:
         """Return all promotions and rollbacks, or those of a ticker, by ticker and number.
@@ -323,17 +245,3 @@ def _repeats(row: Mapping[str, object], earlier: Row[Any]) -> bool:
         return False
     both_replays = row["replay"] is not None and row["data_sha256"] == earlier.data_sha256
     return earlier.replay is None or both_replays
-
-
-def _champions(connection: Connection, ticker: str) -> list[int]:
-    """Return the champions in force, oldest first, by replaying promotions and rollbacks."""
-    column = PROMOTIONS.c
-    of_ticker = column.ticker == ticker
-    query = select(column.kind, column.model_version).where(of_ticker).order_by(column.number)
-    champions: list[int] = []
-    for kind, version in connection.execute(query):
-        if kind == "promotion":
-            champions.append(version)
-        else:
-            champions.pop()
-    return champions

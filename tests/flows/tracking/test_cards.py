@@ -100,16 +100,21 @@ def test_a_version_of_the_same_settings_has_no_differences(first: None) -> None:
     assert card.tags["promotion.reason"] == "version 1 has learned from the same prices"
 
 
-def test_a_version_whose_retrain_died_has_what_was_known_at_registration(
+def test_a_version_that_is_not_judged_yet_has_what_is_known_at_registration(
     first: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """If its retrain dies then, the version is deleted."""
+    unjudged: list[ModelVersion] = []
+
     def killed(*_: object) -> None:
+        unjudged.append(version(1, "KILLED"))
         raise KeyboardInterrupt
 
     monkeypatch.setattr("flows.steps.learning.records.log_training", killed)
     with pytest.raises(KeyboardInterrupt):
         retrain(ticker="KILLED", **PRICES, **TINY)
-    card = version(1, "KILLED")
+    assert not MlflowClient().search_model_versions("name = 'direction-KILLED'")
+    [card] = unjudged
     assert card.tags.keys() >= ALWAYS
     assert card.tags["promotion"] == UNJUDGED
     assert card.tags["data.last"] == "2013-03-01"

@@ -12,8 +12,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from rnn_core.data import parquet
 from rnn_core.data.parquet import NOTES
 from rnn_core.data.store import read, stored_tickers, update
+from rnn_core.errors import DataError
 from tests.rnn_core.data.answering import NOW, START, Yahoo, bring
 
 ARCHIVE = Path(__file__).parents[2] / "data" / "written-by-0.1.0.tar.gz"
@@ -210,3 +212,12 @@ def test_a_bad_close_that_version_0_1_0_has_stored_heals(older: Path, price: flo
     assert yahoo.asked == [stored.start]
     pd.testing.assert_frame_equal(healed.frame, good, check_freq=False)
     assert healed.currency == "USD"
+
+
+def test_a_full_disk_is_named_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(parquet, "replace", full)
+    with pytest.raises(DataError, match=r"MSFT\.parquet cannot be written \(No space left"):
+        bring(tmp_path, Yahoo(WEDNESDAY), WEDNESDAY)
