@@ -592,6 +592,7 @@ def test_bad_input_is_one_line_and_soon(
 ) -> None:
     Path("empty.txt").write_text("# nothing yet\n")
     Path("twice.txt").write_text("A\nB\nA\n")
+    Path("secrets.ini").write_text("# [database]\n\npassword: s3same\n")
     monkeypatch.setattr(sys, "argv", ["flows.universe", *options, *OPTIONS.split()])
     before = time.monotonic()
     with pytest.raises(SystemExit) as exit_:
