@@ -26,6 +26,7 @@ from rnn_core.data.prices import Prices
 from rnn_core.evaluation.audit import Findings, Piece, count_skill, count_test_days
 from rnn_core.nn.engines import usable_cores
 from rnn_core.reporting import figures
+from rnn_core.safe_text import in_markdown
 
 RUNNER = Runner(kind="processes")
 
@@ -55,11 +56,22 @@ class Outcome:
     def markdown(self) -> str:
         """Return the same, and what it means, for a Prefect artifact and the MLflow run."""
         findings = self.findings
-        rows = [f"| {count.name} | {count} |" for count in findings.counts]
+        rows = [
+            f"| {in_markdown(count.name)} | {in_markdown(str(count))} |"
+            for count in findings.counts
+        ]
         table = ["| direction | skill found in |", "|---|---|", *rows]
-        sentences = [findings.meaning, "", findings.promise]
+        sentences = [in_markdown(findings.meaning), "", in_markdown(findings.promise)]
         return "\n".join(
-            [f"### {self.ticker}", "", *sentences, "", *table, "", f"`{self.how_to_open}`"]
+            [
+                f"### {in_markdown(self.ticker)}",
+                "",
+                *sentences,
+                "",
+                *table,
+                "",
+                f"`{self.how_to_open}`",
+            ]
         )
 
 

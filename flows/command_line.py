@@ -5,6 +5,8 @@ import os
 import re
 import signal
 import sys
+import threading
+import traceback
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn, TypeVar, get_origin
 
@@ -18,11 +20,13 @@ from pydantic_settings import (
 )
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from flows import RUN_LOGGERS, WITHOUT_TRACEBACK
 from rnn_core import errors
 from rnn_core.errors import RnnflowError
 from rnn_core.nn.memory import tune_process
+from rnn_core.safe_text import safe
 
 Config = TypeVar("Config", bound=BaseModel)
 OUR_ERROR = re.compile(
@@ -80,6 +84,8 @@ def run(
     """
     signal.signal(signal.SIGTERM, _end_in_order)
     tune_process()
+    sys.excepthook = _report
+    threading.excepthook = lambda args: _report(args.exc_type, args.exc_value)
     config, verbose = _parsed(config_class)
     first(config)
     if verbose:
@@ -95,14 +101,22 @@ def run(
         _exit(FAILED, str(error))
 
 
+class _Terminal(Console):
+    """Prints text as it is: nothing in a name or a file is markup, an emoji or a control code."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return the text of a line, a cell or a title."""
+        return super().render_str(safe(text), **options | {"markup": False, "emoji": False})
+
+
 def show(table: Table) -> None:
     """Print a table."""
-    Console(soft_wrap=True).print(table)
+    _Terminal(soft_wrap=True).print(table)
 
 
 def say(line: str) -> None:
     """Print a line."""
-    Console(soft_wrap=True).print(line, highlight=False, markup=False)
+    _Terminal(soft_wrap=True).print(line, highlight=False)
 
 
 def _parsed(config_class: type[Config]) -> tuple[Config, bool]:
@@ -164,5 +178,11 @@ def _end_in_order(number: int, _: Any) -> NoReturn:
 
 
 def _exit(code: int, message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {safe(message)}", file=sys.stderr)
     sys.exit(code)
+
+
+def _report(kind: type[BaseException], error: BaseException | None, *_: object) -> None:
+    """Print the traceback of an error that nobody expected, without passwords."""
+    lines = traceback.format_exception(error) if error else [kind.__name__]
+    sys.stderr.write(safe("".join(lines)))

@@ -65,7 +65,7 @@ def _recorded(config: commands.Compare, a: Side, b: Side, comparison: Comparison
         images = pages.comparison_figures(comparison)
         page = pages.comparison_page(a, b, comparison, images)
         records.log_comparison(run_id, comparison, images, page)
-    headline = f"### {comparison.headline}\n\n{comparison.reason}."
+    headline = records.headline(comparison)
     create_markdown_artifact(f"{headline}\n\n[Run]({runs.url(run_id)})", key="compare")
     where = runs.address(run_id, "report.html")
     return Compared(a, b, comparison, page=where, how_to_open=runs.how_to_open(run_id))

@@ -34,6 +34,7 @@ from rnn_core.errors import ChampionMissing, ConfigError, DataError
 from rnn_core.evaluation import names
 from rnn_core.operations.ledger import Forecast, Ledger
 from rnn_core.operations.promotion import Candidate
+from rnn_core.safe_text import in_markdown
 
 COLUMNS = (
     "ticker",
@@ -179,8 +180,14 @@ def _table(forecasts: Outcomes[Row[Any]]) -> Table:
 
 def _markdown(forecasts: Outcomes[Row[Any]]) -> str:
     head = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
-    rows = [f"| {' | '.join([ticker, *_cells(row)])} |" for ticker, row in forecasts.items()]
-    failed = [f"- {ticker} failed: {reason}" for ticker, reason in forecasts.failed.items()]
+    rows = [
+        f"| {' | '.join(map(in_markdown, [ticker, *_cells(row)]))} |"
+        for ticker, row in forecasts.items()
+    ]
+    failed = [
+        f"- {in_markdown(ticker)} failed: {in_markdown(reason)}"
+        for ticker, reason in forecasts.failed.items()
+    ]
     return "\n".join([*head, *rows, "", *failed])
 
 

@@ -23,6 +23,7 @@ from rnn_core.commands import Reproduce
 from rnn_core.data.prices import Prices
 from rnn_core.errors import ReproductionError
 from rnn_core.operations.reproduction import Difference, Results, differences, other_versions
+from rnn_core.safe_text import in_markdown
 
 
 @command_flow(Reproduce, first=["run"], flow_run_name="reproduce-{run}")
@@ -39,7 +40,7 @@ def reproduce(config: Reproduce) -> str:
         changed = other_versions(before.versions, versions_now)
         outcome = _outcome(before, differing, changed)
         records.log_reproduction(run_id, outcome, differing, changed)
-    create_markdown_artifact(outcome, key=artifact_key(f"reproduce-{ticker}"))
+    create_markdown_artifact(in_markdown(outcome), key=artifact_key(f"reproduce-{ticker}"))
     for difference in differing:
         get_run_logger().warning(str(difference))
     if differing:

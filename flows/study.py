@@ -21,6 +21,7 @@ from flows.tracking import records, runs
 from rnn_core.commands import DEFAULT_TICKER, Study, StudyName
 from rnn_core.config import Yahoo
 from rnn_core.reporting import figures
+from rnn_core.safe_text import in_markdown
 from rnn_core.studies.direction import tested
 from rnn_core.studies.study import Finding, Trained, Variant, Variants
 
@@ -55,8 +56,11 @@ class Outcome:
 
     def markdown(self) -> str:
         """Return the same for a Prefect artifact and the head of the MLflow run."""
-        metrics = [f"| {metric} | {value:.6g} |" for metric, value in self.finding.metrics.items()]
-        sentences = [f"### {self.name}", "", *self.finding.sentences, ""]
+        metrics = [
+            f"| {in_markdown(metric)} | {value:.6g} |"
+            for metric, value in self.finding.metrics.items()
+        ]
+        sentences = [f"### {self.name}", "", *map(in_markdown, self.finding.sentences), ""]
         table = ["| | |", "|---|---|", *metrics, ""]
         return "\n".join([*sentences, *table, f"`{self.how_to_open}`"])
 

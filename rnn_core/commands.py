@@ -6,13 +6,13 @@ flow run and, flattened, the recorded parameters of a tracked run.
 
 import re
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from rnn_core.config import (
     Evaluation,
+    LocalFile,
     Model,
     Problem,
     Promotion,
@@ -28,11 +28,21 @@ DEFAULT_TICKER = "078935.KS"
 
 
 TICKER = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9^=][A-Za-z0-9^=.-]*")
+LONGEST_TICKER = 32  # characters
+
+
+def is_ticker(text: str) -> bool:
+    """Return True for what can name a file and a registered model.
+
+    >>> is_ticker("005930.KS"), is_ticker("A/B")
+    (True, False)
+    """
+    fits = len(text) <= LONGEST_TICKER and ".." not in text
+    return fits and TICKER.fullmatch(text) is not None
 
 
 def _plain_ticker(ticker: str) -> str:
-    """Refuse what cannot name a file and a registered model."""
-    if not TICKER.fullmatch(ticker) or ".." in ticker:
+    if not is_ticker(ticker):
         raise ValueError(
             f"not a ticker: {ticker!r}; letters, digits and . - ^ = are allowed, "
             "such as MSFT or 005930.KS"
@@ -50,7 +60,9 @@ def _utc_by_default(now: datetime | None) -> datetime | None:
     return now.replace(tzinfo=UTC)
 
 
-Ticker = Annotated[str, Field(min_length=1, max_length=32), AfterValidator(_plain_ticker)]
+Ticker = Annotated[
+    str, Field(min_length=1, max_length=LONGEST_TICKER), AfterValidator(_plain_ticker)
+]
 
 
 class Command(Section):
@@ -149,7 +161,7 @@ class RetrainUniverse(Recipe):
     """Retrain the networks of many tickers: those named, those in a file, else every stored one."""
 
     tickers: tuple[Ticker, ...] = Field((), description="Tickers; empty: those in the file")
-    file: Path | None = Field(
+    file: LocalFile | None = Field(
         None, description="Text file with one ticker a line; empty: every ticker with stored prices"
     )
     runner: Runner = Field(

@@ -3,11 +3,19 @@
 `rnn_core.commands` composes them into the options of each flow.
 """
 
+import re
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
 from rnn_core.data.features import FEATURES
@@ -18,6 +26,8 @@ if TYPE_CHECKING:
 else:
     Feature = Literal[tuple(FEATURES)]
 
+URL = re.compile(r"[A-Za-z][\w+.-]+:/")  # in a path, which makes one slash of two
+
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
@@ -26,6 +36,14 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, **STRICT)
 
+
+def _no_url(path: Path) -> Path:
+    if URL.match(str(path)):
+        raise ValueError("a file of this machine is expected; download what has a URL")
+    return path
+
+
+LocalFile = Annotated[Path, AfterValidator(_no_url)]
 
 Exchange = Annotated[
     str | None,
@@ -56,7 +74,7 @@ class File(Section):
     """Daily prices from a CSV or Parquet file."""
 
     kind: Literal["file"] = "file"
-    path: Path = Field(
+    path: LocalFile = Field(
         description="CSV or Parquet file with a date and a price column; {ticker} stands for the "
         "ticker"
     )
@@ -216,6 +234,10 @@ class Runner(Section):
             raise ValueError(
                 "runner.address is required for kind=dask and only allowed there "
                 f"(got kind={self.kind})"
+            )
+        if self.address is not None and "@" in self.address:
+            raise ValueError(
+                "runner.address takes no user and no password, such as tcp://127.0.0.1:8786"
             )
         if self.kind == "dask" and self.workers is not None:
             raise ValueError(

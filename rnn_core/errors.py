@@ -18,9 +18,14 @@ A message is one line: the option, what was given, what is allowed, what to do. 
 without a traceback.
 """
 
+from rnn_core.safe_text import safe
+
 
 class RnnflowError(Exception):
-    """Base of every error below."""
+    """Base of every error below; its message holds no password and no control character."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(safe(message))
 
 
 class ConfigError(RnnflowError, ValueError):

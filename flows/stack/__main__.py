@@ -17,6 +17,7 @@ from flows.stack import doors
 from flows.stack.programs import MARK, Programs, marked, send, stop_processes
 from rnn_core.commands import Stack
 from rnn_core.errors import StackError
+from rnn_core.safe_text import safe
 
 HOST = "127.0.0.1"
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -81,7 +82,8 @@ def welcome(prefect: int, mlflow: int | None) -> None:
     """Print where everything is, and how to start a run."""
     program = os.path.relpath(Path(sys.executable).with_name("prefect"))
     SAY(f"Prefect  http://{HOST}:{prefect}")
-    SAY(f"MLflow   {f'http://{HOST}:{mlflow}' if mlflow else os.environ['MLFLOW_TRACKING_URI']}\n")
+    tracking = f"http://{HOST}:{mlflow}" if mlflow else os.environ["MLFLOW_TRACKING_URI"]
+    SAY(f"MLflow   {safe(tracking)}\n")
     SAY("A run when you want one, in another terminal:\n")
     SAY(f"  export PREFECT_API_URL={os.environ['PREFECT_API_URL']}")
     if asks_for_password():

@@ -1,7 +1,8 @@
 """A flow whose parameters are the fields of a configuration class."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, TypeVar, get_type_hints
@@ -13,7 +14,9 @@ from pydantic.fields import FieldInfo
 
 from flows.steps.prefect_runs import close_tracked_run
 from rnn_core.commands import Command, Daily
+from rnn_core.errors import RnnflowError
 from rnn_core.nn.memory import tune_process
+from rnn_core.safe_text import safe
 
 Config = TypeVar("Config", bound=Command)
 Result = TypeVar("Result")
@@ -46,7 +49,8 @@ def command_flow(
             tune_process()
             values = signature.bind(*args, **kwargs).arguments
             values["now"] = values.get("now") or datetime.now(UTC)
-            return function(config_class(**values))
+            with without_secrets():
+                return function(config_class(**values))
 
         # Prefect reads these three
         from_parameters.__signature__ = signature  # type: ignore[attr-defined]
@@ -61,6 +65,23 @@ def command_flow(
         )(from_parameters)
 
     return make
+
+
+@contextmanager
+def without_secrets() -> Iterator[None]:
+    """Raise an error of another library that holds a password as one of ours, which does not.
+
+    Prefect writes errors of flows and tasks into their states.
+    """
+    try:
+        yield
+    except RnnflowError:
+        raise
+    except Exception as error:
+        text = str(error)
+        if safe(text) == text:
+            raise
+        raise RnnflowError(f"{type(error).__name__}: {' '.join(text.split())}") from None
 
 
 def _parameter_order(config_class: type[Command], first: Sequence[str]) -> list[str]:

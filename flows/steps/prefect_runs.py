@@ -23,6 +23,7 @@ from flows.tracking import unfinished
 from flows.tracking.registry import model_name
 from flows.tracking.store import Status
 from rnn_core.errors import RnnflowError
+from rnn_core.safe_text import safe
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def log_decision(ticker: str, summary: Summary) -> None:
 def announce(what: str, ticker: str, text: str) -> None:
     """Emit the event `rnnflow.<what>`, which automations can wait for."""
     resource = {"prefect.resource.id": f"rnnflow.ticker.{ticker}", "prefect.resource.name": ticker}
-    emit_event(f"rnnflow.{what}", resource, payload={"ticker": ticker, "text": text})
+    emit_event(f"rnnflow.{what}", resource, payload={"ticker": ticker, "text": safe(text)})
 
 
 def artifact_key(name: str) -> str:

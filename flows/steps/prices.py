@@ -10,6 +10,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.concurrency.sync import concurrency
 from prefect.tasks import Task, exponential_backoff
 
+from flows.steps.folder import refuse_file_elsewhere
 from flows.steps.prefect_runs import IN_MEMORY
 from rnn_core.config import File, Source, Synthetic, Yahoo
 from rnn_core.data import loading, vintages
@@ -93,8 +94,10 @@ def prices_or_fallback(
     """Return prices from the source, or from what `source.fallback` allows, and log the warnings.
 
     Raises:
+        ConfigError: a deployment has started the run, and its file is outside RNNFLOW_DATA.
         PricesUnavailable: Yahoo is unavailable and `source.fallback` is `none`.
     """
+    refuse_file_elsewhere(source, ticker)
     try:
         prices = fetch(source, ticker, now)
     except PricesUnavailable as reason:

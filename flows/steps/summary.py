@@ -15,6 +15,7 @@ from rnn_core.evaluation.evaluation import Evaluation
 from rnn_core.evaluation.metrics import COIN_TOSS
 from rnn_core.nn.training import Fit
 from rnn_core.operations.promotion import Judgement
+from rnn_core.safe_text import in_markdown
 
 
 class Laps:
@@ -66,9 +67,9 @@ class Summary:
 
     def markdown(self) -> str:
         """Return the rows and links for a Prefect artifact."""
-        rows = [f"| {name} | {value} |" for name, value in self.rows]
+        rows = [f"| {in_markdown(name)} | {in_markdown(value)} |" for name, value in self.rows]
         links = f"[Report]({self.url}/artifacts/report.html), [run]({self.url})"
-        table = [f"### {self.title}", "", "| | |", "|---|---|", *rows]
+        table = [f"### {in_markdown(self.title)}", "", "| | |", "|---|---|", *rows]
         return "\n".join([*table, "", links, "", f"`{self.how_to_open}`"])
 
 

@@ -9,6 +9,7 @@ from prefect.runtime import flow_run
 
 from flows.steps.prefect_runs import announce
 from rnn_core.errors import RnnflowError
+from rnn_core.safe_text import safe
 
 LONGEST_REASON = 500  # characters
 LONGEST_TEXT = 5000  # characters of an event
@@ -28,7 +29,7 @@ class Outcomes(dict[str, T]):
         try:
             self[ticker] = work()
         except Exception as error:  # noqa: BLE001 - the others must go on, whatever it was
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            reason = " ".join(safe(f"{type(error).__name__}: {error}").split())
             self.failed[ticker] = reason[:LONGEST_REASON]
             get_run_logger().error("%s failed: %s", ticker, self.failed[ticker])
 

@@ -33,6 +33,7 @@ from rnn_core.operations.reproduction import Difference, Results, results
 from rnn_core.operations.standing import Standing
 from rnn_core.reporting.figures import rendered
 from rnn_core.reporting.pages import ticker_page, universe_page
+from rnn_core.safe_text import in_markdown
 from rnn_core.studies.study import Finding, Trained
 
 DIGEST = 12  # digits of the SHA-256 in the name of a dataset
@@ -259,7 +260,7 @@ def log_comparison(
         tags={
             "comparison": comparison.headline,
             "comparison.reason": comparison.reason,
-            "mlflow.note.content": f"### {comparison.headline}\n\n{comparison.reason}.",
+            "mlflow.note.content": headline(comparison),
         },
         files={
             **{f"figures/{name}": image for name, image in images.items()},
@@ -267,6 +268,11 @@ def log_comparison(
             "report.html": page,
         },
     )
+
+
+def headline(comparison: Comparison) -> str:
+    """Return what a comparison found, as Markdown."""
+    return f"### {in_markdown(comparison.headline)}\n\n{in_markdown(comparison.reason)}."
 
 
 def describe(
@@ -295,7 +301,10 @@ def log_reproduction(
     run_id: str, outcome: str, differing: Sequence[Difference], changed: Mapping[str, str]
 ) -> None:
     """Log whether another run was reproduced, what differs, and versions that have changed."""
-    tags = {"reproduced": "no" if differing else "yes", "mlflow.note.content": outcome}
+    tags = {
+        "reproduced": "no" if differing else "yes",
+        "mlflow.note.content": in_markdown(outcome),
+    }
     columns = [field.name for field in fields(Difference)]
     files = {
         "differences.csv": pd.DataFrame(differing, columns=columns).to_csv(index=False),

@@ -35,6 +35,7 @@ from rnn_core import owners
 from rnn_core.identity import flatten
 from rnn_core.nn.arrays import Array
 from rnn_core.owners import temporary_folder
+from rnn_core.safe_text import safe, without_login
 
 UI_PORT = 5000  # of MLflow's UI, by default
 BATCH = 1000  # metrics that MLflow takes in one request
@@ -70,7 +71,7 @@ def start(
     run_id: str = run.info.run_id
     INFOS[run_id] = run.info
     try:
-        params = [Param(name, as_text(value)) for name, value in flatten(config).items()]
+        params = [Param(name, safe(as_text(value))) for name, value in flatten(config).items()]
         store.log_batch(run_id, params=params)
         log(run_id, files={"config.json": config.model_dump_json(indent=2)})
         yield run_id
@@ -98,7 +99,7 @@ def log(
         files: Contents by path in the run.
     """
     numbers = _as_metrics(metrics, curves)
-    labels = [RunTag(name, value[:LONGEST_TAG]) for name, value in tags.items()]
+    labels = [RunTag(name, safe(value)[:LONGEST_TAG]) for name, value in tags.items()]
     if numbers or labels:
         client().log_batch(run_id, numbers[:BATCH], tags=labels)
     for start in range(BATCH, len(numbers), BATCH):
@@ -124,7 +125,7 @@ def delete_files(run: TrackedRun) -> None:
 
 def url(run_id: str) -> str:
     """Return the page of a run, on the tracking server or on the UI that `make up` starts."""
-    server = uri() if is_server() else f"http://127.0.0.1:{_ui_port()}"
+    server = without_login(uri()) if is_server() else f"http://127.0.0.1:{_ui_port()}"
     return f"{server.rstrip('/')}/#/experiments/{experiment_of(run_id)}/runs/{run_id}"
 
 
@@ -135,7 +136,9 @@ def how_to_open(run_id: str) -> str:
     python = sys.executable
     if Path(python).is_relative_to(Path.cwd()):
         python = os.path.relpath(python)
-    command = f"{python} -m mlflow ui --port {_ui_port()} --backend-store-uri {uri()}"
+    holds_secret = safe(uri()) != uri()
+    store = '"$MLFLOW_TRACKING_URI"' if holds_secret else uri()
+    command = f"{python} -m mlflow ui --port {_ui_port()} --backend-store-uri {store}"
     return f"{command}   # {url(run_id)}"
 
 

@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
@@ -17,10 +16,12 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from rnn_core.config import Problem
 from rnn_core.data.served_frames import Market, last_prices
 from rnn_core.data.windows import inputs
-from rnn_core.errors import DataError
+from rnn_core.errors import ArrayError, DataError
 from rnn_core.nn import checkpoints
 from rnn_core.nn.ensemble import call
+from rnn_core.nn.npz import damaged, entries
 
+LARGEST_CALENDAR = 10_000_000  # bytes, unpacked; all sessions of an exchange take 0.1 MB
 OUTPUTS = ("probability_up", "spread")
 
 
@@ -41,6 +42,12 @@ class DirectionModel(PythonModel):
         self.problem = Problem.model_validate_json(
             Path(context.artifacts["problem"]).read_text(encoding="utf-8")
         )
+        features = len(self.problem.features)
+        if self.fit.center.shape[1] != features:
+            raise ArrayError(
+                f"{context.artifacts['arrays']} has {self.fit.center.shape[1]} inputs; "
+                f"{features} are expected, one for each of problem.features"
+            )
         self.market = Market(
             str(context.model_config["exchange"]),
             str(context.model_config["time_zone"]),
@@ -74,8 +81,14 @@ def _sessions(file: str | None) -> pd.DatetimeIndex | None:
     """Return the days of the exchange; None if the rows themselves are the sessions."""
     if file is None:
         return None
-    with np.load(file, allow_pickle=False) as arrays:
-        return pd.DatetimeIndex(arrays["sessions"])
+    path = Path(file)
+    entry = entries(path, largest=LARGEST_CALENDAR).get("sessions")
+    if entry is None or len(entry.shape) != 1 or entry.dtype != "datetime64[D]":
+        raise damaged(path, "array 'sessions' is missing or holds no days")
+    days = pd.DatetimeIndex(entry.array())
+    if days.empty or days.hasnans or not days.is_monotonic_increasing:
+        raise damaged(path, "array 'sessions' has no days in order")
+    return days
 
 
 def _frame(model_input: Any) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from flows.tracking import copies
 from flows.tracking.moved_store import FOLDER, follow_files
 from rnn_core.errors import NotFound, TrackingError
+from rnn_core.safe_text import safe
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,8 @@ Status: TypeAlias = Literal["FINISHED", "FAILED", "KILLED"]
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "8")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+# It would print the server's address, with the password that may be in it
+os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 logging.getLogger("mlflow").setLevel("WARNING")
 logging.getLogger("mlflow.store.db.utils").setLevel("CRITICAL")  # tracebacks of what we raise
 logging.getLogger("alembic").setLevel("WARNING")
@@ -131,7 +134,7 @@ def unusable(error: Exception) -> TrackingError:
 
 def one_line(error: BaseException | str) -> str:
     """Return the text of an error without its line breaks, cut at `LONGEST_ERROR`."""
-    return " ".join(str(error).split())[:LONGEST_ERROR]
+    return " ".join(safe(str(error)).split())[:LONGEST_ERROR]
 
 
 @cache

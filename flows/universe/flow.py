@@ -20,7 +20,8 @@ from prefect.task_runners import TaskRunner
 from prefect.tasks import Task
 from pydantic import ValidationError
 
-from flows.steps.command_flow import command_flow
+from flows.steps.command_flow import command_flow, without_secrets
+from flows.steps.folder import refuse_elsewhere
 from flows.steps.learning import learn_one_of_many, session_of
 from flows.steps.once import once_for_a_session, was_done
 from flows.steps.prefect_runs import IN_MEMORY, log_decision, nothing_to_do, progress
@@ -31,7 +32,7 @@ from flows.steps.tickers import Outcomes
 from flows.tracking import queries, records, runs, unfinished
 from flows.universe.processes import Perform, performer, prepare
 from flows.universe.runners import task_runner
-from rnn_core.commands import Retrain, RetrainUniverse
+from rnn_core.commands import Retrain, RetrainUniverse, is_ticker
 from rnn_core.config import Source
 from rnn_core.data import loading
 from rnn_core.data.exchanges import closed_for_the_day
@@ -80,8 +81,8 @@ def listed(config: RetrainUniverse) -> list[str]:
     """Return the tickers to retrain, in order.
 
     Raises:
-        ConfigError: there are none, the file cannot be read, it names one twice, or all of several
-            would be given the prices of one.
+        ConfigError: there are none, the file cannot be read, is no list of tickers or names one
+            twice, or all of several would be given the prices of one.
     """
     tickers = _tickers_to_retrain(config)
     refuse_one_file_for_several(config.source, tickers)
@@ -102,14 +103,24 @@ def _tickers_to_retrain(config: RetrainUniverse) -> list[str]:
 
 
 def _tickers_of(file: Path) -> list[str]:
+    refuse_elsewhere("file", file)
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise ConfigError(f"file {file} cannot be read: it is no text in UTF-8") from None
+    except OSError as error:
         raise ConfigError(f"file {file} cannot be read: {error}") from error
     without_comments = [line.partition("#")[0].strip() for line in lines]
     tickers = [ticker for ticker in without_comments if ticker]
     if not tickers:
         raise ConfigError(f"file {file} names no ticker; write one a line")
+    for number, line in enumerate(without_comments, start=1):
+        if line and not is_ticker(line):
+            # The line is not shown: it may be any file's
+            raise ConfigError(
+                f"file {file} has no ticker in line {number}; write one a line, in letters, digits "
+                "and . - ^ ="
+            )
     repeated = [ticker for ticker, times in Counter(tickers).items() if times > 1]
     if repeated:
         raise ConfigError(f"file {file} names {', '.join(repeated)} more than once")
@@ -230,6 +241,7 @@ def _process_was_lost(task: Task[..., Any], run: TaskRun, state: State[Any]) -> 
     retry_condition_fn=_process_was_lost,
     **IN_MEMORY,
 )
+@without_secrets()
 def retrain_one(
     config: Retrain,
     prices: Prices,

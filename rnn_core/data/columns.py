@@ -1,6 +1,7 @@
 """The columns of a table, by the names that they usually have."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +24,7 @@ VOLUME_NAMES = ("volume", "vol", "거래량", "volumen")
 PRICE_NAMES = {*ADJUSTED_NAMES, *RAW_NAMES, *UNADJUSTED_NAMES, *OPEN_NAMES, *VOLUME_NAMES}
 
 MOST_NAMED = 12  # columns that an error names
+LONGEST_NAME = 40  # characters of each
 
 
 def find_column(
@@ -36,14 +38,36 @@ def find_column(
     column = first_column(table, usual) if named is None else named
     if column is None or column not in table:
         missing = f"no {kind} column by a usual name" if named is None else f"no column {named!r}"
-        names = [repr(shortened(str(name), 40)) for name in table.columns]
-        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
         raise DataError(
-            f"{path}: has {missing}; its columns are {', '.join(names[:MOST_NAMED])}{more}: "
-            f"name one as source.{kind}_column"
+            f"{path}: has {missing}; {_columns_of(table)}: name one as source.{kind}_column"
         )
     refuse_several(path, table, column)
     return column
+
+
+def _columns_of(table: pd.DataFrame) -> str:
+    """Return in words which columns a table has: all of them if it is one of prices.
+
+    Of any other table only usual names are shown: it may be a file of any kind.
+    """
+    of_prices = [name for name in table.columns if letters(name) in PRICE_NAMES]
+    dates = [name for name in table.columns if letters(name) in DATE_NAMES]
+    if dates and of_prices:
+        return f"its columns are {listed_names(table.columns)}"
+    known = [name for name in table.columns if name in (*dates, *of_prices)]
+    count = len(table.columns)
+    return f"of its {count} columns {listed_names(known) if known else 'none'} has a usual name"
+
+
+def listed_names(names: Iterable[object]) -> str:
+    """Return the first of the names, shortened and in quotes.
+
+    >>> listed_names(["Date", "Close"])
+    "'Date', 'Close'"
+    """
+    quoted = [repr(shortened(str(name), LONGEST_NAME)) for name in names]
+    more = f" and {len(quoted) - MOST_NAMED} more" if len(quoted) > MOST_NAMED else ""
+    return f"{', '.join(quoted[:MOST_NAMED])}{more}"
 
 
 def refuse_several(path: Path, table: pd.DataFrame, column: str) -> None:
@@ -60,6 +84,14 @@ def first_column(table: pd.DataFrame, usual: tuple[str, ...]) -> str | None:
     """Return the column that has the first of these usual names, None if none has one."""
     by_letters = {letters(column): column for column in reversed(table.columns)}
     return next((by_letters[name] for name in usual if name in by_letters), None)
+
+
+def mostly(readable: "pd.Series[bool]") -> bool:
+    """Return True if at least half of a column (L,) is what the column's name says.
+
+    Only then may an error quote a value of it: the file may hold anything.
+    """
+    return bool(readable.mean() >= 0.5)
 
 
 def letters(column: object) -> str:

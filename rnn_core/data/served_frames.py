@@ -16,6 +16,7 @@ from rnn_core.config import Problem
 from rnn_core.data.columns import (
     ADJUSTED_NAMES,
     DATE_NAMES,
+    PRICE_NAMES,
     RAW_NAMES,
     VOLUME_NAMES,
     letters,
@@ -28,6 +29,7 @@ from rnn_core.data.windows import prices_needed
 from rnn_core.errors import DataError
 
 USUAL_NAMES = {"date": DATE_NAMES, "close": ADJUSTED_NAMES + RAW_NAMES, "volume": VOLUME_NAMES}
+KNOWN = {name for names in USUAL_NAMES.values() for name in names} | PRICE_NAMES
 DAY = r"(?:18|19|20|21)\d\d-?(?:0[1-9]|1[0-2])-?(?:0[1-9]|[12]\d|3[01])(?!\d)"
 MOST_ROWS = 1_000_000  # that an index of numbers may count; dates written as numbers are above
 MOST_NO_SESSIONS = 0.01  # share of rows on days without a session, but always one row
@@ -88,9 +90,10 @@ def _needed_column(frame: pd.DataFrame, kind: str, problem: Problem) -> Any:
     column = _column(frame, kind)
     if column is None:
         reason = f", because of its feature {', '.join(_needing_volume(problem))}"
+        usual = [label for label in frame.columns if letters(label) in KNOWN]
         raise DataError(
             f"the model needs the column {kind}{reason if kind == 'volume' else ''}, "
-            f"by this or another usual name (got {_listed(list(frame.columns))})"
+            f"by this or another usual name (got {_listed(usual)})"
         )
     return column
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from rnn_core.nn.arrays import Array
+from rnn_core.nn.checks import check_predictable
 from rnn_core.nn.engines import Inputs, numpy_engine
 from rnn_core.nn.losses import sigmoid
 from rnn_core.nn.sequences import Folds, Sequences
@@ -20,7 +21,11 @@ def predict(fit: Fit, x: Array, rows: Array, lengths: Array | None = None) -> Ar
         x: (N, T, I) windows.
         rows: (M, s) numbers of the windows each model predicts, padded with −1.
         lengths: (N,) valid steps of each window; None means all T.
+
+    Raises:
+        ArrayError: an array is of another shape or type, out of range, or not finite.
     """
+    check_predictable(fit.center, x, rows, lengths)
     inputs = Inputs(x.astype(fit.training.dtype), fit.center, fit.scale, lengths)
     logits = numpy_engine.predict(fit.model, fit.params, inputs, rows)
     usable = (rows >= 0) & (fit.frozen < 0)[:, None]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rnn_core.errors import ArrayError
 from rnn_core.nn.arrays import Array
 from rnn_core.nn.losses import LossName
 
@@ -55,9 +56,16 @@ def holdout(train: int, valid: int, test: int) -> Folds:
 
     It is for data without an order in time.
 
+    Raises:
+        ArrayError: a number is not whole, or negative.
+
     >>> holdout(3, 1, 2).test
     array([[4, 5]])
     """
+    for name, count in (("train", train), ("valid", valid), ("test", test)):
+        if not isinstance(count, int | np.integer) or count < 0:
+            received = f"holdout: {name} is {count!r}"
+            raise ArrayError(f"{received}; a whole number of 0 or more is expected")
     rows = np.arange(train + valid + test)[None]
     return Folds(rows[:, :train], rows[:, train : train + valid], rows[:, train + valid :])
 

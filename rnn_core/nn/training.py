@@ -6,9 +6,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from rnn_core.errors import TrainingError
+from rnn_core.errors import ArrayError, TrainingError
 from rnn_core.nn import engines
 from rnn_core.nn.arrays import Array, Params
+from rnn_core.nn.checks import check_learnable
 from rnn_core.nn.early_stopping import EarlyStopping
 from rnn_core.nn.engines import Engine, Targets
 from rnn_core.nn.network import initial_params
@@ -139,9 +140,12 @@ def fit(
         on_checkpoint: called after each epoch with what `resume` takes.
 
     Raises:
+        ArrayError: sequences, folds, params0, order or resume do not fit each other, or nothing
+            can be learned from them.
         ConfigError: the engine is not installed, or cannot do what the configuration asks.
         TrainingError: every model of a fold turned non-finite.
     """
+    check_learnable(model, training, sequences, folds, params0, order)
     train = folds.train.repeat(training.seeds, axis=0)  # (M, n)
     valid = folds.valid.repeat(training.seeds, axis=0)  # (M, v)
     drawn = {"initial": params0 is None, "order": order is None, "dropout": model.dropout > 0}
@@ -227,6 +231,7 @@ class _Progress:
     def restore(self, checkpoint: Checkpoint) -> int:
         """Put everything back as it was, and return how many epochs are done."""
         arrays = checkpoint.arrays
+        _refuse_other_training(checkpoint, self.checkpoint(0))
         for part, values in self._parts().items():
             for name, value in values.items():
                 value[...] = arrays[f"{part}/{name}"]
@@ -244,6 +249,25 @@ class _Progress:
         }
         best = self.stopping.best_params
         return {"best": best, "history": history, "schedule": self.schedule.memory}
+
+
+def _refuse_other_training(checkpoint: Checkpoint, own: Checkpoint) -> None:
+    """Refuse a checkpoint whose arrays or streams are not those of the training to resume."""
+    for name in sorted(checkpoint.arrays.keys() ^ own.arrays.keys()):
+        what = "lacks" if name in own.arrays else "has"
+        raise ArrayError(f"resume {what} the array {name}: it is a checkpoint of another training")
+    for name, value in own.arrays.items():
+        given = checkpoint.arrays[name]
+        if given.shape != value.shape or given.dtype != value.dtype:
+            raise ArrayError(
+                f"resume: {name} is {given.dtype} of shape {given.shape}; {value.dtype} of shape "
+                f"{value.shape} is expected"
+            )
+        if name.startswith(("best/", "engine/params")) and not np.isfinite(given).all():
+            raise ArrayError(f"resume: {name} has NaN or infinite values")
+    counts = {purpose: len(states) for purpose, states in own.streams.items()}
+    if {purpose: len(states) for purpose, states in checkpoint.streams.items()} != counts:
+        raise ArrayError(f"resume has other random streams; {counts} are expected")
 
 
 def _mean_of_models(loss: Array) -> Array:

@@ -7,6 +7,7 @@ from rnn_core.evaluation import names
 from rnn_core.evaluation.evaluation import Evaluation
 from rnn_core.identity import differing
 from rnn_core.operations.promotion import Candidate, Judgement
+from rnn_core.safe_text import in_markdown
 
 Card = Mapping[str, str]
 
@@ -81,12 +82,8 @@ def text(card: Card) -> str:
     | look at these days | 2 |
     """
     rows = [
-        f"| {label} | {_cell(card[tag])} |"
+        f"| {label} | {in_markdown(card[tag])} |"
         for tag, label in LABELS.items()
         if tag in card and tag != "verdict"
     ]
-    return "\n".join([f"### {card['verdict']}", "", "| | |", "|---|---|", *rows])
-
-
-def _cell(value: str) -> str:
-    return " ".join(value.split()).replace("|", r"\|")
+    return "\n".join([f"### {in_markdown(card['verdict'])}", "", "| | |", "|---|---|", *rows])

@@ -17,6 +17,7 @@ from rnn_core.operations.live import LiveRecord, in_live_record, is_replay, repl
 from rnn_core.operations.standing import Standing
 from rnn_core.reporting.figures import live_accuracy, rendered
 from rnn_core.reporting.report import COLOURS, data_uri, render
+from rnn_core.safe_text import in_markdown
 
 NO_CHAMPION = "no champion"
 MEANINGS: dict[str, str] = {
@@ -91,9 +92,12 @@ def markdown(standing: Standing) -> str:
     verdict = _verdict(standing)
     live, replayed = _live_and_replayed(standing.forecasts)
     blocks = [
-        f"### {standing.ticker}: {verdict}",
+        f"### {in_markdown(standing.ticker)}: {in_markdown(verdict)}",
         MEANINGS[verdict],
-        "\n".join(f"- ⚠ **{alarm.kind}**: {alarm.text}" for alarm in standing.alarms),
+        "\n".join(
+            f"- ⚠ **{in_markdown(alarm.kind)}**: {in_markdown(alarm.text)}"
+            for alarm in standing.alarms
+        ),
         _table([{"": name, " ": value} for name, value in _facts(standing).items()]),
         _table(_record(standing.record)) or "No call is settled yet.",
         _table(_calls(live, CALLS_IN_SHORT)),
@@ -331,9 +335,7 @@ def _table(rows: Sequence[Mapping[str, str]]) -> str:
     """Return a Markdown table; empty without rows."""
     if not rows:
         return ""
-    lines = [rows[0].keys(), ["---"] * len(rows[0]), *(row.values() for row in rows)]
-    return "\n".join(f"| {' | '.join(_cell(text) for text in line)} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", r"\|")
+    lines = [list(rows[0]), *(list(row.values()) for row in rows)]
+    head, *body = (f"| {' | '.join(map(in_markdown, line))} |" for line in lines)
+    rule = f"| {' | '.join(['---'] * len(rows[0]))} |"
+    return "\n".join([head, rule, *body])

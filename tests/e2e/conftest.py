@@ -20,6 +20,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         PREFECT_API_URL=f"{address}/api",
         MLFLOW_TRACKING_URI=f"sqlite:///{home}/mlflow.db",
         LEDGER_URL=f"sqlite:///{home}/ledger.db",
+        RNNFLOW_DATA=str(CHECKOUT / "tests/data"),
         PREFECT_WORKER_QUERY_SECONDS="1",  # 10 by default, waited for before each flow run
     )
     site = Site(address, home, environment)

@@ -33,15 +33,18 @@ def test_a_run_by_hand_is_completed_recorded_and_registered(site: Site) -> None:
     assert [name for name in LEFT_BEHIND if (CHECKOUT / name).exists()] == before
 
 
-def test_a_failing_run_is_failed_everywhere(site: Site) -> None:
+def test_a_failing_run_is_failed_everywhere_and_quotes_no_file_elsewhere(site: Site) -> None:
     flow_run, done = site.retrain(
-        "--watch", ticker="AAPL", source={"kind": "file", "path": "/absent/prices.csv"}
+        "--watch", ticker="AAPL", source={"kind": "file", "path": "/etc/passwd"}
     )
     assert done.returncode == 1
     assert site.state(flow_run) == "FAILED"
     run = _tracked(site, flow_run)
     assert run.info.status == "FAILED"
-    assert "/absent/prices.csv" in run.data.tags["error"]
+    folder = CHECKOUT / "tests/data"
+    assert f"source.path /etc/passwd is outside {folder}" in run.data.tags["error"]
+    logs = site.ask("/logs/filter", {"logs": {"flow_run_id": {"any_": [flow_run]}}})
+    assert "root:" not in str(logs) + str(site.ended(flow_run)) + done.stdout
 
 
 def test_a_killed_run_is_crashed_and_its_mlflow_run_closed(site: Site) -> None:

@@ -21,6 +21,7 @@ from rnn_core.commands import Audit
 from rnn_core.config import Evaluation, File, Model, Problem, Runner, Training
 from rnn_core.data.features import FEATURES, log_returns
 from rnn_core.errors import DataError
+from rnn_core.safe_text import in_markdown
 from tests.flows.conftest import AAPL
 from tests.processes import start, wait_for
 
@@ -72,7 +73,7 @@ def test_rates_table_and_figure_are_in_the_run(outcome: Outcome) -> None:
     assert run.data.tags["audit.peeking"] == "none"
     assert run.data.tags["data.source"] == "file"
     assert run.data.params["series"] == "10"
-    assert findings.meaning in run.data.tags["mlflow.note.content"]
+    assert in_markdown(findings.meaning) in run.data.tags["mlflow.note.content"]
     folder = Path(mlflow.artifacts.download_artifacts(run_id=run.info.run_id))
     table = pd.read_csv(folder / "audit.csv")
     assert table["series"].tolist() == [5, 5, 10, 10]

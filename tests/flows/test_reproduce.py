@@ -31,6 +31,7 @@ from rnn_core.commands import Prune, Reproduce
 from rnn_core.config import Evaluation, File, Model, Promotion, Synthetic, Training
 from rnn_core.data import parquet, vintages
 from rnn_core.errors import ConfigError, DataError
+from rnn_core.safe_text import in_markdown
 from tests.flows.conftest import AAPL
 
 NOW = datetime(2021, 6, 2, 22, tzinfo=UTC)
@@ -185,7 +186,7 @@ def test_a_run_is_reproduced_and_leaves_a_record_and_nothing_else(
     assert "other versions" not in line
     (record,) = runs_of("reproduce", f"tags.`reproduced.run` = '{run_id}'")
     assert (record.info.status, record.data.tags["reproduced"]) == ("FINISHED", "yes")
-    assert record.data.tags["mlflow.note.content"] == line
+    assert record.data.tags["mlflow.note.content"] == in_markdown(line)
     assert record.data.metrics["differences"] == 0
     assert len(runs_of("retrain")) == looks
     assert len(MlflowClient().search_model_versions("name = 'direction-AGAIN'")) == 1

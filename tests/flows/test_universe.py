@@ -472,8 +472,8 @@ def test_a_ticker_that_fails_is_listed_with_its_reason_and_stops_no_other(
 
 
 def test_the_run_fails_in_one_line_if_every_ticker_does() -> None:
-    Path("universe.txt").write_text("A/B\nODD.QQ\n")
-    first = "A/B: ConfigError: not a ticker: 'A/B'; letters, .*$"
+    Path("universe.txt").write_text("EVEN.QQ\nODD.QQ\n")
+    first = "EVEN.QQ: ConfigError: ticker 'EVEN.QQ' has no known exchange suffix.*$"
     said = f"^all 2 tickers failed, the first of them {first}"
     with pytest.raises(RnnflowError, match=said):
         retrain_universe(file=Path("universe.txt"), source=Yahoo(), **SMALL)
@@ -560,6 +560,11 @@ BAD: dict[str, tuple[list[str], int, str]] = {
         ["--file", "empty.txt"],
         1,
         "file empty.txt names no ticker; write one a line",
+    ),
+    "a file that is no list": (
+        ["--file", "secrets.ini"],
+        1,
+        "file secrets.ini has no ticker in line 3; write one a line",
     ),
     "a file that is absent": (["--file", "absent.txt"], 1, "file absent.txt cannot be read"),
     "a ticker twice in the list": (["--tickers", "A,B,A"], 2, "tickers name A more than once"),

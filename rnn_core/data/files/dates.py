@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from rnn_core.data.columns import shortened
+from rnn_core.data.columns import mostly, shortened
 from rnn_core.data.prices import listed
 from rnn_core.data.time_stamps import STAMP, session_dates, without_offsets
 from rnn_core.errors import DataError
@@ -18,11 +18,12 @@ DATE_FORMATS = (
 
 
 def parsed_dates(
-    path: Path, column: "pd.Series[Any]", rows: pd.Index, zone: str
+    path: Path, column: "pd.Series[Any]", rows: pd.Index, zone: str, *, beside_prices: bool = False
 ) -> tuple[pd.DatetimeIndex, list[str]]:
     """Return the sessions as naive midnights, and what is wrong with the dates.
 
-    `session_dates` says which session a time stamp means.
+    `session_dates` says which session a time stamp means. A wrong date is quoted if most dates are
+    right, or if they stand `beside_prices`.
     """
     is_parsed = pd.api.types.is_datetime64_any_dtype(column)
     dates = column if is_parsed else _dates_of_text(path, column)
@@ -31,7 +32,9 @@ def parsed_dates(
     faults = []
     if unknown.any():
         value = column[unknown].iloc[0]
-        example = "nothing" if pd.isna(value) else shortened(repr(value), 40)
+        quoted = beside_prices or mostly(dates.notna())
+        example = shortened(repr(value), 40) if quoted else "text"
+        example = "nothing" if pd.isna(value) else example
         faults.append(
             f"column {column.name!r} has {example}, not a date, in {listed(rows, unknown)}, where "
             "YYYY-MM-DD is expected"

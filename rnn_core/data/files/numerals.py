@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from rnn_core.data.columns import letters, shortened
+from rnn_core.data.columns import letters, mostly, shortened
 from rnn_core.data.prices import listed
 from rnn_core.errors import DataError
 
@@ -31,7 +31,8 @@ def parsed_prices(
     no_number = (prices.isna() & column.notna()).to_numpy()
     if not no_number.any():
         return prices, []
-    example = shortened(repr(column[no_number].iloc[0]), 40)
+    quoted = mostly(prices.notna())
+    example = shortened(repr(column[no_number].iloc[0]), 40) if quoted else "text"
     where = listed(rows, no_number)
     return prices, [f"column {column.name!r} has {example}, not a number, in {where}"]
 

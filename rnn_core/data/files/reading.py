@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from rnn_core.config import File
-from rnn_core.data.columns import ADJUSTED_NAMES, DATE_NAMES, RAW_NAMES, find_column
+from rnn_core.data.columns import ADJUSTED_NAMES, DATE_NAMES, RAW_NAMES, find_column, mostly
 from rnn_core.data.exchanges import time_zone
 from rnn_core.data.files.dates import parsed_dates
 from rnn_core.data.files.numerals import parsed_prices
@@ -29,8 +29,10 @@ def read_file(source: File, ticker: str, exchange: str, now: datetime) -> Prices
     rows = pd.Index(table.index, name="lines" if is_text(path) else "rows")
     dates = find_column(path, table, source.date_column, DATE_NAMES, "date")
     column = find_column(path, table, source.price_column, ADJUSTED_NAMES + RAW_NAMES, "price")
-    index, date_faults = parsed_dates(path, table[dates], rows, time_zone(exchange))
     closes, price_faults = parsed_prices(path, table[column], rows)
+    index, date_faults = parsed_dates(
+        path, table[dates], rows, time_zone(exchange), beside_prices=mostly(closes.notna())
+    )
     frame, warnings = with_open_and_volume(path, table, column, closes.set_axis(index))
     prices = Prices(
         ticker,

@@ -37,13 +37,20 @@ def read_table(path: Path, ticker: str) -> pd.DataFrame:
         raise DataError(f"{path}: no such file{hint}")
     try:
         table = _read_csv(path, ticker) if is_text(path) else _read_parquet(path, ticker)
-    except (pa.ArrowException, OSError, ValueError, csv.Error) as error:
-        reason = shortened(" ".join(str(error).split()), 200)
-        raise DataError(f"{path}: cannot be read as CSV or Parquet: {reason}") from error
+    except pa.ArrowException:  # its text may quote the file
+        raise _unreadable(path, "it is damaged") from None
+    except OSError as error:  # Arrow raises some without a number
+        raise _unreadable(path, error.strerror or "it is damaged") from None
+    except (ValueError, csv.Error) as error:
+        raise _unreadable(path, shortened(" ".join(str(error).split()), 200)) from error
     table = table.dropna(how="all")
     if table.empty:
         raise DataError(f"{path}: has no rows")
     return table
+
+
+def _unreadable(path: Path, reason: str) -> DataError:
+    return DataError(f"{path}: cannot be read as CSV or Parquet: {reason}")
 
 
 # A CSV file: its text, its separator, its header lines, its rows
@@ -92,9 +99,8 @@ def _cells(row: Sequence[str], width: int) -> list[str | None]:
 
 
 def _text(content: bytes) -> str:
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return content.decode("utf-16")
-    for encoding in ENCODINGS:
+    is_utf16 = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+    for encoding in ("utf-16",) if is_utf16 else ENCODINGS:
         try:
             return content.decode(encoding)
         except UnicodeDecodeError:
@@ -133,6 +139,8 @@ def _of_ticker(columns: Iterable[tuple[str, str]], ticker: str) -> list[str | No
     pairs = list(columns)
     if not any(letters(name) in PRICE_NAMES for name, _ in pairs):
         pairs = [(name, symbol) for symbol, name in pairs]
+    if not any(letters(name) in PRICE_NAMES for name, _ in pairs):
+        raise ValueError("none of its columns is one of prices")
     tickers = {symbol for _, symbol in pairs}
     if len(tickers) > 1 and ticker not in tickers:
         known = shortened(", ".join(sorted(tickers)), 80)
@@ -154,8 +162,8 @@ def _read_parquet(path: Path, ticker: str) -> pd.DataFrame:
     stored = pq.ParquetFile(path).read().replace_schema_metadata(None)
     try:
         table = stored.to_pandas()
-    except KeyError as error:  # of a time zone, in pytz and in zoneinfo
-        raise ValueError(f"it has the unknown time zone {error.args[0]!r}") from error
+    except KeyError:  # of a time zone, in pytz and in zoneinfo
+        raise ValueError("a column has an unknown time zone") from None
     names = [str(name) for name in table.columns]
     pairs = [PAIR.fullmatch(name) for name in names]
     if any(pairs):

@@ -13,6 +13,7 @@ from flows.tracking import registry
 from flows.universe.flow import retrain_universe
 from rnn_core.config import File, Model, Promotion
 from rnn_core.reporting.card import LABELS, UNJUDGED
+from rnn_core.safe_text import in_markdown
 from tests.flows.conftest import AAPL, TINY
 
 PRICES: dict[str, Any] = {"source": File(path=AAPL)}
@@ -66,7 +67,7 @@ def assert_described(card: ModelVersion) -> None:
     assert lines[0] == f"### {card.tags['verdict']}"
     for tag, label in LABELS.items():
         if tag in card.tags and tag != "verdict":
-            assert f"| {label} | {card.tags[tag]} |" in lines
+            assert f"| {label} | {in_markdown(card.tags[tag])} |" in lines
 
 
 def test_the_first_version_is_champion_and_says_why(first: None) -> None:

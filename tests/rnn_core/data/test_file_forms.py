@@ -124,7 +124,8 @@ def test_broken_pandas_metadata_do_not_matter(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("date," + "x" * 2_000_000 + "\n2013-01-02,1\n", "the header is 2,000,005 characters long"),
-        ("date," + ",".join(f"c{n}" for n in range(900)) + "\n2013-01-02,1\n", "and 889 more"),
+        ("date," + ",".join(f"c{n}" for n in range(900)) + "\n2013-01-02,1\n",
+         "of its 901 columns 'date' has a usual name"),
         ("date,close\n99999-01-01,1\n2013-01-03,2\n", "'99999-01-01', not a date"),
         ("date,close\n0001-01-01,1\n2013-01-02,2\n", "'0001-01-01', not a date"),
         ("date,close,close\n2013-01-02,1,2\n2013-01-03,2,3\n", "several columns 'close'"),
@@ -155,7 +156,7 @@ def test_two_columns_of_one_name_are_refused(tmp_path: Path, name: str) -> None:
 def test_an_unknown_time_zone_in_parquet_is_one_line(tmp_path: Path) -> None:
     days = pa.array([0, 86_400_000_000], pa.timestamp("us", tz="Mars/Olympus"))
     pq.write_table(pa.table({"date": days, "close": [1.0, 2.0]}), tmp_path / "p.parquet")
-    with pytest.raises(DataError, match="unknown time zone 'Mars/Olympus'"):
+    with pytest.raises(DataError, match="a column has an unknown time zone"):
         read(tmp_path / "p.parquet")
 
 

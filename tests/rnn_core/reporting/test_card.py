@@ -1,6 +1,7 @@
 """The text of a card is a table that Markdown can show."""
 
 from rnn_core.reporting.card import LABELS, text
+from rnn_core.safe_text import in_markdown
 
 
 def test_every_tag_has_a_row_in_the_order_of_the_labels_and_others_have_none() -> None:
@@ -11,10 +12,12 @@ def test_every_tag_has_a_row_in_the_order_of_the_labels_and_others_have_none() -
     assert first == "| because | value of verdict.reason |"
     rows = text(tags).splitlines()[4:]
     assert rows == [
-        f"| {label} | value of {tag} |" for tag, label in LABELS.items() if tag != "verdict"
+        f"| {label} | {in_markdown(f'value of {tag}')} |"
+        for tag, label in LABELS.items()
+        if tag != "verdict"
     ]
 
 
 def test_what_would_break_the_table_is_escaped() -> None:
-    row = text({"verdict": "skill", "promotion.reason": "a | b\nc"}).splitlines()[-1]
-    assert row == r"| because | a \| b c |"
+    row = text({"verdict": "skill", "promotion.reason": "a | b\nc [d](e)"}).splitlines()[-1]
+    assert row == r"| because | a \| b c \[d\](e) |"

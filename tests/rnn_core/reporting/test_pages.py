@@ -284,12 +284,22 @@ def test_in_short_alarms_and_failures_come_first_and_the_rest_is_counted(
 
 
 def test_nobody_elses_text_breaks_a_table_or_the_page(standing: Standing) -> None:
-    assert ["GONE", r"no prices \| at all of <b>GONE</b>"] in rows(
+    assert ["GONE", r"no prices \| at all of &lt;b&gt;GONE&lt;/b&gt;"] in rows(
         universe_markdown([standing], FAILURES)
     )
     page = universe_page([standing], FAILURES, "<i>all")
     assert "&lt;b&gt;GONE" in page
     assert "<i>" not in page
+
+
+def test_an_alarm_that_is_a_link_or_a_picture_is_shown_as_text(standing: Standing) -> None:
+    alarm = Alarm("stale", "![x](http://127.0.0.1:9) <img src=x onerror=alert(1)> of [a](b)")
+    alarmed = replace(standing, alarms=(alarm,))
+    for shown in (markdown(alarmed), ticker_page(alarmed)):
+        assert "<img src=x" not in shown
+        assert "&lt;img src=x" in shown
+    assert r"!\[x\](http:&#47;&#47;127.0.0.1:9)" in markdown(alarmed)
+    assert r"\[a\](b)" in markdown(alarmed)
 
 
 def test_only_links_lead_outside(standing: Standing) -> None:
