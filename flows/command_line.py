@@ -78,17 +78,28 @@ def run(
     tune_process()
     config, verbose = _parsed(config_class)
     first(config)
+    from flows.steps import prefect_server  # imports Prefect
+
+    if reason := prefect_server.why_absent():
+        _exit(FAILED, prefect_server.absent(reason))
     if verbose:
         for name in RUN_LOGGERS:
             logging.getLogger(name).removeFilter(WITHOUT_TRACEBACK)
         main(config)
         return
+    logging.raiseExceptions = False  # of Prefect's handlers, if the server is lost
     for handler in logging.getLogger().handlers:  # Prefect's console
         handler.addFilter(_is_not_our_error)
     try:
-        main(config)
+        with prefect_server.few_retries():
+            main(config)
     except RnnflowError as error:
         _exit(FAILED, str(error))
+    except Exception:
+        reason = prefect_server.why_absent()
+        if not reason:
+            raise
+        _exit(FAILED, prefect_server.lost(reason))
 
 
 def show(table: Table) -> None:

@@ -5,13 +5,13 @@ It looks at what was evaluated before: it trains nothing, registers nothing and 
 
 from dataclasses import dataclass
 
-from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run as this_run
 from rich.console import JustifyMethod
 from rich.table import Table
 
 from flows import command_line
 from flows.steps.command_flow import command_flow
+from flows.steps.prefect_runs import publish
 from flows.tracking import compared, records, runs
 from rnn_core import commands
 from rnn_core.errors import ConfigError
@@ -66,7 +66,7 @@ def _recorded(config: commands.Compare, a: Side, b: Side, comparison: Comparison
         page = pages.comparison_page(a, b, comparison, images)
         records.log_comparison(run_id, comparison, images, page)
     headline = f"### {comparison.headline}\n\n{comparison.reason}."
-    create_markdown_artifact(f"{headline}\n\n[Run]({runs.url(run_id)})", key="compare")
+    publish(f"{headline}\n\n[Run]({runs.url(run_id)})", key="compare")
     where = runs.address(run_id, "report.html")
     return Compared(a, b, comparison, page=where, how_to_open=runs.how_to_open(run_id))
 

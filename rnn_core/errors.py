@@ -8,7 +8,9 @@
     ├── TrainingError       no model could be trained
     ├── ProcessLost         a worker process died
     ├── TrackingError       the tracking server or its store cannot be used
+    │   └── FileDamaged     a file of a run is missing or has changed
     ├── ChampionMissing     a ticker has no champion, or it was deleted
+    │   └── ChampionDamaged a file of a champion is missing or has changed
     ├── ReproductionError   a run cannot be repeated, or gives other bits
     └── LedgerError         the ledger's database cannot be used or refuses a change
 
@@ -58,8 +60,16 @@ class TrackingError(RnnflowError):
     """The tracking server or its store cannot be used; the message names its address."""
 
 
+class FileDamaged(TrackingError):
+    """A file of a run is missing or has changed since it was written; the message names both."""
+
+
 class ChampionMissing(RnnflowError):
-    """A ticker has no champion, or its files were deleted; the message says how to get one."""
+    """A ticker has no champion, or it was deleted; the message says how to get one."""
+
+
+class ChampionDamaged(ChampionMissing):
+    """A file of a champion is missing or has changed; the message names it and says what to do."""
 
 
 class ReproductionError(RnnflowError):

@@ -1,15 +1,17 @@
 """The last step of a retrain: judge the registered model against the champion."""
 
 import logging
-from datetime import datetime
 
-from flows.tracking import registry, store
+import pandas as pd
+
+from flows.steps.champions import deciding, note_champion_by_hand
+from flows.tracking import registry, serving, store
 from rnn_core.commands import Retrain
 from rnn_core.data.prices import Prices
 from rnn_core.data.windows import prices_needed
-from rnn_core.errors import TrackingError
+from rnn_core.errors import ChampionMissing, TrackingError
 from rnn_core.nn.training import Fit
-from rnn_core.operations.ledger import Decision, Ledger
+from rnn_core.operations.ledger import Ledger
 from rnn_core.operations.promotion import Candidate, Judgement, judge
 from rnn_core.reporting import card
 
@@ -30,12 +32,13 @@ def promote(
     `live` holds the networks of the version, `forecast` what the run itself forecast with them, and
     `known` is its card so far. Nobody else decides on the ticker meanwhile.
     """
+    ticker = config.ticker
     frame = prices.frame.tail(prices_needed(config.problem))
-    served = registry.call(config.ticker, model_version, frame) == forecast
+    served = _forecast_of(ticker, model_version, frame) == forecast
     challenger = registry.candidate(model_version, store.get_run(run_id))
-    with Ledger.open() as ledger, ledger.deciding(config.ticker) as decision:
-        champion = registry.champion(config.ticker)
-        note_unknown_champion(decision, champion, config.time)
+    with Ledger.open() as ledger, deciding(ledger, ticker) as (decision, _):
+        champion = registry.champion(ticker)
+        note_champion_by_hand(decision, champion, config.time)
         earlier: list[Candidate] = []
         deleted = 0
         if champion:
@@ -48,22 +51,34 @@ def promote(
             deleted=deleted,
             unusable=len(live.lost),
             served=served,
+            damaged=champion is not None and not _is_usable(ticker, champion),
         )
         if judgement.promoted:
             decision.promote(model_version, reason=judgement.reason, run_id=run_id, at=config.time)
-            registry.set_champion_alias(config.ticker, model_version)
     try:
-        registry.complete_card(config.ticker, challenger, champion, judgement, known)
+        registry.complete_card(ticker, challenger, champion, judgement, known)
     except TrackingError as error:  # the decision stands
-        version = f"version {model_version} of {config.ticker}"
+        version = f"version {model_version} of {ticker}"
         logger.warning("the card of %s lacks the judgement: %s", version, error)
     return judgement
 
 
-def note_unknown_champion(decision: Decision, champion: Candidate | None, at: datetime) -> None:
-    """Record a champion that the ledger does not know: one set by hand or by a killed run."""
-    if champion is None or decision.champions[-1:] == [champion.version]:
-        return
-    decision.promote(
-        champion.version, reason="found as the champion", run_id=champion.run_id, at=at
-    )
+def _forecast_of(
+    ticker: str, model_version: int, frame: pd.DataFrame
+) -> tuple[float, float] | None:
+    """Return what the registered version forecasts, None if it cannot be loaded."""
+    try:
+        return serving.call(ticker, model_version, frame)
+    except ChampionMissing as error:
+        logger.warning(error)
+        return None
+
+
+def _is_usable(ticker: str, champion: Candidate) -> bool:
+    """Return True if the champion can still forecast."""
+    try:
+        serving.refuse_unusable(ticker, champion.version, champion.run_id)
+    except ChampionMissing as error:
+        logger.warning(error)
+        return False
+    return True

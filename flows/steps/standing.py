@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from flows.tracking import registry, runs
+from flows.steps import champions
+from flows.tracking import runs
 from rnn_core.data.exchanges import last_closed_session, sessions
 from rnn_core.evaluation import names
 from rnn_core.operations.ledger import Ledger
@@ -27,7 +28,7 @@ def standing_of(
 
     `last_price` is the last session with a price.
     """
-    champion = registry.champion(ticker)
+    champion = champions.champion(ledger, ticker)
     forecasts = ledger.forecasts(ticker)
     settled = forecasts[in_live_record(forecasts)]
     scores = champion.scores if champion else {}

@@ -55,7 +55,7 @@ def calls(run: Run) -> pd.DataFrame:
     Raises:
         TrackingError: its file is missing or damaged.
     """
-    return runs.calls(run.info.run_id)
+    return runs.calls(run)
 
 
 def _run_id(name: str) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import mlflow
 import numpy as np
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
@@ -110,23 +109,18 @@ def _unreadable(run: Run, reason: str) -> ReproductionError:
 
 
 def _config(run: Run) -> Retrain:
-    return Retrain.model_validate_json(_text(run, "config.json"))
+    return Retrain.model_validate_json(runs.text(run, runs.CONFIG))
 
 
 def _results(run: Run) -> Results:
-    runs.calls(run.info.run_id)  # refuses a damaged file
+    runs.calls(run)  # refuses a damaged file
     arrays = _curves(run) | _arrays(run)
     metrics = {
         name: value
         for name, value in run.data.metrics.items()
         if not name.startswith(SECONDS) and name not in arrays
     }
-    return results(_text(run, runs.CALLS), arrays, metrics, _verdict(run))
-
-
-def _text(run: Run, name: str) -> str:
-    text: str = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{name}")
-    return text
+    return results(runs.text(run, runs.CALLS), arrays, metrics, _verdict(run))
 
 
 def _curves(run: Run) -> dict[str, Array]:
@@ -159,8 +153,8 @@ def _verdict(run: Run) -> dict[str, str]:
 def _versions(run: Run) -> dict[str, str]:
     tags = run.data.tags
     files = client().list_artifacts(run.info.run_id)
-    if any(file.path == "versions.json" for file in files):
-        versions: dict[str, str] = json.loads(_text(run, "versions.json"))
+    if any(file.path == runs.VERSIONS for file in files):
+        versions: dict[str, str] = json.loads(runs.text(run, runs.VERSIONS))
         return versions
     names_of_tags = {
         "engine": "engine.used",

@@ -14,7 +14,7 @@ import pandas as pd
 from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.exceptions import MlflowException
 
-from flows.tracking.runs import CALLS, LONGEST_TAG, as_text, log
+from flows.tracking.runs import CALLS, LONGEST_TAG, VERSIONS, as_text, log
 from flows.tracking.store import client
 from flows.tracking.versions import versions
 from rnn_core.data import vintages
@@ -123,7 +123,7 @@ def log_training(
         CALLS: evaluation.calls.to_csv(),
         "folds.csv": evaluation.folds.to_csv(),
         "report.html": page,
-        "versions.json": json.dumps(versions(fit), indent=2),
+        VERSIONS: json.dumps(versions(fit), indent=2),
     }
     log(
         run_id,
@@ -298,7 +298,7 @@ def log_reproduction(
     columns = [field.name for field in fields(Difference)]
     files = {
         "differences.csv": pd.DataFrame(differing, columns=columns).to_csv(index=False),
-        "versions.json": json.dumps(changed, indent=2),
+        VERSIONS: json.dumps(changed, indent=2),
     }
     log(run_id, metrics={"differences": len(differing)}, tags=tags, files=files)
 

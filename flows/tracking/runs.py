@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import version
+from io import StringIO
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
@@ -23,8 +24,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from pydantic import BaseModel
 
+from flows.tracking.integrity import sha256_of
 from flows.tracking.queries import search
 from flows.tracking.store import (
+    ABSENT,
     INFOS,
     client,
     experiment_id,
@@ -35,14 +38,18 @@ from flows.tracking.store import (
     unusable,
     uri,
 )
-from rnn_core.errors import TrackingError
+from rnn_core.errors import FileDamaged
 from rnn_core.identity import flatten
 from rnn_core.nn.arrays import Array
 
 UI_PORT = 5000  # of MLflow's UI, by default
 BATCH = 1000  # metrics that MLflow takes in one request
 LONGEST_TAG = 8000  # characters
+CONFIG = "config.json"
 CALLS = "calls.csv"
+VERSIONS = "versions.json"
+HASH = "sha256."  # what the name of a tag with the hash of a file starts with
+READ_AGAIN = (CONFIG, CALLS, VERSIONS)  # files of a run whose hashes are in its tags
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 TrackedRun: TypeAlias = Run
 
@@ -67,6 +74,8 @@ def start(
         "mlflow.source.type": "PROJECT",
         "mlflow.source.git.commit": git_commit(),
     }
+    configuration = {CONFIG: config.model_dump_json(indent=2)}
+    tags |= _hashes(configuration)
     run = store.create_run(experiment_number, run_name=f"{experiment}-{subject}", tags=tags)
     run_id: str = run.info.run_id
     INFOS[run_id] = run.info
@@ -74,7 +83,7 @@ def start(
     try:
         params = [Param(name, as_text(value)) for name, value in flatten(config).items()]
         store.log_batch(run_id, params=params)
-        log(run_id, files={"config.json": config.model_dump_json(indent=2)})
+        _log_files(run_id, configuration)
         yield run_id
         status = "FINISHED"
     except Exception as error:
@@ -127,7 +136,8 @@ def log(
         files: Contents by path in the run.
     """
     numbers = _as_metrics(metrics, curves)
-    labels = [RunTag(name, value[:LONGEST_TAG]) for name, value in tags.items()]
+    texts = {**tags, **_hashes(files)}
+    labels = [RunTag(name, value[:LONGEST_TAG]) for name, value in texts.items()]
     if numbers or labels:
         client().log_batch(run_id, numbers[:BATCH], tags=labels)
     for start in range(BATCH, len(numbers), BATCH):
@@ -136,22 +146,49 @@ def log(
         _log_files(run_id, files)
 
 
-def calls(run_id: str) -> pd.DataFrame:
-    """Return the table of calls that a training run has logged, by date.
+def text(run: TrackedRun, name: str) -> str:
+    """Return a text file of a run.
 
     Raises:
-        TrackingError: its file is missing or damaged.
+        FileDamaged: it is missing, or has changed since it was written.
+        TrackingError: the store cannot be reached or used.
     """
     try:
         with tempfile.TemporaryDirectory() as folder:
-            file = client().download_artifacts(run_id, CALLS, folder)
-            table = pd.read_csv(file, index_col="date", parse_dates=True, date_format="ISO8601")
+            file = client().download_artifacts(run.info.run_id, name, folder)
+            content = Path(file).read_bytes()
+        _refuse_changed(content, run.data.tags.get(f"{HASH}{name}"))
+        return content.decode()
+    except (MlflowException, OSError, ValueError) as error:
+        if isinstance(error, MlflowException) and error.error_code not in ABSENT:
+            raise unusable(error) from error
+        raise FileDamaged(
+            f"{name} of run {run.info.run_id} cannot be read ({one_line(error)})"
+        ) from error
+
+
+def calls(run: TrackedRun) -> pd.DataFrame:
+    """Return the table of calls that a training run has logged, by date.
+
+    Raises:
+        FileDamaged: its file is missing or damaged.
+        TrackingError: the store cannot be reached or used.
+    """
+    content = StringIO(text(run, CALLS))
+    try:
+        table = pd.read_csv(content, index_col="date", parse_dates=True, date_format="ISO8601")
         _refuse_damaged(table)
-    except (MlflowException, OSError, LookupError, ValueError) as error:
-        raise TrackingError(
-            f"{CALLS} of run {run_id} cannot be read ({one_line(error)})"
+    except (LookupError, ValueError) as error:
+        raise FileDamaged(
+            f"{CALLS} of run {run.info.run_id} cannot be read ({one_line(error)})"
         ) from error
     return table
+
+
+def _refuse_changed(content: bytes, expected: str | None) -> None:
+    """Raise ValueError if the SHA-256 of the content is another; older runs expect none."""
+    if expected not in (None, sha256_of(content)):
+        raise ValueError("it has changed since it was written")
 
 
 def _refuse_damaged(calls: pd.DataFrame) -> None:
@@ -237,10 +274,21 @@ def _as_metrics(metrics: Mapping[str, float], curves: Mapping[str, Array]) -> li
     return single + by_epoch
 
 
+def _hashes(files: Mapping[str, bytes | str]) -> dict[str, str]:
+    """Return the tags with the hashes of those files that are read again later."""
+    return {
+        f"{HASH}{name}": sha256_of(_encoded(files[name])) for name in READ_AGAIN if name in files
+    }
+
+
+def _encoded(content: bytes | str) -> bytes:
+    return content.encode() if isinstance(content, str) else content
+
+
 def _log_files(run_id: str, files: Mapping[str, bytes | str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
             path = Path(folder, name)
             path.parent.mkdir(exist_ok=True)
-            path.write_bytes(content.encode() if isinstance(content, str) else content)
+            path.write_bytes(_encoded(content))
         get_artifact_repository(run_info(run_id).artifact_uri, uri()).log_artifacts(folder)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture, as_completed
 from prefect.runtime import flow_run as this_run
@@ -23,7 +22,7 @@ from pydantic import ValidationError
 from flows.steps.command_flow import command_flow
 from flows.steps.learning import learn_one_of_many, session_of
 from flows.steps.once import once_for_a_session, was_done
-from flows.steps.prefect_runs import IN_MEMORY, log_decision, nothing_to_do, progress
+from flows.steps.prefect_runs import IN_MEMORY, log_decision, nothing_to_do, progress, publish
 from flows.steps.prices import fetch_prices, prices_to_train_on, yahoo_slot
 from flows.steps.standing import standing_of
 from flows.steps.summary import Summary
@@ -69,7 +68,7 @@ def retrain_universe(config: RetrainUniverse) -> Outcomes[Standing] | State[Any]
         title = f"{subject}, {config.time:%Y-%m-%d}"
         records.log_standings(run_id, standings, standings.failed, title, ticker_pages=False)
         page = pages.universe_markdown(list(standings.values()), standings.failed)
-        create_markdown_artifact(page, key="universe")
+        publish(page, key="universe")
         standings.announce_failures()
         if len(todo) == len(configs):  # otherwise some were done before
             standings.refuse_if_all_failed()

@@ -392,6 +392,7 @@ def of_another_version(run_id: str) -> str:
     settings = json.loads(file.read_text())
     settings["training"]["magic"] = 1
     file.write_text(json.dumps(settings))
+    MlflowClient().delete_tag(run_id, "sha256.config.json")
     return run_id
 
 
@@ -420,11 +421,11 @@ REFUSALS: dict[str, tuple[Callable[[str], str], str]] = {
     "a run that has FAILED": (status("FAILED"), "it is FAILED; only a FINISHED run can"),
     "a study": (a_study, "it is one of study; only those of retrain and retrain-universe can"),
     "a run of another version": (of_another_version, "its configuration is one of .*magic"),
-    "a run without files": (without("config.json"), "its files cannot be read"),
+    "a run without files": (without("config.json"), r"config.json of run \w+ cannot be read"),
     "a run without calls": (without("calls.csv"), r"calls.csv of run \w+ cannot be read"),
     "a run with damaged calls": (
         with_damaged_calls,
-        r"calls.csv of run \w+ cannot be read .*could not convert",
+        r"calls.csv of run \w+ cannot be read \(it has changed since it was written\)",
     ),
     "a run without model": (without_model, "its files cannot be read .*its model was deleted"),
     "a pruned run": (pruned, "its files were pruned"),
