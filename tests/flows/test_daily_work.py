@@ -339,7 +339,7 @@ def test_a_champion_whose_files_were_deleted_is_missed_in_one_line(
     run = store.get_run(store.get_model_version_by_alias(f"direction-{ticker}", "champion").run_id)
     folder = Path(run.info.artifact_uri.removeprefix("file://"))
     shutil.rmtree(folder) if left == "nothing" else (folder / "config.json").unlink()
-    with pytest.raises(ChampionMissing, match="is damaged: config.json of run") as caught:
+    with pytest.raises(ChampionMissing, match=r"is damaged: config\.json of run") as caught:
         forecast(ticker=ticker, now=WEDNESDAY)
     assert "\n" not in str(caught.value)
 
