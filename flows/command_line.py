@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn, TypeVar, get_origin
 
+from httpx import HTTPError
 from pydantic import AliasChoices, BaseModel, Field, ValidationError, create_model
 from pydantic_settings import (
     BaseSettings,
@@ -26,6 +27,7 @@ Config = TypeVar("Config", bound=BaseModel)
 OUR_ERROR = re.compile(
     "|".join(rf"\b{name}\b" for name in dir(errors) if name.endswith(("Error", "Unavailable")))
 )
+BACKGROUND_LOGGERS = ("prefect.events", "prefect._internal.concurrency")
 FAILED = 1
 BAD_OPTIONS = 2
 # Pydantic's errors whose message has the value already, or that have none
@@ -87,9 +89,9 @@ def run(
             logging.getLogger(name).removeFilter(WITHOUT_TRACEBACK)
         main(config)
         return
-    logging.raiseExceptions = False  # of Prefect's handlers, if the server is lost
     for handler in logging.getLogger().handlers:  # Prefect's console
-        handler.addFilter(_is_not_our_error)
+        handler.addFilter(_is_news)
+    _silence_reports_of_a_lost_server()
     try:
         with prefect_server.few_retries():
             main(config)
@@ -149,10 +151,19 @@ def _with_option_each(words: Sequence[str], options: Collection[str]) -> list[st
     return repeated
 
 
-def _is_not_our_error(record: logging.LogRecord) -> bool:
+def _is_news(record: logging.LogRecord) -> bool:
     """Return False for Prefect's report of an error that `run` prints in one line at the end."""
+    if record.exc_info and isinstance(record.exc_info[1], HTTPError):
+        return False
     message = record.getMessage()
     return "Retry" in message or not OUR_ERROR.search(message)
+
+
+def _silence_reports_of_a_lost_server() -> None:
+    """Leave out what Prefect's threads say of every event and log line that no server takes."""
+    logging.raiseExceptions = False
+    for name in BACKGROUND_LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _in_words(problem: Any) -> str:

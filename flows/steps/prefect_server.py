@@ -8,7 +8,7 @@ from urllib.request import urlopen
 
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-SECONDS = 20  # within which a busy server answers
+SECONDS = 10  # within which a busy server answers
 RETRIES = 2  # of a request, 2 and 4 s later
 REFUSED = (401, 403)  # answers of a server that wants a key, which Prefect itself asks for
 
@@ -28,12 +28,16 @@ def why_absent() -> str:
         return "" if error.code in REFUSED else f"HTTP {error.code}"
     except URLError as error:
         # Prefect has settings of its own for certificates
-        return "" if isinstance(error.reason, ssl.SSLError) else str(error.reason)
+        return "" if isinstance(error.reason, ssl.SSLError) else _in_words(error.reason)
     except OSError as error:
-        return str(error)
+        return _in_words(error)
     except ValueError:
-        return "what answers is none"
+        return "something else answers"
     return ""
+
+
+def _in_words(error: object) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def absent(reason: str) -> str:
