@@ -86,8 +86,8 @@ def _read(path: Path) -> pd.DataFrame | None:
 def _keep(sessions: pd.DataFrame, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     notes = {"file": path.name, "zone": str(sessions["close"].dt.tz)}
-    moments = sessions.apply(lambda column: column.dt.tz_convert("UTC").dt.tz_localize(None))
-    parquet.replace(path, parquet.content(moments.rename_axis("date"), notes))
+    utc = {name: sessions[name].dt.tz_convert("UTC").dt.tz_localize(None) for name in sessions}
+    parquet.replace(path, parquet.content(pd.DataFrame(utc).rename_axis("date"), notes))
 
 
 def _corrected(exchange: str, sessions: pd.DataFrame) -> pd.DataFrame:

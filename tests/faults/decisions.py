@@ -7,7 +7,6 @@ import json
 import shutil
 import sqlite3
 import sys
-from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -15,14 +14,10 @@ from flows import rollback
 from flows.steps import champions, learning, promotion
 from flows.tracking import registry
 from flows.universe.processes import IMPORTED
-from rnn_core.commands import Retrain
-from rnn_core.config import Evaluation, Model, Promotion, Synthetic, Training
-from rnn_core.data import loading
 from rnn_core.operations.ledger import Ledger
 from tests.faults.killed import in_a_process, killed_before_write
+from tests.faults.training import DAYS, TICKER, retrain
 
-TICKER = "MSFT"
-DAYS = [datetime(2021, 6, day, 21, tzinfo=UTC) for day in (1, 2, 3, 4)]
 ALIAS = "SELECT version FROM registered_model_aliases WHERE alias = 'champion'"
 FOLLOWED = f"SELECT value FROM registered_model_tags WHERE key = '{registry.FOLLOWED}'"
 FILES = ("mlflow.db", "data/ledger.db")
@@ -40,18 +35,9 @@ def stop(*arguments: Any) -> NoReturn:
 def prepare() -> tuple[Any, ...]:
     """Train four versions, promote all but the last, and return what promotes that one."""
     for day in DAYS:
-        config = Retrain(
-            ticker=TICKER,
-            source=Synthetic(days=700),
-            model=Model(hidden_size=2),
-            training=Training(epochs=1, seeds=1),
-            evaluation=Evaluation(train_days=300, valid_days=60, test_days=300),
-            promotion=Promotion(allow_synthetic=True),
-            now=day,
-        )
         learning.promote = stop if day == DAYS[-1] else promotion.promote
         try:
-            learning.learn_one_of_many(config, loading.load(config.source, TICKER, day), "", "")
+            retrain(day)
         except Reached as reached:
             return reached.args
     raise AssertionError
