@@ -2,10 +2,13 @@
 
 import sys
 from pathlib import Path
+from subprocess import Popen
 
 from distributed import Client
 
 from tests.processes import free_port, start
+
+ALONE = ("--no-nanny",)  # options of a worker that nobody starts again
 
 
 class Cluster:
@@ -15,16 +18,23 @@ class Cluster:
         port = str(free_port())
         self.folder, self.environment, self.address = folder, environment, f"tcp://127.0.0.1:{port}"
         self.workers = 0
-        self.start("scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard")
+        self.scheduler = self.start(
+            "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"
+        )
 
-    def start(self, what: str, *options: str) -> None:
+    def start(self, what: str, *options: str) -> "Popen[bytes]":
         log = self.folder / f"{what}-{self.workers}.log"
         command = (sys.executable, "-m", f"distributed.cli.dask_{what}", *options)
-        start(*command, environment=self.environment, cwd=self.folder, log=log)
+        return start(*command, environment=self.environment, cwd=self.folder, log=log)
 
-    def add_worker(self, dies_at: str | None = None) -> None:
-        """Add a worker; `dies_at` names a function: a call of it kills the worker instead."""
-        preload = "import flows.universe.flow\n"
+    def add_worker(
+        self, dies_at: str | None = None, preload: str = "", options: tuple[str, ...] = ALONE
+    ) -> "Popen[bytes]":
+        """Add a worker; `dies_at` names a function: a call of it kills the worker instead.
+
+        `preload` is what it does first, after it has imported the flow.
+        """
+        preload = f"import flows.universe.flow\n{preload}\n"
         if dies_at:
             module, _, function = dies_at.rpartition(".")
             kill = "lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)"
@@ -32,17 +42,8 @@ class Cluster:
         self.workers += 1
         file = self.folder / f"preload_{self.workers}.py"
         file.write_text(preload)
-        options = (
-            "--no-nanny",
-            "--nthreads",
-            "1",
-            "--no-dashboard",
-            "--host",
-            "127.0.0.1",
-            "--preload",
-            str(file),
-        )
-        self.start("worker", self.address, *options)
+        fixed = ("--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1", "--preload", str(file))
+        return self.start("worker", self.address, *options, *fixed)
 
     def wait(self) -> None:
         """Wait until every worker has come."""

@@ -96,7 +96,10 @@ def one_line(error: BaseException) -> str:
 
 @cache
 def _client(tracking_uri: str) -> mlflow.MlflowClient:
-    return mlflow.MlflowClient(tracking_uri)
+    with _lock_while_created():
+        client = mlflow.MlflowClient(tracking_uri)
+        client.search_experiments(max_results=1)  # makes the tables
+    return client
 
 
 def _artifact_location(experiment: str) -> str | None:
@@ -113,8 +116,13 @@ def _lock_while_created() -> Iterator[None]:
     if not uri().startswith(SQLITE):
         yield
         return
-    with FileLock(uri().removeprefix(SQLITE) + ".lock"):
+    with _lock(uri().removeprefix(SQLITE) + ".lock"):
         yield
+
+
+@cache
+def _lock(file: str) -> FileLock:
+    return FileLock(file)  # a thread that holds it may take it again
 
 
 def _operating_systems_error(error: BaseException) -> OSError | None:

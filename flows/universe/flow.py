@@ -29,7 +29,7 @@ from flows.steps.summary import Summary
 from flows.steps.tickers import Outcomes
 from flows.tracking import queries, records, runs
 from flows.universe.processes import Perform, performer, prepare
-from flows.universe.runners import task_runner
+from flows.universe.runners import task_runner, while_workers_come
 from rnn_core.commands import Retrain, RetrainUniverse
 from rnn_core.config import Source
 from rnn_core.data import loading
@@ -205,8 +205,9 @@ def _retraining(
                 parameters = {"config": config, "prices": prices[ticker], **shared}
                 futures[workers.submit(retrain_one, parameters)] = prices[ticker]
     failed |= prices.failed
-    for future in as_completed(list(futures)):
-        yield futures[future], future
+    with while_workers_come(workers, futures):
+        for future in as_completed(list(futures)):
+            yield futures[future], future
 
 
 def _fetched(source: Source, ticker: str, now: datetime) -> Prices:

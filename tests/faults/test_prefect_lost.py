@@ -11,7 +11,6 @@ from importlib import import_module
 from pathlib import Path
 from threading import Thread
 
-import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -19,7 +18,7 @@ from flows import command_line
 from flows.steps import prefect_server
 from rnn_core import commands
 from tests.faults.proxy import Proxy
-from tests.processes import end, free_port, isolated, start, wait_for
+from tests.processes import free_port, start, wait_for
 
 COMMANDS = {
     "retrain": (commands.Retrain, ""),
@@ -141,34 +140,6 @@ def test_it_waits_shorter_than_half_a_minute_and_asks_a_server_that_answers_quic
     assert min(took) < 0.02
     with temporary_settings(restore_defaults={PREFECT_API_URL}):
         assert prefect_server.why_absent() == "", "Prefect starts one of its own"
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Of processes with a real Prefect server, and with a store and a ledger of their own."""
-    home = tmp_path_factory.mktemp("lost")
-    port = str(free_port())
-    environment = isolated(
-        home,
-        PREFECT_API_URL=f"http://127.0.0.1:{port}/api",
-        MLFLOW_TRACKING_URI=f"sqlite:///{home}/mlflow.db",
-        LEDGER_URL=f"sqlite:///{home}/ledger.db",
-        PYTHONPATH=str(Path(__file__).parents[2]),
-    )
-    server = ("prefect", "server", "start", "--host", "127.0.0.1", "--port", port)
-
-    def healthy() -> bool:
-        try:
-            return httpx.get(f"{environment['PREFECT_API_URL']}/health").is_success
-        except httpx.TransportError:
-            return False
-
-    try:
-        start(*server, environment=environment, cwd=home, log=home / "server.log")
-        wait_for(healthy, "the Prefect server")
-        yield environment
-    finally:
-        end(home)
 
 
 @pytest.mark.parametrize("name", LOST)
