@@ -27,7 +27,7 @@ Config = TypeVar("Config", bound=BaseModel)
 OUR_ERROR = re.compile(
     "|".join(rf"\b{name}\b" for name in dir(errors) if name.endswith(("Error", "Unavailable")))
 )
-BACKGROUND_LOGGERS = ("prefect.events", "prefect._internal.concurrency")
+BACKGROUND_LOGGERS = ("prefect.events", "prefect._internal.concurrency", "distributed")
 FAILED = 1
 BAD_OPTIONS = 2
 # Pydantic's errors whose message has the value already, or that have none
@@ -160,7 +160,7 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 def _silence_reports_of_a_lost_server() -> None:
-    """Leave out what Prefect's threads say of every event and log line that no server takes."""
+    """Leave out what the threads of Prefect and Dask say of all that no server takes."""
     logging.raiseExceptions = False
     for name in BACKGROUND_LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)

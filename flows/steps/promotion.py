@@ -1,10 +1,11 @@
 """The last step of a retrain: judge the registered model against the champion."""
 
 import logging
+from functools import cache, partial
 
 import pandas as pd
 
-from flows.steps.champions import deciding, note_champion_by_hand
+from flows.steps import champions
 from flows.tracking import registry, serving, store
 from rnn_core.commands import Retrain
 from rnn_core.data.prices import Prices
@@ -36,25 +37,30 @@ def promote(
     frame = prices.frame.tail(prices_needed(config.problem))
     served = _forecast_of(ticker, model_version, frame) == forecast
     challenger = registry.candidate(model_version, store.get_run(run_id))
-    with Ledger.open() as ledger, deciding(ledger, ticker) as (decision, _):
-        champion = registry.champion(ticker)
-        note_champion_by_hand(decision, champion, config.time)
-        earlier: list[Candidate] = []
-        deleted = 0
-        if champion:
-            earlier, deleted = registry.latest_of_other_configurations(decision.runs, champion)
-        judgement = judge(
-            config.promotion,
-            challenger,
-            champion,
-            earlier,
-            deleted=deleted,
-            unusable=len(live.lost),
-            served=served,
-            damaged=champion is not None and not _is_usable(ticker, champion),
-        )
-        if judgement.promoted:
-            decision.promote(model_version, reason=judgement.reason, run_id=run_id, at=config.time)
+    is_usable = cache(partial(_is_usable, ticker))
+    with Ledger.open() as ledger:
+        if present := champions.champion(ledger, ticker):
+            is_usable(present.version, present.run_id)  # it takes long: others may decide meanwhile
+        with champions.deciding(ledger, ticker) as (decision, _):
+            champion = registry.champion(ticker)
+            champions.note_champion_by_hand(decision, champion, config.time)
+            earlier: list[Candidate] = []
+            deleted = 0
+            if champion:
+                earlier, deleted = registry.latest_of_other_configurations(decision.runs, champion)
+            judgement = judge(
+                config.promotion,
+                challenger,
+                champion,
+                earlier,
+                deleted=deleted,
+                unusable=len(live.lost),
+                served=served,
+                damaged=champion is not None and not is_usable(champion.version, champion.run_id),
+            )
+            if judgement.promoted:
+                reason = judgement.reason
+                decision.promote(model_version, reason=reason, run_id=run_id, at=config.time)
     try:
         registry.complete_card(ticker, challenger, champion, judgement, known)
     except TrackingError as error:  # the decision stands
@@ -74,10 +80,10 @@ def _forecast_of(
         return None
 
 
-def _is_usable(ticker: str, champion: Candidate) -> bool:
-    """Return True if the champion can still forecast."""
+def _is_usable(ticker: str, model_version: int, run_id: str) -> bool:
+    """Return True if a champion can still forecast."""
     try:
-        serving.refuse_unusable(ticker, champion.version, champion.run_id)
+        serving.refuse_unusable(ticker, model_version, run_id)
     except ChampionMissing as error:
         logger.warning(error)
         return False

@@ -13,7 +13,7 @@ from rnn_core.config import Runner
 from rnn_core.errors import ConfigError
 from rnn_core.nn.engines import usable_cores
 
-CONNECT_SECONDS = 10  # to a Dask scheduler
+CONNECT_SECONDS = 20  # to a Dask scheduler
 BETWEEN_LOOKS = 1.0  # seconds
 PATIENCE = 120.0  # seconds without a worker: a nanny starts one again within a few
 

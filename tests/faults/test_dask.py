@@ -20,7 +20,7 @@ SMALL = (
 SLOW = """
 import time
 from flows.steps import learning
-fit = learning.fit
+from rnn_core.nn.training import fit
 def slowly(*arguments, **options):
     time.sleep(3)
     return fit(*arguments, **options)
@@ -30,14 +30,14 @@ GREEDY = """
 import time
 import numpy as np
 from flows.steps import learning
-learn = learning.learn
-def greedy(config, *rest, **options):
+from rnn_core.data.windows import windows
+def greedy(problem, prices):
     taken = []
-    while config.ticker.startswith("GREEDY"):
+    while prices.ticker == "GREEDY":
         taken.append(np.ones(8_000_000))  # 64 MB
         time.sleep(0.05)
-    return learn(config, *rest, **options)
-learning.learn = greedy
+    return windows(problem, prices)
+learning.windows = greedy
 """
 IMPATIENT = """
 import runpy
