@@ -27,8 +27,8 @@ lint: .venv/installed-dev  ## ruff, mypy and the import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-up: .venv/installed  ## Start Prefect's server, a worker, the deployments and MLflow's UI
-	$(BIN)/python -m flows.stack
+up: .venv/installed  ## Start Prefect's server, a worker, the deployments and MLflow's UI (ARGS=--auth: with a password)
+	$(BIN)/python -m flows.stack $(ARGS)
 
 bench: .venv/installed-dev  ## Measure speed; `python -m benchmarks peers` and others measure more
 	$(BIN)/python -m benchmarks seed-loop torch universe growth

@@ -311,3 +311,18 @@ class Study(Command):
                 f"(got training.engine={self.training.engine})"
             )
         return self
+
+
+class Stack(Section):
+    """Start Prefect's server, a worker, the deployments and MLflow's UI, and keep them going.
+
+    Ctrl-C stops everything. Ports are those of PREFECT_SERVER_API_PORT (4200) and MLFLOW_PORT
+    (5000). With MLFLOW_TRACKING_URI set to a server, that one is used.
+    """
+
+    auth: bool = Field(
+        False,
+        description=(
+            "Ask for a password, that of RNNFLOW_AUTH=user:password, or one kept in data/auth"
+        ),
+    )

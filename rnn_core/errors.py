@@ -12,6 +12,7 @@
     ├── ChampionMissing     a ticker has no champion, or it was deleted
     │   └── ChampionDamaged a file of a champion is missing or has changed
     ├── ReproductionError   a run cannot be repeated, or gives other bits
+    ├── StackError          a program of the stack cannot be kept alive
     └── LedgerError         the ledger's database cannot be used or refuses a change
 
 A message is one line: the option, what was given, what is allowed, what to do. The flows print it
@@ -74,6 +75,10 @@ class ChampionDamaged(ChampionMissing):
 
 class ReproductionError(RnnflowError):
     """A run cannot be repeated, or gives other bits than it recorded; the message names the run."""
+
+
+class StackError(RnnflowError):
+    """A program of the stack cannot be kept alive; the message ends with its log's last lines."""
 
 
 class LedgerError(RnnflowError):

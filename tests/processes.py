@@ -56,6 +56,7 @@ def isolated(home: Path, **variables: str) -> dict[str, str]:
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes that nothing here uses
         "COLUMNS": "500",  # Rich breaks no line
         **variables,
     }

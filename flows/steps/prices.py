@@ -1,7 +1,7 @@
 """Prices of a ticker from their source, or from what stands in for Yahoo if it is unavailable."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,8 @@ from rnn_core.operations import clock
 
 YAHOO = "yahoo"  # a global concurrency limit of Prefect's server; without it, flows do not wait
 YAHOO_SLOTS = 2  # flows that may ask Yahoo at the same time, as `make up` sets the limit
+LONGEST_WAIT = 1800.0  # seconds for a slot
+LEASE = 120.0  # seconds after which the slot of a killed flow is free again
 
 
 def _asking_again_may_help(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
@@ -44,16 +46,31 @@ def fetch_prices(source: Source, ticker: str, now: datetime) -> Prices:
     return loading.load(source, ticker, known_by)
 
 
-def yahoo_slot(source: Source | None) -> AbstractContextManager[None]:
+@contextmanager
+def yahoo_slot(source: Source | None) -> Iterator[None]:
     """Hold one of the few slots for asking Yahoo; return at once if `source` is not Yahoo.
 
     A flow holds its slot for all its requests. A slot for each request would cost two seconds where
     the server keeps its state in SQLite: it refuses what a task asks just after the task started,
     and the task asks again later.
+
+    Raises:
+        PricesUnavailable: no slot was free for half an hour.
     """
     if isinstance(source, File | Synthetic):
-        return nullcontext()
-    return concurrency(YAHOO)
+        yield
+        return
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(
+                concurrency(YAHOO, timeout_seconds=LONGEST_WAIT, lease_duration=LEASE)
+            )
+        except TimeoutError as error:
+            raise PricesUnavailable(
+                f"all slots for asking Yahoo were taken for {LONGEST_WAIT:.0f} s; see who holds "
+                f"them: prefect gcl inspect {YAHOO}"
+            ) from error
+        yield
 
 
 def prices_to_train_on(

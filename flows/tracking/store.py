@@ -2,6 +2,8 @@
 
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -13,7 +15,10 @@ from mlflow.entities import Run, RunInfo
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from flows.tracking import copies
 from rnn_core.errors import TrackingError
+
+logger = logging.getLogger(__name__)
 
 SQLITE = "sqlite:///"
 DEFAULT_URI = f"{SQLITE}mlflow.db"
@@ -57,11 +62,12 @@ def experiment_id(name: str) -> str:
         TrackingError: the store cannot be reached or used.
     """
     try:
-        with _lock_while_created():
-            experiment = client().get_experiment_by_name(name)
+        store = client()
+        with _lock_of_the_file():
+            experiment = store.get_experiment_by_name(name)
             if experiment is not None:
                 return experiment.experiment_id
-            return client().create_experiment(name, _artifact_location(name), KIND)
+            return store.create_experiment(name, _artifact_location(name), KIND)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise unusable(error) from error
 
@@ -89,17 +95,43 @@ def unusable(error: Exception) -> TrackingError:
     return TrackingError(f"MLflow at {uri()} cannot be used ({reason}); check MLFLOW_TRACKING_URI")
 
 
-def one_line(error: BaseException) -> str:
+def one_line(error: BaseException | str) -> str:
     """Return the text of an error without its line breaks, cut at `LONGEST_ERROR`."""
     return " ".join(str(error).split())[:LONGEST_ERROR]
 
 
 @cache
 def _client(tracking_uri: str) -> mlflow.MlflowClient:
-    with _lock_while_created():
+    sqlite = tracking_uri.startswith(SQLITE)
+    if sqlite:
+        _migrate(Path(tracking_uri.removeprefix(SQLITE)))
+    with _lock_of_the_file():
         client = mlflow.MlflowClient(tracking_uri)
-        client.search_experiments(max_results=1)  # makes the tables
+        if sqlite:
+            client.search_experiments(max_results=1)  # makes the tables
     return client
+
+
+def _migrate(database: Path) -> None:
+    """Bring the tables of an older release up to date, after a copy of them is made.
+
+    MLflow does it by itself only where a table is new, and keeps no copy.
+
+    Raises:
+        TrackingError: a newer release has changed them, or the migration fails.
+    """
+    if not copies.is_older(database, "mlflow"):
+        return
+    with _lock_of_the_file():
+        if not copies.is_older(database, "mlflow"):  # another process was quicker
+            return
+        copy = copies.keep_copy(database, "mlflow")
+        logger.warning("%s is of an older MLflow and is migrated; its copy is %s", database, copy)
+        command = [sys.executable, "-m", "mlflow", "db", "upgrade", f"{SQLITE}{database}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = one_line(done.stderr[-LONGEST_ERROR:])
+        raise TrackingError(f"{database} cannot be migrated ({reason}); its copy is {copy}")
 
 
 def _artifact_location(experiment: str) -> str | None:
@@ -111,7 +143,7 @@ def _artifact_location(experiment: str) -> str | None:
 
 
 @contextmanager
-def _lock_while_created() -> Iterator[None]:
+def _lock_of_the_file() -> Iterator[None]:
     """Hold a lock on a SQLite file: two processes fail if both create its tables."""
     if not uri().startswith(SQLITE):
         yield

@@ -11,6 +11,7 @@ from threading import Thread
 import pytest
 import yaml
 
+from flows.stack.healing import LOST_RUNS
 from tests.e2e.prefect_site import Site
 from tests.processes import CHECKOUT, run, start, wait_for
 
@@ -84,7 +85,7 @@ def test_an_alarm_is_told_and_has_no_link_outside_of_a_run(site: Site, texts: li
 def test_a_run_whose_heartbeats_have_ceased_is_crashed_and_told(
     site: Site, texts: list[str]
 ) -> None:
-    [lost] = (one for one in WRITTEN["automations"] if one["trigger"]["posture"] == "Proactive")
+    lost = LOST_RUNS.model_dump(mode="json")  # which the stack installs
     soon = {
         "match": {"prefect.resource.name": "retrain-LOST"},
         "within": 10,

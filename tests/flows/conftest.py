@@ -2,6 +2,8 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -12,10 +14,15 @@ from prefect.flow_engine import FlowRunEngine
 from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
 
+from flows.steps.learning import FIGURES
 from rnn_core.config import Evaluation, Model, Training
+from rnn_core.evaluation import significance
+from rnn_core.reporting import figures
 from tests.processes import wait_for
 
 AAPL = Path(__file__).parents[1] / "data" / "AAPL.csv"
+BOOTSTRAPS = ("bootstrap_mean", "superior")
+WHOLE = {name: getattr(significance, name) for name in BOOTSTRAPS} | {"figures": figures.figures}
 FEW_FOLDS = Evaluation(train_days=300, valid_days=60, test_days=1000)
 TINY = {
     "model": Model(hidden_size=4),
@@ -30,6 +37,26 @@ def prefect_server() -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch, prefect_test_harness(server_startup_timeout=180):
         patch.setattr(FlowRunEngine, "heartbeat_seconds", None)  # a flow takes a second to end them
         yield str(PREFECT_API_URL.value())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_draws_and_one_figure() -> Iterator[None]:
+    """Half the time of a small run is eight figures and 30,000 bootstraps, tested elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in BOOTSTRAPS:
+            patch.setattr(significance, name, partial(WHOLE[name], reps=200))
+        patch.setattr(figures, "figures", lambda *rest: WHOLE["figures"](*rest[:5], FIGURES))
+        yield
+
+
+@contextmanager
+def whole_runs() -> Iterator[None]:
+    """Every draw and every figure, as in the processes that a flow starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in BOOTSTRAPS:
+            patch.setattr(significance, name, WHOLE[name])
+        patch.setattr(figures, "figures", WHOLE["figures"])
+        yield
 
 
 @pytest.fixture(scope="session")

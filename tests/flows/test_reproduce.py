@@ -244,8 +244,14 @@ def test_the_run_of_a_ticker_of_a_universe_is_reproduced_and_that_of_all_refused
 # What differs
 
 
+def unsigned(run_id: str, name: str) -> Path:
+    """A file of a run, as if an older version had written it, without a hash."""
+    MlflowClient().delete_tag(run_id, f"sha256.{name}")
+    return artifact(run_id, name)
+
+
 def with_another_probability(run_id: str) -> None:
-    file = artifact(run_id, "calls.csv")
+    file = unsigned(run_id, "calls.csv")
     lines = file.read_text().splitlines()
     cells = lines[7].split(",")
     cells[2] = repr(float(np.nextafter(float(cells[2]), 1)))
@@ -253,7 +259,7 @@ def with_another_probability(run_id: str) -> None:
 
 
 def without_a_day(run_id: str) -> None:
-    file = artifact(run_id, "calls.csv")
+    file = unsigned(run_id, "calls.csv")
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
 
 
@@ -388,11 +394,10 @@ def with_damaged_calls(run_id: str) -> str:
 
 
 def of_another_version(run_id: str) -> str:
-    file = artifact(run_id, "config.json")
+    file = unsigned(run_id, "config.json")
     settings = json.loads(file.read_text())
     settings["training"]["magic"] = 1
     file.write_text(json.dumps(settings))
-    MlflowClient().delete_tag(run_id, "sha256.config.json")
     return run_id
 
 
@@ -405,21 +410,23 @@ def without_model(run_id: str) -> str:
     return run_id
 
 
-def a_study(_: str) -> str:
+def a_study() -> str:
     return str(study(name="sine-next-value", size=0.05, training={"epochs": 1}).run_id)
 
 
 def pruned(run_id: str) -> str:
+    _a_refused_run()  # the challenger, whose files are not pruned
     prune(days=0, keep=0, now=datetime.now(UTC) + timedelta(seconds=1))
     return run_id
 
 
+def _a_refused_run() -> str:
+    return str(retrain(ticker="REFUSED", **(SMALL | {"promotion": Promotion()})).run_id)
+
+
 REFUSALS: dict[str, tuple[Callable[[str], str], str]] = {
-    "an unknown id": (lambda _: "f" * 32, "knows no run ffff"),
-    "no id at all": (lambda _: "../..", "knows no run ../.."),
     "a run that is RUNNING": (left_running, "it is RUNNING; only a FINISHED run can"),
     "a run that has FAILED": (status("FAILED"), "it is FAILED; only a FINISHED run can"),
-    "a study": (a_study, "it is one of study; only those of retrain and retrain-universe can"),
     "a run of another version": (of_another_version, "its configuration is one of .*magic"),
     "a run without files": (without("config.json"), r"config.json of run \w+ cannot be read"),
     "a run without calls": (without("calls.csv"), r"calls.csv of run \w+ cannot be read"),
@@ -436,9 +443,25 @@ REFUSALS: dict[str, tuple[Callable[[str], str], str]] = {
 def test_what_cannot_be_repeated_is_one_line(
     shell: Callable[[str], tuple[int, str]], make: Callable[[str], str], reason: str
 ) -> None:
-    no_champion = {"promotion": Promotion()}
-    older, _newer = (retrain(ticker="REFUSED", **(SMALL | no_champion)).run_id for _ in range(2))
-    named = make(older)  # the newer one is the challenger, whose files are not pruned
+    _refused(shell, make(_a_refused_run()), reason)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: "f" * 32, "knows no run ffff"),
+        (lambda: "../..", "knows no run ../.."),
+        (a_study, "it is one of study; only those of retrain and retrain-universe can"),
+    ],
+    ids=["an unknown id", "no id at all", "a study"],
+)
+def test_what_is_no_run_of_a_retrain_is_one_line(
+    shell: Callable[[str], tuple[int, str]], make: Callable[[], str], reason: str
+) -> None:
+    _refused(shell, make(), reason)
+
+
+def _refused(shell: Callable[[str], tuple[int, str]], named: str, reason: str) -> None:
     before = len(runs_of("reproduce"))
     code, line = shell(named)
     assert code == 1

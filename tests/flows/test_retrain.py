@@ -40,7 +40,7 @@ from rnn_core.errors import PricesUnavailable
 from rnn_core.evaluation.spending import nth_look
 from rnn_core.identity import config_hash
 from rnn_core.nn.engines import kernel
-from tests.flows.conftest import AAPL, TINY
+from tests.flows.conftest import AAPL, TINY, whole_runs
 from tests.processes import end, free_port, isolated, start, wait_for
 from tests.yahoo_server import EMPTY, SERVER_ERROR, TOO_MANY_REQUESTS, sample_frame, yahoo_server
 
@@ -66,7 +66,7 @@ METRICS |= {
 @pytest.fixture(scope="module")
 def summary(runs_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Summary:
     """A run on Apple's real prices, shared by the tests that look at what it left behind."""
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, whole_runs():
         patch.chdir(tmp_path_factory.mktemp("aapl"))
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runs_folder}/mlflow.db")
         return retrain(ticker="AAPL", source=File(path=AAPL), **TINY)

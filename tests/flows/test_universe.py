@@ -35,6 +35,7 @@ from prefect.flows import load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_URL
 
 from flows import command_line
+from flows.steps import prices as steps_prices
 from flows.steps.prices import YAHOO
 from flows.steps.tickers import Outcomes
 from flows.universe.__main__ import main
@@ -44,11 +45,12 @@ from rnn_core.commands import Retrain, RetrainUniverse
 from rnn_core.config import Evaluation, Model, Promotion, Runner, Synthetic, Training, Yahoo
 from rnn_core.data.exchanges import sessions
 from rnn_core.data.loading import load
-from rnn_core.errors import RnnflowError, TrackingError
+from rnn_core.errors import PricesUnavailable, RnnflowError, TrackingError
 from rnn_core.nn.engines import thread_count
 from rnn_core.operations.ledger import Ledger
 from tests.dask_cluster import Cluster
 from tests.doomed import DOOMED, UNLUCKY, learn_or_die
+from tests.flows.conftest import whole_runs
 from tests.processes import CHECKOUT, end, isolated, processes, run, start, wait_for
 from tests.yahoo_server import UNKNOWN_TICKER, Answer, YahooServer, sample_frame, serving
 
@@ -97,7 +99,7 @@ def _one_ledger(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture(scope="module")
 def on_threads(environment: dict[str, str], folder: Path) -> dict[str, Left]:
     """What threads leave behind of each ticker."""
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, whole_runs():
         patch.chdir(folder)
         for name in ("MLFLOW_TRACKING_URI", "LEDGER_URL"):
             patch.setenv(name, environment[name])
@@ -481,6 +483,23 @@ def test_flows_keep_to_the_global_limit_on_who_asks_yahoo(
             client.delete_global_concurrency_limit_by_name(YAHOO)
     assert len(market.first_days()) == 12
     assert market.most_at_once == limit
+
+
+def test_a_slot_that_nobody_gives_back_is_waited_for_only_so_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(steps_prices, "LONGEST_WAIT", 2.0)
+    with get_client(sync_client=True) as client:
+        client.upsert_global_concurrency_limit_by_name(YAHOO, 1)
+        try:
+            with steps_prices.yahoo_slot(Yahoo()):
+                taken = client.read_global_concurrency_limit_by_name(YAHOO).active_slots
+                refused = pytest.raises(PricesUnavailable, match="prefect gcl inspect yahoo")
+                with refused, steps_prices.yahoo_slot(Yahoo()):
+                    raise AssertionError("there is only one")
+            assert taken == 1
+        finally:
+            client.delete_global_concurrency_limit_by_name(YAHOO)
 
 
 BAD: dict[str, tuple[list[str], int, str]] = {

@@ -17,8 +17,8 @@ from rnn_core.data.prices import Prices
 from rnn_core.errors import DataError
 from tests.rnn_core.data.price_files import CLOSES, NOW, TABLE, read, write
 
-FEW_FILES = range(1_000)
-MANY_FILES = range(1_000, int(os.environ.get("GENERATED_FILES", "20_000")))
+FEW_FILES = range(300)
+MANY_FILES = range(300, int(os.environ.get("GENERATED_FILES", "20_000")))
 """Seeds of the generated files that are read; `GENERATED_FILES=100000` reads more."""
 
 
