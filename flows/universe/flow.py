@@ -177,7 +177,7 @@ def _retrain_all(
         for start in range(0, len(todo), config.chunk):
             chunk = todo[start : start + config.chunk]
             for prices, future in _retraining(chunk, workers, shared, standings.failed):
-                outcome = partial(_standing, future, prices, config.time, ledger)
+                outcome = partial(_standing, future, run_id, prices, config.time, ledger)
                 standings.attempt(prices.ticker, outcome)
                 advance(len(standings) + len(standings.failed), "")
     return standings
@@ -261,10 +261,17 @@ def retrain_one(
 
 
 def _standing(
-    future: PrefectFuture[str], prices: Prices, now: datetime, ledger: Ledger
+    future: PrefectFuture[str], parent: str, prices: Prices, now: datetime, ledger: Ledger
 ) -> Standing:
-    """Return where a ticker stands after its retraining; raise what the retraining raised."""
-    future.result()
+    """Return where a ticker stands after its retraining; raise what the retraining raised.
+
+    It may have finished although its result was lost, with the scheduler of a Dask cluster.
+    """
+    try:
+        future.result()
+    except Exception:
+        if queries.finished_child(parent, prices.ticker) is None:
+            raise
     return standing_of(
         ledger,
         prices.ticker,

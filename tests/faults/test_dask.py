@@ -74,9 +74,11 @@ def on(cluster: Cluster) -> str:
 def statuses(environment: dict[str, str], ticker: str) -> list[str]:
     with sqlite3.connect(environment["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///")) as store:
         name = f"retrain-universe-{ticker}"
-        return sorted(
-            status for (status,) in store.execute("SELECT status FROM runs WHERE name = ?", [name])
-        )
+        try:
+            found = store.execute("SELECT status FROM runs WHERE name = ?", [name]).fetchall()
+        except sqlite3.OperationalError:  # the tables are not there yet
+            return []
+        return sorted(status for (status,) in found)
 
 
 def assert_each_is_done_once_or_listed(
@@ -86,8 +88,8 @@ def assert_each_is_done_once_or_listed(
     for ticker in tickers:
         ended = statuses(environment, ticker)
         assert "RUNNING" not in ended
-        listed = f"{ticker} failed: " in said
-        assert (ended.count("FINISHED"), listed) in ((1, False), (0, True)), (ticker, ended)
+        assert ended.count("FINISHED") <= 1
+        assert "FINISHED" in ended or f"{ticker} failed: " in said, (ticker, ended)
 
 
 @pytest.mark.parametrize("lost", ["every worker", "the scheduler"])
