@@ -12,7 +12,7 @@ from rnn_core.data.prices import Prices
 from rnn_core.data.windows import prices_needed
 from rnn_core.errors import ChampionMissing, TrackingError
 from rnn_core.nn.training import Fit
-from rnn_core.operations.ledger import Ledger
+from rnn_core.operations.ledger import Decision, Ledger
 from rnn_core.operations.promotion import Candidate, Judgement, judge
 from rnn_core.reporting import card
 
@@ -44,10 +44,7 @@ def promote(
         with champions.deciding(ledger, ticker) as (decision, _):
             champion = registry.champion(ticker)
             champions.note_champion_by_hand(decision, champion, config.time)
-            earlier: list[Candidate] = []
-            deleted = 0
-            if champion:
-                earlier, deleted = registry.latest_of_other_configurations(decision.runs, champion)
+            earlier, deleted = _earlier_champions(decision, champion)
             judgement = judge(
                 config.promotion,
                 challenger,
@@ -67,6 +64,15 @@ def promote(
         version = f"version {model_version} of {ticker}"
         logger.warning("the card of %s lacks the judgement: %s", version, error)
     return judgement
+
+
+def _earlier_champions(
+    decision: Decision, champion: Candidate | None
+) -> tuple[list[Candidate], int]:
+    """Return the latest champion of each other configuration, and how many runs were deleted."""
+    if champion is None:
+        return [], 0
+    return registry.latest_of_other_configurations(decision.runs, champion)
 
 
 def _forecast_of(
