@@ -335,7 +335,7 @@ def test_what_differs_is_named_with_the_largest_difference(
 
 def test_versions_that_have_changed_are_named() -> None:
     run_id = retrain(ticker="OLDER", **SMALL).run_id
-    file = artifact(run_id, "versions.json")
+    file = unsigned(run_id, "versions.json")
     versions = json.loads(file.read_text())
     file.write_text(json.dumps(versions | {"numpy": "1.26.0", "engine": "abacus"}))
     line = reproduce(run=run_id)
