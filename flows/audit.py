@@ -10,13 +10,12 @@ from functools import partial
 from logging import INFO, WARNING
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run as this_run
 from rich.table import Table
 
 from flows import command_line
 from flows.steps.command_flow import command_flow
-from flows.steps.prefect_runs import IN_MEMORY, artifact_key, progress
+from flows.steps.prefect_runs import IN_MEMORY, artifact_key, progress, publish
 from flows.steps.prices import prices_or_fallback, yahoo_slot
 from flows.tracking import records, runs
 from flows.universe.processes import performer, prepare
@@ -91,7 +90,7 @@ def audit(config: Audit) -> Outcome:
         records.describe(run_id, outcome.markdown())
     severity = WARNING if findings.broken or findings.peeking else INFO
     get_run_logger().log(severity, findings.promise)
-    create_markdown_artifact(outcome.markdown(), key=artifact_key(f"audit-{config.ticker}"))
+    publish(outcome.markdown(), key=artifact_key(f"audit-{config.ticker}"))
     return outcome
 
 

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn, TypeVar, get_origin
 
+from httpx import HTTPError
 from pydantic import AliasChoices, BaseModel, Field, ValidationError, create_model
 from pydantic_settings import (
     BaseSettings,
@@ -32,6 +33,7 @@ Config = TypeVar("Config", bound=BaseModel)
 OUR_ERROR = re.compile(
     "|".join(rf"\b{name}\b" for name, value in vars(errors).items() if isinstance(value, type))
 )
+BACKGROUND_LOGGERS = ("prefect.events", "prefect._internal.concurrency", "distributed")
 FAILED = 1
 BAD_OPTIONS = 2
 SIGNALLED = 128  # plus the number of the signal, as shells have it
@@ -75,12 +77,15 @@ def run(
     config_class: type[Config],
     main: Callable[[Config], None],
     first: Callable[[Config], None] = lambda config: None,
+    *,
+    asks_prefect: bool = True,
 ) -> None:
     """Parse the command line into `config_class` and call `main`.
 
     Exits with 1 after an error of this project, with 2 after bad options, with 143 after SIGTERM.
     `first` is called before `main`, to import Prefect if the module of `main` does not: the
     handlers of Prefect's console must exist by then, to leave out the errors that are printed here.
+    `asks_prefect` is False for what starts Prefect's server itself.
     """
     signal.signal(signal.SIGTERM, _end_in_order)
     tune_process()
@@ -88,17 +93,52 @@ def run(
     threading.excepthook = lambda args: _report(args.exc_type, args.exc_value)
     config, verbose = _parsed(config_class)
     first(config)
+    if asks_prefect:
+        _refuse_absent_server()
     if verbose:
         for name in RUN_LOGGERS:
             logging.getLogger(name).removeFilter(WITHOUT_TRACEBACK)
         main(config)
         return
-    for handler in logging.getLogger().handlers:  # Prefect's console
-        handler.addFilter(_is_not_our_error)
     try:
-        main(config)
+        if asks_prefect:
+            _run_with_prefect(main, config)
+        else:
+            main(config)
     except RnnflowError as error:
         _exit(FAILED, str(error))
+
+
+def _refuse_absent_server() -> None:
+    """Exit if Prefect's server does not answer; without one, keep a copy of an older database."""
+    from flows.steps import prefect_server  # imports Prefect
+
+    if reason := prefect_server.why_absent():
+        _exit(FAILED, prefect_server.absent(reason))
+    try:
+        if copy := prefect_server.copy_of_own_database():
+            say(f"Prefect's database is of an older release and is migrated; its copy is {copy}")
+    except RnnflowError as error:
+        _exit(FAILED, str(error))
+
+
+def _run_with_prefect(main: Callable[[Config], None], config: Config) -> None:
+    """Call `main`; exit with one line if Prefect's server is lost meanwhile."""
+    from flows.steps import prefect_server
+
+    for handler in logging.getLogger().handlers:  # Prefect's console
+        handler.addFilter(_is_news)
+    _silence_reports_of_a_lost_server()
+    try:
+        with prefect_server.few_retries():
+            main(config)
+    except RnnflowError:
+        raise
+    except Exception:
+        reason = prefect_server.why_absent()
+        if not reason:
+            raise
+        _exit(FAILED, prefect_server.lost(reason))
 
 
 class _Terminal(Console):
@@ -156,10 +196,19 @@ def _with_option_each(words: Sequence[str], options: Collection[str]) -> list[st
     return repeated
 
 
-def _is_not_our_error(record: logging.LogRecord) -> bool:
+def _is_news(record: logging.LogRecord) -> bool:
     """Return False for Prefect's report of an error that `run` prints in one line at the end."""
+    if record.exc_info and isinstance(record.exc_info[1], HTTPError):
+        return False
     message = record.getMessage()
     return "Retry" in message or not OUR_ERROR.search(message)
+
+
+def _silence_reports_of_a_lost_server() -> None:
+    """Leave out what the threads of Prefect and Dask say of all that no server takes."""
+    logging.raiseExceptions = False
+    for name in BACKGROUND_LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _in_words(problem: Any) -> str:

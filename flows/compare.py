@@ -5,13 +5,13 @@ It looks at what was evaluated before: it trains nothing, registers nothing and 
 
 from dataclasses import dataclass
 
-from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run as this_run
 from rich.console import JustifyMethod
 from rich.table import Table
 
 from flows import command_line
 from flows.steps.command_flow import command_flow
+from flows.steps.prefect_runs import publish
 from flows.tracking import calls, compared, records, runs
 from rnn_core import commands
 from rnn_core.errors import ConfigError
@@ -53,7 +53,7 @@ def compare(config: commands.Compare) -> Compared:
     run_a, run_b = (compared.find(name) for name in config.runs)
     if run_a.info.run_id == run_b.info.run_id:
         raise ConfigError(f"runs: {' and '.join(config.runs)} are the same run")
-    comparison = evaluated.compare(*(calls.read(run.info.run_id) for run in (run_a, run_b)))
+    comparison = evaluated.compare(*(calls.read(run) for run in (run_a, run_b)))
     return _recorded(config, compared.side(run_a), compared.side(run_b), comparison)
 
 
@@ -66,7 +66,7 @@ def _recorded(config: commands.Compare, a: Side, b: Side, comparison: Comparison
         page = pages.comparison_page(a, b, comparison, images)
         records.log_comparison(run_id, comparison, images, page)
     headline = records.headline(comparison)
-    create_markdown_artifact(f"{headline}\n\n[Run]({runs.url(run_id)})", key="compare")
+    publish(f"{headline}\n\n[Run]({runs.url(run_id)})", key="compare")
     where = runs.address(run_id, "report.html")
     return Compared(a, b, comparison, page=where, how_to_open=runs.how_to_open(run_id))
 

@@ -7,19 +7,19 @@ from functools import partial
 from typing import Any
 
 import pandas as pd
-from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as this_run
 from rich.table import Table
 from sqlalchemy import Row
 
 from flows import command_line
+from flows.steps import champions
 from flows.steps.closures import announce_closures, closures_before
 from flows.steps.command_flow import command_flow
-from flows.steps.prefect_runs import artifact_key, nothing_to_do, run_name
+from flows.steps.prefect_runs import artifact_key, nothing_to_do, publish, run_name
 from flows.steps.prices import prices_or_fallback, yahoo_slot
 from flows.steps.tickers import Outcomes, for_each
-from flows.tracking import records, registry, runs, store
+from flows.tracking import records, registry, runs, serving, store
 from rnn_core import commands
 from rnn_core.config import Source, Yahoo
 from rnn_core.data.exchanges import closed_for_the_day, next_session
@@ -51,7 +51,13 @@ COLUMNS = (
 def forecast(config: commands.Forecast) -> Outcomes[Row[Any]] | State[Any]:
     """Return a row of the ledger for each ticker, or a state that says why there was no work."""
     store.experiment_id("forecast")  # fails in one line if MLflow cannot be used
-    tickers = [config.ticker] if config.ticker else registry.tickers_with_champion()
+    with Ledger.open() as ledger:
+        return _forecast_all(config, ledger)
+
+
+def _forecast_all(config: commands.Forecast, ledger: Ledger) -> Outcomes[Row[Any]] | State[Any]:
+    """Forecast with the champions in force in `ledger`, and return what `forecast` does."""
+    tickers = [config.ticker] if config.ticker else champions.tickers_with_champion(ledger)
     if not tickers and config.scheduled:
         return nothing_to_do("no ticker has a champion yet")
     if not tickers:
@@ -63,15 +69,12 @@ def forecast(config: commands.Forecast) -> Outcomes[Row[Any]] | State[Any]:
         return nothing_to_do(reason)
     subject = config.ticker or f"{len(tickers)} tickers"
     tags = {"ticker": config.ticker or "all"}
-    with (
-        Ledger.open() as ledger,
-        runs.start("forecast", subject, config, tags, str(this_run.id)) as run_id,
-    ):
+    with runs.start("forecast", subject, config, tags, str(this_run.id)) as run_id:
         with yahoo_slot(config.source):
             forecasts = for_each(tickers, partial(forecast_ticker, config, ledger))
         records.log_forecasts(run_id, pd.DataFrame([row._mapping for row in forecasts.values()]))
     key = artifact_key(f"forecast-{config.ticker or 'all'}")
-    create_markdown_artifact(_markdown(forecasts), key=key)
+    publish(_markdown(forecasts), key=key)
     return forecasts
 
 
@@ -85,10 +88,10 @@ def forecast_ticker(config: commands.Forecast, ledger: Ledger, ticker: str) -> R
             or the champion has learned from prices of another kind, real or synthetic.
         PricesUnavailable: Yahoo is unavailable.
     """
-    champion = registry.champion(ticker)
+    champion = champions.champion(ledger, ticker)
     if champion is None:
         raise registry.without_champion(ticker, ledger.champions(ticker))
-    trained = registry.configuration(ticker, champion.run_id)
+    trained = serving.configuration(ticker, champion.run_id)
     source = config.source or trained.source
     exchange = exchange_for(source, ticker)
     session, opens_at = _next_session(config, exchange)
@@ -99,7 +102,7 @@ def forecast_ticker(config: commands.Forecast, ledger: Ledger, ticker: str) -> R
     closures = closures_before(session, prices, source, config.time)
     refuse_torn_window(trained.problem, prices)
     frame = prices.frame.tail(prices_needed(trained.problem))
-    probability, spread = registry.call(ticker, champion.version, frame)
+    probability, spread = serving.call(ticker, champion.version, frame)
     row = ledger.record(
         Forecast(
             ticker=ticker,

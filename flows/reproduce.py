@@ -8,12 +8,11 @@ registered and no look is counted.
 from collections.abc import Iterator, Sequence
 
 from prefect import get_run_logger
-from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run as this_run
 
 from flows import command_line
 from flows.steps.command_flow import command_flow
-from flows.steps.prefect_runs import artifact_key
+from flows.steps.prefect_runs import artifact_key, publish
 from flows.steps.summary import Laps
 from flows.steps.tasks import build_windows, evaluate_and_plot, train
 from flows.tracking import records, runs
@@ -40,7 +39,7 @@ def reproduce(config: Reproduce) -> str:
         changed = other_versions(before.versions, versions_now)
         outcome = _outcome(before, differing, changed)
         records.log_reproduction(run_id, outcome, differing, changed)
-    create_markdown_artifact(in_markdown(outcome), key=artifact_key(f"reproduce-{ticker}"))
+    publish(in_markdown(outcome), key=artifact_key(f"reproduce-{ticker}"))
     for difference in differing:
         get_run_logger().warning(str(difference))
     if differing:

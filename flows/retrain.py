@@ -3,7 +3,6 @@
 from time import perf_counter
 from typing import Any
 
-from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as this_run
 
@@ -11,8 +10,8 @@ from flows import STARTED, command_line
 from flows.steps import unrecorded
 from flows.steps.command_flow import command_flow
 from flows.steps.learning import learn, tags
-from flows.steps.once import once_for_a_session, was_done
-from flows.steps.prefect_runs import artifact_key, log_decision, nothing_to_do
+from flows.steps.once import once_for_a_session, once_for_a_wish, was_done
+from flows.steps.prefect_runs import artifact_key, log_decision, nothing_to_do, publish
 from flows.steps.prices import prices_to_train_on, yahoo_slot
 from flows.steps.summary import Laps, Summary, time_table
 from flows.steps.tasks import build_windows, evaluate_and_plot, train
@@ -25,17 +24,17 @@ from rnn_core.data.loading import exchange_for
 @command_flow(Retrain, first=["ticker"], flow_run_name="retrain-{ticker}")
 def retrain(config: Retrain) -> Summary | State[Any]:
     """Return what the retrain found, or a state that says why there was nothing to do."""
-    if not config.scheduled:
-        return _retrain(config)
-    exchange = exchange_for(config.source, config.ticker)
-    if closed := closed_for_the_day([exchange], config.time):
-        return nothing_to_do(closed)
-    with once_for_a_session(config) as earlier_run:
-        return (
-            _retrain(config)
-            if earlier_run is None
-            else nothing_to_do(was_done(config, earlier_run))
-        )
+    if config.scheduled:
+        exchange = exchange_for(config.source, config.ticker)
+        if closed := closed_for_the_day([exchange], config.time):
+            return nothing_to_do(closed)
+        once = once_for_a_session(config)
+    else:
+        once = once_for_a_wish(config, this_run.scheduled_start_time)
+    with once as earlier_run:
+        if earlier_run is None:
+            return _retrain(config)
+        return nothing_to_do(was_done(config, earlier_run))
 
 
 def _retrain(config: Retrain) -> Summary:
@@ -49,7 +48,7 @@ def _retrain(config: Retrain) -> Summary:
         summary = learn(config, prices, run_id, laps, (build_windows, train, evaluate_and_plot))
     unrecorded.forget(config, prices)
     log_decision(config.ticker, summary)
-    create_markdown_artifact(summary.markdown(), key=artifact_key(f"retrain-{config.ticker}"))
+    publish(summary.markdown(), key=artifact_key(f"retrain-{config.ticker}"))
     return summary
 
 

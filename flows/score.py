@@ -8,18 +8,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as this_run
 from rich.table import Table
 
 from flows import command_line
 from flows.steps.command_flow import command_flow
-from flows.steps.prefect_runs import announce, artifact_key, nothing_to_do, run_name
+from flows.steps.prefect_runs import announce, artifact_key, nothing_to_do, publish, run_name
 from flows.steps.prices import prices_or_fallback, yahoo_slot
 from flows.steps.standing import standing_of
 from flows.steps.tickers import Outcomes, for_each
-from flows.tracking import queries, records, registry, runs
+from flows.tracking import queries, records, registry, runs, serving
 from rnn_core import commands
 from rnn_core.commands import Retrain
 from rnn_core.config import Source, Yahoo
@@ -75,9 +74,9 @@ def score(config: commands.Score) -> Outcomes[Standing] | State[Any]:
             records.log_standings(run_id, standings, standings.failed, title)
             _announce_alarms(standings)
     universe = pages.universe_markdown(list(standings.values()), standings.failed)
-    create_markdown_artifact(universe, key="universe")
+    publish(universe, key="universe")
     for ticker, standing in standings.items():
-        create_markdown_artifact(pages.markdown(standing), key=artifact_key(f"ticker-{ticker}"))
+        publish(pages.markdown(standing), key=artifact_key(f"ticker-{ticker}"))
     return standings
 
 
@@ -120,10 +119,10 @@ def score_ticker(config: commands.Score, ledger: Ledger, ticker: str) -> Standin
 def _latest_configuration(ticker: str, forecasts: pd.DataFrame) -> Retrain | None:
     """Return the configuration of the last forecast's model, else of the champion, if known."""
     with suppress(ChampionMissing):
-        return registry.configuration(ticker, forecasts["run_id"].iloc[-1])
+        return serving.configuration(ticker, forecasts["run_id"].iloc[-1])
     with suppress(ChampionMissing):
         if champion := registry.champion(ticker):
-            return registry.configuration(ticker, champion.run_id)
+            return serving.configuration(ticker, champion.run_id)
     return None
 
 

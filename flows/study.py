@@ -8,13 +8,13 @@ from time import perf_counter
 from typing import Any
 
 from prefect import get_run_logger
-from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run as this_run
 from rich.table import Table
 
 from flows import command_line
 from flows.steps import looks
 from flows.steps.command_flow import command_flow
+from flows.steps.prefect_runs import publish
 from flows.steps.prices import prices_or_fallback, yahoo_slot
 from flows.steps.tasks import build_sequences, find_and_plot, make_data, train
 from flows.tracking import records, runs
@@ -77,7 +77,7 @@ def study(config: Study) -> Outcome:
     seconds = {variant: result.seconds for variant, result in trained.items()}
     outcome = Outcome(config.name, finding, seconds, run_id, runs.how_to_open(run_id))
     records.describe(run_id, outcome.markdown())
-    create_markdown_artifact(outcome.markdown(), key=f"study-{config.name}")
+    publish(outcome.markdown(), key=f"study-{config.name}")
     return outcome
 
 

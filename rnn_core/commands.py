@@ -234,6 +234,12 @@ class Rollback(Command):
     """Make the previous champion champion again."""
 
     ticker: Ticker = Field(description="Ticker as Yahoo spells it")
+    to: int | None = Field(
+        None,
+        ge=1,
+        lt=2**31,
+        description="Version of the registered model; empty: the champion before the present one",
+    )
 
 
 class Reproduce(Command):

@@ -8,8 +8,10 @@
     ├── TrainingError       no model could be trained
     ├── ProcessLost         a worker process died
     ├── TrackingError       the tracking server or its store cannot be used
-    │   └── NotFound        it does not know the run, version or file it is asked for
+    │   ├── NotFound        it does not know the run, version or file it is asked for
+    │   └── FileDamaged     a file of a run is missing or has changed
     ├── ChampionMissing     a ticker has no champion, or it was deleted
+    │   └── ChampionDamaged a file of a champion is missing or has changed
     ├── ReproductionError   a run cannot be repeated, or gives other bits
     ├── StackError          a program of the stack cannot be kept alive
     └── LedgerError         the ledger's database cannot be used or refuses a change
@@ -69,8 +71,16 @@ class NotFound(TrackingError):
     """The tracking server does not know the run, version or file that it is asked for."""
 
 
+class FileDamaged(TrackingError):
+    """A file of a run is missing or has changed since it was written; the message names both."""
+
+
 class ChampionMissing(RnnflowError):
-    """A ticker has no champion, or its files were deleted; the message says how to get one."""
+    """A ticker has no champion, or it was deleted; the message says how to get one."""
+
+
+class ChampionDamaged(ChampionMissing):
+    """A file of a champion is missing or has changed; the message names it and says what to do."""
 
 
 class ReproductionError(RnnflowError):

@@ -79,6 +79,12 @@ def config_hash(config: Retrain) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
+def settings_hash(config: Retrain) -> str:
+    """Return a 12-digit hash of every option, except those that say when the run is made."""
+    settings = config.model_dump(mode="json", exclude=set(NO_SETTINGS))
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+
+
 def question_hash(config: Retrain | Study) -> str:
     """Return the SHA-256, in hex, of all that can change what is found in given prices.
 

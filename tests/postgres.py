@@ -8,7 +8,6 @@ def postgres() -> Iterator[Postgres]:
 
 import os
 import shutil
-import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.processes import free_port, require_program, wait_for
+from tests.processes import free_port, require_program
 
 # The user of the server, and of this machine if the tests run as root: PostgreSQL refuses root
 USER = "postgres"
@@ -39,6 +38,7 @@ class Postgres:
     port: int
     user: str
     programs: Path
+    folder: Path
 
     def create_database(self, name: str) -> str:
         """Make an empty database, and return its URL."""
@@ -52,58 +52,46 @@ class Postgres:
             [self.programs / program, *where, *arguments], check=True, capture_output=True
         )
 
+    def start(self) -> None:
+        """Start the server, and wait until it answers."""
+        settings = (f"port={self.port}", *LOOPBACK, *HASTY)
+        options = " ".join(f"-c {setting}" for setting in settings)
+        try:
+            self.administer("pg_ctl", "start", "-w", "-o", options, "-l", str(self.folder / "log"))
+        except subprocess.CalledProcessError:
+            pytest.fail(f"PostgreSQL ended: {(self.folder / 'log').read_text()}")
+
+    def stop(self) -> None:
+        """End the sessions of its clients, and then the server itself."""
+        self.administer("pg_ctl", "stop", "-w", "-m", "fast")
+
+    def administer(self, program: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's programs as the user that owns the files of the server."""
+        owner = USER if os.getuid() == 0 else None
+        subprocess.run(
+            [self.programs / program, *arguments, "-D", self.folder / "data"],
+            cwd=self.folder,
+            user=owner,
+            group=owner,
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
 
 @contextmanager
 def running_postgres() -> Iterator[Postgres]:
     """Yield a running server; without PostgreSQL skip the test, or fail it if CI=true."""
     debian = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path())  # not on the PATH
     programs = Path(require_program(str(debian / "postgres"))).parent
-    found = Postgres(HOST, free_port(), USER, programs)
     with TemporaryDirectory(prefix="postgres-") as folder:
-        owner = USER if os.getuid() == 0 else None
-        if owner:
-            shutil.chown(folder, owner, owner)
-        data, log = Path(folder) / "data", Path(folder) / "log"
+        if os.getuid() == 0:
+            shutil.chown(folder, USER, USER)
+        server = Postgres(HOST, free_port(), USER, programs, Path(folder))
         asked = ("--username", USER, "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
-        subprocess.run(
-            [programs / "initdb", data, *asked],
-            cwd=folder,
-            user=owner,
-            group=owner,
-            check=True,
-            capture_output=True,
-        )
-        settings = [argument for setting in (*LOOPBACK, *HASTY) for argument in ("-c", setting)]
-        with log.open("wb") as output:
-            server = subprocess.Popen(
-                [programs / "postgres", "-D", data, "-p", str(found.port), *settings],
-                cwd=folder,
-                user=owner,
-                group=owner,
-                stdout=output,
-                stderr=output,
-            )
+        server.administer("initdb", *asked)
+        server.start()
         try:
-            wait_for(lambda: _answers(found, server, log), "PostgreSQL", seconds=60)
-            yield found
+            yield server
         finally:
-            _end(server)
-
-
-def _answers(found: Postgres, server: "subprocess.Popen[bytes]", log: Path) -> bool:
-    if server.poll() is not None:
-        pytest.fail(f"PostgreSQL ended: {log.read_text()}")
-    try:
-        found.run("pg_isready")
-    except subprocess.CalledProcessError:
-        return False
-    return True
-
-
-def _end(server: "subprocess.Popen[bytes]") -> None:
-    server.send_signal(signal.SIGINT)  # ends its clients' sessions, and then itself
-    try:
-        server.wait(20)
-    except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()
+            server.stop()

@@ -161,4 +161,4 @@ def main(config: Stack) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(Stack, main)
+    command_line.run(Stack, main, asks_prefect=False)

@@ -25,7 +25,7 @@ from rnn_core.data.windows import Windows, windows
 from rnn_core.evaluation.evaluation import Evaluation, evaluate
 from rnn_core.evaluation.explain import explain
 from rnn_core.evaluation.spending import Look
-from rnn_core.identity import config_hash
+from rnn_core.identity import config_hash, settings_hash
 from rnn_core.nn.ensemble import call, out_of_sample
 from rnn_core.nn.sequences import Folds
 from rnn_core.nn.training import Fit, fit
@@ -54,6 +54,7 @@ def tags(config: Retrain) -> dict[str, str]:
         "ticker": config.ticker,
         "engine": config.training.engine,
         "config_hash": config_hash(config),
+        "settings_hash": settings_hash(config),
         "session": session_of(config),
     }
 

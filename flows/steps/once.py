@@ -1,13 +1,19 @@
-"""Retrain a ticker once for each session, however often and wherever that is started."""
+"""Retrain a ticker once for each session, however often and wherever that is started.
+
+A start on the schedule has nothing to do if the session was retrained for. Any other start is a
+user's wish, and so has nothing to do only if a run of the same settings has ended after the wish:
+several starts at one moment are one wish.
+"""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 from flows.steps.learning import session_of
 from flows.tracking import queries
 from rnn_core.commands import Retrain
-from rnn_core.identity import config_hash
+from rnn_core.identity import config_hash, settings_hash
 from rnn_core.operations.ledger import Ledger
 
 
@@ -31,6 +37,26 @@ def once_for_a_session(config: Retrain) -> Iterator[str | None]:
     ):
         done = queries.retrained(config, session_of(config), config.ticker, since=started)
         yield done.get(config.ticker)
+
+
+@contextmanager
+def once_for_a_wish(config: Retrain, wished_at: datetime) -> Iterator[str | None]:
+    """Yield the run that has retrained just so for the session since `wished_at`, None if none has.
+
+    Other starts with the same settings wait until the block ends; then they find its run.
+    `config.again` waits for nothing and yields None.
+
+    Raises:
+        LedgerError: another start has been retraining the ticker for half an hour.
+    """
+    if config.again:
+        yield None
+        return
+    with (
+        Ledger.open() as ledger,
+        ledger.claim(config.ticker, settings_hash(config)),
+    ):
+        yield queries.retrained_alike(config, session_of(config), since=wished_at.timestamp())
 
 
 def was_done(config: Retrain, run_id: str) -> str:

@@ -4,11 +4,17 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from functools import partial
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
+from httpx import HTTPError
 from prefect import get_run_logger
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    update_progress_artifact,
+)
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.events import emit_event
@@ -29,7 +35,10 @@ logger = logging.getLogger(__name__)
 
 # Options of every task: Prefect would hash and pickle the arrays it takes and returns
 IN_MEMORY: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+WITHOUT_SERVER: set[str] = set()  # flow runs that have lost Prefect's server
 ARTIFACT_UPDATES = 10  # of a progress bar, at most: each is an HTTP request
+
+T = TypeVar("T")
 
 
 def run_name() -> str:
@@ -75,6 +84,28 @@ def announce(what: str, ticker: str, text: str) -> None:
     emit_event(f"rnnflow.{what}", resource, payload={"ticker": ticker, "text": safe(text)})
 
 
+def publish(markdown: str, key: str) -> None:
+    """Show a text on the page of this flow run, as the artifact `key`."""
+    _unless_lost(partial(create_markdown_artifact, markdown, key=key))
+
+
+def _unless_lost(request: Callable[[], T]) -> T | None:
+    """Return the answer of Prefect's server to what only shows the work, None if there is none.
+
+    The work goes on without. A flow run that has lost its server is not shown any more: it would
+    wait for each request.
+    """
+    flow_run_id = str(this_run.id)
+    if flow_run_id in WITHOUT_SERVER:
+        return None
+    try:
+        return request()
+    except HTTPError as error:
+        WITHOUT_SERVER.add(flow_run_id)
+        get_run_logger().warning("Prefect's server is lost: %s; the work goes on", error)
+        return None
+
+
 def artifact_key(name: str) -> str:
     """Return the name as Prefect accepts it: lowercase letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
@@ -86,7 +117,7 @@ def progress(total: int, what: str) -> Iterator[Callable[[int, str], None]]:
 
     Yields a callback that takes how many of `total` are done, and a note.
     """
-    artifact = cast(UUID, create_progress_artifact(0.0, description=what))
+    artifact = _unless_lost(partial(create_progress_artifact, 0.0, description=what))
     console = Console(stderr=True)
     bar = Progress(
         TextColumn(what),
@@ -101,11 +132,15 @@ def progress(total: int, what: str) -> Iterator[Callable[[int, str], None]]:
     shown = bar.add_task("", total=total, note="")
     between_updates = max(total // ARTIFACT_UPDATES, 1)
 
+    def update(per_cent: float) -> None:
+        if artifact is not None:
+            _unless_lost(partial(update_progress_artifact, cast(UUID, artifact), per_cent))
+
     def advance(done: int, note: str) -> None:
         bar.update(shown, completed=done, note=note)
         if done % between_updates == 0:
-            update_progress_artifact(artifact, 100.0 * done / total)
+            update(100.0 * done / total)
 
     with bar:
         yield advance
-    update_progress_artifact(artifact, 100.0)
+    update(100.0)

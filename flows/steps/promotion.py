@@ -1,9 +1,12 @@
 """The last step of a retrain: judge the registered model against the champion."""
 
 import logging
-from datetime import datetime
+from functools import cache, partial
 
-from flows.tracking import registry, store
+import pandas as pd
+
+from flows.steps import champions
+from flows.tracking import registry, serving, store
 from rnn_core.commands import Retrain
 from rnn_core.data.prices import Prices
 from rnn_core.data.windows import prices_needed
@@ -30,33 +33,38 @@ def promote(
     `live` holds the networks of the version, `forecast` what the run itself forecast with them, and
     `known` is its card so far. Nobody else decides on the ticker meanwhile.
     """
+    ticker = config.ticker
     frame = prices.frame.tail(prices_needed(config.problem))
-    served = registry.call(config.ticker, model_version, frame) == forecast
+    served = _forecast_of(ticker, model_version, frame) == forecast
     challenger = registry.candidate(model_version, store.get_run(run_id))
-    with Ledger.open() as ledger, ledger.deciding(config.ticker) as decision:
-        champion, missing = _champion_or_reason(config.ticker)
-        note_unknown_champion(decision, champion, config.time)
-        earlier: list[Candidate] = []
-        deleted = 0
-        if champion:
-            earlier, deleted = registry.latest_of_other_configurations(decision.runs, champion)
-        judgement = judge(
-            config.promotion,
-            challenger,
-            champion,
-            earlier,
-            deleted=deleted,
-            missing=missing,
-            unusable=len(live.lost),
-            served=served,
-        )
-        if judgement.promoted:
-            decision.promote(model_version, reason=judgement.reason, run_id=run_id, at=config.time)
-            registry.set_champion_alias(config.ticker, model_version)
+    is_usable = cache(partial(_is_usable, ticker))
+    with Ledger.open() as ledger:
+        champions.follow_if_behind(ledger, ticker)
+        present, _ = _champion_or_reason(ticker)
+        if present:
+            is_usable(present.version, present.run_id)  # it takes long: others may decide meanwhile
+        with champions.deciding(ledger, ticker) as (decision, _):
+            champion, missing = _champion_or_reason(ticker)
+            champions.note_champion_by_hand(decision, champion, config.time)
+            earlier, deleted = _earlier_champions(decision, champion)
+            judgement = judge(
+                config.promotion,
+                challenger,
+                champion,
+                earlier,
+                deleted=deleted,
+                missing=missing,
+                unusable=len(live.lost),
+                served=served,
+                damaged=champion is not None and not is_usable(champion.version, champion.run_id),
+            )
+            if judgement.promoted:
+                reason = judgement.reason
+                decision.promote(model_version, reason=reason, run_id=run_id, at=config.time)
     try:
-        registry.complete_card(config.ticker, challenger, champion, judgement, known)
+        registry.complete_card(ticker, challenger, champion, judgement, known)
     except TrackingError as error:  # the decision stands
-        version = f"version {model_version} of {config.ticker}"
+        version = f"version {model_version} of {ticker}"
         logger.warning("the card of %s lacks the judgement: %s", version, error)
     return judgement
 
@@ -71,10 +79,31 @@ def _champion_or_reason(ticker: str) -> tuple[Candidate | None, str]:
         return None, reason
 
 
-def note_unknown_champion(decision: Decision, champion: Candidate | None, at: datetime) -> None:
-    """Record a champion that the ledger does not know: one set by hand or by a killed run."""
-    if champion is None or decision.champions[-1:] == [champion.version]:
-        return
-    decision.promote(
-        champion.version, reason="found as the champion", run_id=champion.run_id, at=at
-    )
+def _earlier_champions(
+    decision: Decision, champion: Candidate | None
+) -> tuple[list[Candidate], int]:
+    """Return the latest champion of each other configuration, and how many runs were deleted."""
+    if champion is None:
+        return [], 0
+    return registry.latest_of_other_configurations(decision.runs, champion)
+
+
+def _forecast_of(
+    ticker: str, model_version: int, frame: pd.DataFrame
+) -> tuple[float, float] | None:
+    """Return what the registered version forecasts, None if it cannot be loaded."""
+    try:
+        return serving.call(ticker, model_version, frame)
+    except ChampionMissing as error:
+        logger.warning(error)
+        return None
+
+
+def _is_usable(ticker: str, model_version: int, run_id: str) -> bool:
+    """Return True if a champion can still forecast."""
+    try:
+        serving.refuse_unusable(ticker, model_version, run_id)
+    except ChampionMissing as error:
+        logger.warning(error)
+        return False
+    return True

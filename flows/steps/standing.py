@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from flows.tracking import registry, runs
+from flows.steps import champions
+from flows.tracking import runs
 from rnn_core.data.exchanges import last_closed_session, sessions
 from rnn_core.errors import ChampionMissing
 from rnn_core.evaluation import names
@@ -29,7 +30,7 @@ def standing_of(
     `last_price` is the last session with a price.
     """
     try:
-        champion = registry.champion(ticker)
+        champion = champions.champion(ledger, ticker)
     except ChampionMissing as error:
         champion = None
         alarms = [*alarms, Alarm("champion", str(error))]

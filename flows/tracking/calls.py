@@ -1,29 +1,30 @@
 """The table of calls that a training run has logged."""
 
+from io import StringIO
+
 import numpy as np
 import pandas as pd
+from mlflow.entities import Run
 
-from flows.tracking.store import client, one_line
-from rnn_core.errors import TrackingError
-from rnn_core.owners import temporary_folder
-
-CALLS = "calls.csv"
+from flows.tracking.files import CALLS, text
+from flows.tracking.store import one_line
+from rnn_core.errors import FileDamaged
 
 
-def read(run_id: str) -> pd.DataFrame:
+def read(run: Run) -> pd.DataFrame:
     """Return the table of calls that a training run has logged, by date.
 
     Raises:
-        TrackingError: its file is missing or damaged.
+        FileDamaged: its file is missing or damaged.
+        TrackingError: the store cannot be reached or used.
     """
+    content = StringIO(text(run, CALLS))
     try:
-        with temporary_folder() as folder:
-            file = client().download_artifacts(run_id, CALLS, str(folder))
-            table = pd.read_csv(file, index_col="date", parse_dates=True, date_format="ISO8601")
+        table = pd.read_csv(content, index_col="date", parse_dates=True, date_format="ISO8601")
         _refuse_damaged(table)
-    except (TrackingError, OSError, LookupError, ValueError) as error:
-        raise TrackingError(
-            f"{CALLS} of run {run_id} cannot be read ({one_line(error)})"
+    except (LookupError, ValueError) as error:
+        raise FileDamaged(
+            f"{CALLS} of run {run.info.run_id} cannot be read ({one_line(error)})"
         ) from error
     return table
 

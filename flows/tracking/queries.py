@@ -10,7 +10,7 @@ from flows.tracking.store import client, experiment_of, get_run, uri
 from rnn_core.commands import Retrain
 from rnn_core.data.prices import SYNTHETIC_FALLBACK, is_synthetic
 from rnn_core.errors import ConfigError, NotFound, TrackingError
-from rnn_core.identity import config_hash
+from rnn_core.identity import config_hash, settings_hash
 
 TRAINING = ("retrain", "retrain-universe")  # experiments whose runs train a ticker
 PARENT = "mlflow.parentRunId"  # tag of a child run
@@ -110,6 +110,20 @@ def retrained(
         if _has_the_price_of(run, session) or run.info.end_time >= since * 1000:
             latest.setdefault(run.data.tags["ticker"], run.info.run_id)
     return latest
+
+
+def retrained_alike(config: Retrain, session: str, since: float) -> str | None:
+    """Return the latest run of the ticker for a session with exactly the settings of `config`.
+
+    It has ended after the time `since` (seconds since 1970); None if there is no such run.
+    """
+    conditions = [
+        f"tags.settings_hash = '{settings_hash(config)}'",
+        f"tags.session = '{session}'",
+        FINISHED,
+        f"attributes.end_time >= {since * 1000:.0f}",
+    ]
+    return first(" and ".join(conditions), TRAINING)
 
 
 def _has_the_price_of(run: Run, session: str) -> bool:

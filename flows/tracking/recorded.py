@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import mlflow
 import numpy as np
 from mlflow.entities import Run
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from pydantic import ValidationError
 
-from flows.tracking import calls
+from flows.tracking import calls, files
 from flows.tracking.queries import finished_training, logged_models
 from flows.tracking.store import asking, client, one_line
 from rnn_core.commands import Retrain
@@ -109,24 +108,18 @@ def _unreadable(run: Run, reason: str) -> ReproductionError:
 
 
 def _config(run: Run) -> Retrain:
-    return Retrain.model_validate_json(_text(run, "config.json"))
+    return Retrain.model_validate_json(files.text(run, files.CONFIG))
 
 
 def _results(run: Run) -> Results:
-    calls.read(run.info.run_id)  # refuses a damaged file
+    calls.read(run)  # refuses a damaged file
     arrays = _curves(run) | _arrays(run)
     metrics = {
         name: value
         for name, value in run.data.metrics.items()
         if not name.startswith(SECONDS) and name not in arrays
     }
-    return results(_text(run, calls.CALLS), arrays, metrics, _verdict(run))
-
-
-def _text(run: Run, name: str) -> str:
-    with asking():
-        text: str = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{name}")
-    return text
+    return results(files.text(run, files.CALLS), arrays, metrics, _verdict(run))
 
 
 def _curves(run: Run) -> dict[str, Array]:
@@ -158,9 +151,9 @@ def _verdict(run: Run) -> dict[str, str]:
 
 def _versions(run: Run) -> dict[str, str]:
     tags = run.data.tags
-    files = client().list_artifacts(run.info.run_id)
-    if any(file.path == "versions.json" for file in files):
-        versions: dict[str, str] = json.loads(_text(run, "versions.json"))
+    artifacts = client().list_artifacts(run.info.run_id)
+    if any(artifact.path == files.VERSIONS for artifact in artifacts):
+        versions: dict[str, str] = json.loads(files.text(run, files.VERSIONS))
         return versions
     names_of_tags = {
         "engine": "engine.used",

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
-from flows.tracking.calls import CALLS
+from flows.tracking.files import CALLS, VERSIONS
 from flows.tracking.runs import LONGEST_TAG, as_text, log
 from flows.tracking.store import client
 from flows.tracking.versions import versions
@@ -125,7 +125,7 @@ def log_training(
         CALLS: evaluation.calls.to_csv(),
         "folds.csv": evaluation.folds.to_csv(),
         "report.html": page,
-        "versions.json": json.dumps(versions(fit), indent=2),
+        VERSIONS: json.dumps(versions(fit), indent=2),
     }
     log(
         run_id,
@@ -308,7 +308,7 @@ def log_reproduction(
     columns = [field.name for field in fields(Difference)]
     files = {
         "differences.csv": pd.DataFrame(differing, columns=columns).to_csv(index=False),
-        "versions.json": json.dumps(changed, indent=2),
+        VERSIONS: json.dumps(changed, indent=2),
     }
     log(run_id, metrics={"differences": len(differing)}, tags=tags, files=files)
 

@@ -5,17 +5,17 @@ from contextlib import contextmanager, suppress
 from datetime import date
 from functools import partial
 
-import mlflow
 import pandas as pd
 from mlflow.entities import LoggedModelStatus, Run
 from mlflow.models import Model
 
 from flows.tracking import calls, packaging
+from flows.tracking.integrity import MANIFEST_TAG, write_manifest
 from flows.tracking.queries import search
 from flows.tracking.store import asking, client, experiment_of, get_run
 from rnn_core.commands import Retrain
 from rnn_core.data.prices import SYNTHETIC_FALLBACK, Prices
-from rnn_core.errors import ChampionMissing, NotFound, TrackingError
+from rnn_core.errors import ChampionMissing, ConfigError, FileDamaged, NotFound, TrackingError
 from rnn_core.nn.training import Fit
 from rnn_core.operations.promotion import Candidate, Judgement
 from rnn_core.owners import temporary_folder
@@ -24,6 +24,7 @@ from rnn_core.reporting import card
 PREFIX = "direction-"
 CHAMPION = "champion"
 CHALLENGER = "challenger"
+FOLLOWED = "ledger.decision"  # tag of a registered model: what its alias champion follows
 LONGEST = 5000  # characters of a tag or a description of a version that MLflow's databases keep
 MOST_IDS = 500  # in one filter of MLflow: thousands fail
 LONGEST_VERSION = 9  # digits: MLflow's databases keep 32 bits, and fail at more
@@ -52,11 +53,12 @@ def register(
     with asking(), temporary_folder() as folder:
         model = Model(run_id=run_id, model_id=logged.model_id)
         saved = packaging.save(model, folder, config.problem, prices, fit)
+        manifest = write_manifest(saved)
         client().log_model_artifacts(logged.model_id, str(saved))
     client().finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
     if prices.source == SYNTHETIC_FALLBACK:
         return None
-    return _register_challenger(config.ticker, run_id, logged.model_id, known)
+    return _register_challenger(config.ticker, run_id, logged.model_id, known, manifest)
 
 
 def complete_card(
@@ -87,14 +89,32 @@ def describe(ticker: str, model_version: int, known: card.Card, judged: card.Car
     client().update_model_version(name, number, card.text({**known, **judged})[:LONGEST])
 
 
-def set_champion_alias(ticker: str, model_version: int) -> None:
-    """Make a version the champion.
+def followed(ticker: str) -> str | None:
+    """Return the name of the decision that the alias champion has followed last.
 
-    Raises:
-        ChampionMissing: the version was deleted.
+    It is None if the alias follows none: if there is no model, or an older version has decided.
     """
-    with _or_missing(ticker, f"version {model_version} was deleted"):
-        client().set_registered_model_alias(model_name(ticker), CHAMPION, str(model_version))
+    try:
+        tags: dict[str, str] = client().get_registered_model(model_name(ticker)).tags
+    except NotFound:
+        return None
+    return tags.get(FOLLOWED)
+
+
+def follow(ticker: str, decision: str) -> None:
+    """Note which decision the alias champion has followed, if the ticker has a model."""
+    with suppress(NotFound):
+        client().set_registered_model_tag(model_name(ticker), FOLLOWED, decision)
+
+
+def set_champion_alias(ticker: str, model_version: int) -> None:
+    """Make a version the champion; if it was deleted, the ticker has none, as after a deletion."""
+    name = model_name(ticker)
+    try:
+        client().set_registered_model_alias(name, CHAMPION, str(model_version))
+    except NotFound:
+        with suppress(NotFound):
+            client().delete_registered_model_alias(name, CHAMPION)
 
 
 def champion(ticker: str) -> Candidate | None:
@@ -110,7 +130,7 @@ def champion(ticker: str) -> Candidate | None:
     version = int(registered.version)
     if not registered.run_id:
         raise _foreign(ticker, version)
-    with _or_missing(ticker, f"its run {registered.run_id} was deleted"):
+    with or_missing(ticker, f"its run {registered.run_id} was deleted"):
         run = get_run(registered.run_id)
     if run.data.tags.get("ticker") != ticker or "config_hash" not in run.data.tags:
         raise _foreign(ticker, version)
@@ -130,7 +150,7 @@ def candidate(model_version: int, run: Run) -> Candidate:
         data_last=date.fromisoformat(tags["data.last"]),
         verdict=tags["verdict"],
         scores=run.data.metrics,
-        calls=partial(_calls, run.info.run_id),
+        calls=partial(_calls, run),
     )
 
 
@@ -196,62 +216,47 @@ def trained_by(ticker: str, version_or_alias: str) -> str | None:
         return None
 
 
+def run_of(ticker: str, model_version: int) -> str:
+    """Return the run that trained a version of the ticker.
+
+    Raises:
+        ConfigError: there is no such version, it was deleted, or another ticker's run trained it.
+        ChampionMissing: its run was deleted.
+        TrackingError: the store cannot be reached or used.
+    """
+    name = model_name(ticker)
+    run_id = trained_by(ticker, str(model_version))
+    if run_id is None:
+        raise ConfigError(f"{name} has no version {model_version}; MLflow lists those it has")
+    with or_missing(ticker, f"run {run_id} of version {model_version} was deleted"):
+        trained_on = get_run(run_id).data.tags.get("ticker")
+    if trained_on != ticker:
+        raise ConfigError(
+            f"version {model_version} of {name} was trained on {trained_on}, not on {ticker}"
+        )
+    return run_id
+
+
 def delete(ticker: str, model_version: int) -> None:
     """Delete a version, if it exists."""
     with suppress(NotFound):
         client().delete_model_version(model_name(ticker), str(model_version))
 
 
-def configuration(ticker: str, run_id: str) -> Retrain:
-    """Return the configuration of a run.
-
-    Raises:
-        ChampionMissing: the run or its files were deleted.
-    """
-    with _or_missing(ticker, f"its run {run_id} or its files were deleted"):
-        folder = client().get_run(run_id).info.artifact_uri
-        settings = mlflow.artifacts.load_text(f"{folder}/config.json")
-    return Retrain.model_validate_json(settings)
-
-
-def call(ticker: str, model_version: int, frame: pd.DataFrame) -> tuple[float, float]:
-    """Return a version's probability that the session after the prices closes up, and its spread.
-
-    Raises:
-        ChampionMissing: the version or its files were deleted.
-    """
-    with (
-        _or_missing(ticker, f"version {model_version} or its files were deleted"),
-        packaging.loading(),
-    ):
-        # The model brings its code and arrays; the versions of packages may differ
-        model = mlflow.pyfunc.load_model(
-            f"models:/{model_name(ticker)}/{model_version}", suppress_warnings=True
-        )
-    # Older models list their columns, and MLflow warns of any other
-    schema = model.metadata.get_input_schema()
-    names = frame.columns if schema is None else schema.input_names()
-    columns = [name for name in names if name in frame]
-    # Without dates: the caller has held the prices against the calendar, which knows more
-    undated = frame[columns].astype(float).reset_index(drop=True)
-    forecast = model.predict(undated).iloc[0]
-    return float(forecast["probability_up"]), float(forecast["spread"])
-
-
 def without_champion(ticker: str, earlier: Sequence[int]) -> ChampionMissing:
     """Return the error to raise for a ticker without a champion; `earlier` are past champions."""
     if earlier:
-        return _missing(ticker, f"version {earlier[-1]} was deleted, or its alias taken away")
+        return missing(ticker, f"version {earlier[-1]} was deleted, or its alias taken away")
     return ChampionMissing(
         f"{ticker} has no champion yet; retrain it: python -m flows.retrain --ticker {ticker}"
     )
 
 
-def _calls(run_id: str) -> pd.DataFrame | None:
+def _calls(run: Run) -> pd.DataFrame | None:
     """Return the calls of a run, or None if their file is missing or damaged."""
     try:
-        return calls.read(run_id)
-    except TrackingError:
+        return calls.read(run)
+    except FileDamaged:
         return None
 
 
@@ -265,7 +270,9 @@ def _runs_by_id(run_ids: Sequence[str]) -> dict[str, Run]:
     return found
 
 
-def _register_challenger(ticker: str, run_id: str, model_id: str, known: card.Card) -> int:
+def _register_challenger(
+    ticker: str, run_id: str, model_id: str, known: card.Card, manifest: str
+) -> int:
     name = model_name(ticker)
     with suppress(TrackingError):  # it exists already, or else the next call says what is wrong
         client().create_registered_model(name)
@@ -273,7 +280,7 @@ def _register_challenger(ticker: str, run_id: str, model_id: str, known: card.Ca
         name,
         f"models:/{model_id}",
         run_id,
-        tags={tag: value[:LONGEST] for tag, value in known.items()},
+        tags={tag: value[:LONGEST] for tag, value in known.items()} | {MANIFEST_TAG: manifest},
         description=card.text(known)[:LONGEST],
         await_creation_for=0,
         model_id=model_id,
@@ -283,13 +290,17 @@ def _register_challenger(ticker: str, run_id: str, model_id: str, known: card.Ca
 
 
 @contextmanager
-def _or_missing(ticker: str, reason: str) -> Iterator[None]:
-    """Raise ChampionMissing with the reason if MLflow does not find what it is asked for."""
+def or_missing(ticker: str, reason: str) -> Iterator[None]:
+    """Raise ChampionMissing with the reason if MLflow does not find what it is asked for.
+
+    Raises:
+        TrackingError: the store cannot be reached or used.
+    """
     try:
         with asking():
             yield
     except NotFound as error:
-        raise _missing(ticker, reason) from error
+        raise missing(ticker, reason) from error
 
 
 def _foreign(ticker: str, model_version: int) -> ChampionMissing:
@@ -299,7 +310,8 @@ def _foreign(ticker: str, model_version: int) -> ChampionMissing:
     )
 
 
-def _missing(ticker: str, reason: str) -> ChampionMissing:
+def missing(ticker: str, reason: str) -> ChampionMissing:
+    """Return the error to raise for a champion that was deleted."""
     return ChampionMissing(
         f"the champion of {ticker} cannot be used: {reason}; retrain it, or return to the one "
         f"before with python -m flows.rollback --ticker {ticker}"

@@ -20,6 +20,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from pydantic import BaseModel
 
 from flows.tracking import unfinished
+from flows.tracking.files import CONFIG, content_of, hashes
 from flows.tracking.queries import PARENT, logged_models
 from flows.tracking.store import (
     INFOS,
@@ -67,13 +68,15 @@ def start(
     }
     if PARENT not in tags:
         unfinished.close_lost()
+    configuration = {CONFIG: config.model_dump_json(indent=2)}
+    tags |= hashes(configuration)
     run = store.create_run(experiment_number, run_name=f"{experiment}-{subject}", tags=tags)
     run_id: str = run.info.run_id
     INFOS[run_id] = run.info
     try:
         params = [Param(name, safe(as_text(value))) for name, value in flatten(config).items()]
         store.log_batch(run_id, params=params)
-        log(run_id, files={"config.json": config.model_dump_json(indent=2)})
+        _log_files(run_id, configuration)
         yield run_id
         store.set_terminated(run_id, "FINISHED")
     except BaseException as error:
@@ -99,7 +102,8 @@ def log(
         files: Contents by path in the run.
     """
     numbers = _as_metrics(metrics, curves)
-    labels = [RunTag(name, safe(value)[:LONGEST_TAG]) for name, value in tags.items()]
+    texts = {**tags, **hashes(files)}
+    labels = [RunTag(name, safe(value)[:LONGEST_TAG]) for name, value in texts.items()]
     if numbers or labels:
         client().log_batch(run_id, numbers[:BATCH], tags=labels)
     for start in range(BATCH, len(numbers), BATCH):
@@ -179,5 +183,5 @@ def _log_files(run_id: str, files: Mapping[str, bytes | str]) -> None:
         for name, content in files.items():
             path = folder / name
             path.parent.mkdir(exist_ok=True)
-            path.write_bytes(content.encode() if isinstance(content, str) else content)
+            path.write_bytes(content_of(content))
         get_artifact_repository(run_info(run_id).artifact_uri, uri()).log_artifacts(str(folder))

@@ -153,6 +153,8 @@ class _Client:
                 _migrate(Path(database))
             with _lock_of_the_file():
                 self._client = mlflow.MlflowClient(tracking_uri)
+                if is_file:
+                    self._client.search_experiments(max_results=1)  # makes the tables
             if is_file:
                 follow_files(Path(database))
         except (MlflowException, *NO_ANSWER) as error:
@@ -198,8 +200,13 @@ def _lock_of_the_file() -> Iterator[None]:
     if not uri().startswith(SQLITE):
         yield
         return
-    with FileLock(uri().removeprefix(SQLITE) + ".lock"):
+    with _lock(uri().removeprefix(SQLITE) + ".lock"):
         yield
+
+
+@cache
+def _lock(file: str) -> FileLock:
+    return FileLock(file)  # a thread that holds it may take it again
 
 
 def _first_cause(error: BaseException) -> BaseException:

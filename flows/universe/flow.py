@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture, as_completed
 from prefect.runtime import flow_run as this_run
@@ -24,14 +23,14 @@ from flows.steps.command_flow import command_flow, without_secrets
 from flows.steps.folder import refuse_elsewhere
 from flows.steps.learning import learn_one_of_many, session_of
 from flows.steps.once import once_for_a_session, was_done
-from flows.steps.prefect_runs import IN_MEMORY, log_decision, nothing_to_do, progress
+from flows.steps.prefect_runs import IN_MEMORY, log_decision, nothing_to_do, progress, publish
 from flows.steps.prices import fetch_prices, prices_to_train_on, yahoo_slot
 from flows.steps.standing import standing_of
 from flows.steps.summary import Summary
 from flows.steps.tickers import Outcomes
 from flows.tracking import queries, records, runs, unfinished
 from flows.universe.processes import Perform, performer, prepare
-from flows.universe.runners import task_runner
+from flows.universe.runners import task_runner, while_workers_come
 from rnn_core.commands import Retrain, RetrainUniverse, is_ticker
 from rnn_core.config import Source
 from rnn_core.data import loading
@@ -70,7 +69,7 @@ def retrain_universe(config: RetrainUniverse) -> Outcomes[Standing] | State[Any]
         title = f"{subject}, {config.time:%Y-%m-%d}"
         records.log_standings(run_id, standings, standings.failed, title, ticker_pages=False)
         page = pages.universe_markdown(list(standings.values()), standings.failed)
-        create_markdown_artifact(page, key="universe")
+        publish(page, key="universe")
         standings.announce_failures()
         if len(todo) == len(configs):  # otherwise some were done before
             standings.refuse_if_all_failed()
@@ -189,7 +188,7 @@ def _retrain_all(
         for start in range(0, len(todo), config.chunk):
             chunk = todo[start : start + config.chunk]
             for prices, future in _retraining(chunk, workers, shared, standings.failed):
-                outcome = partial(_standing, future, prices, config.time, ledger)
+                outcome = partial(_standing, future, run_id, prices, config.time, ledger)
                 standings.attempt(prices.ticker, outcome)
                 advance(len(standings) + len(standings.failed), "")
     return standings
@@ -217,8 +216,9 @@ def _retraining(
                 parameters = {"config": config, "prices": prices[ticker], **shared}
                 futures[workers.submit(retrain_one, parameters)] = prices[ticker]
     failed |= prices.failed
-    for future in as_completed(list(futures)):
-        yield futures[future], future
+    with while_workers_come(workers, futures):
+        for future in as_completed(list(futures)):
+            yield futures[future], future
 
 
 def _fetched(source: Source, ticker: str, now: datetime) -> Prices:
@@ -273,10 +273,17 @@ def retrain_one(
 
 
 def _standing(
-    future: PrefectFuture[str], prices: Prices, now: datetime, ledger: Ledger
+    future: PrefectFuture[str], parent: str, prices: Prices, now: datetime, ledger: Ledger
 ) -> Standing:
-    """Return where a ticker stands after its retraining; raise what the retraining raised."""
-    future.result()
+    """Return where a ticker stands after its retraining; raise what the retraining raised.
+
+    It may have finished although its result was lost, with the scheduler of a Dask cluster.
+    """
+    try:
+        future.result()
+    except Exception:
+        if queries.finished_child(parent, prices.ticker) is None:
+            raise
     return standing_of(
         ledger,
         prices.ticker,

@@ -6,7 +6,6 @@ two other sources and decides each disagreement.
 """
 
 import logging
-import os
 from contextlib import suppress
 from functools import cached_property, lru_cache
 from importlib.metadata import version
@@ -15,15 +14,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from pandas.tseries.offsets import CustomBusinessDay
 
+from rnn_core.data import parquet
 from rnn_core.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
 KEPT = Path("data/calendars")
-FORMAT = 3  # of the kept files: a number in their names
+FORMAT = 4  # of the kept files: a number in their names
 FIRST_DAY = pd.Timestamp("1990-01-01")
 LAST_DAY = pd.Timestamp("2049-12-31")
 CORRECTIONS = Path(__file__).with_name("corrections.csv")
@@ -73,17 +72,22 @@ def corrections(exchange: str) -> pd.DataFrame:
 
 def _read(path: Path) -> pd.DataFrame | None:
     try:
-        return pd.read_parquet(path)[["open", "close"]]
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        moments, notes = parquet.parsed(path.read_bytes())
+        if notes["file"] != path.name:
+            raise ValueError(f"it is a copy of {notes['file']}")
+        utc = moments[["open", "close"]].rename_axis(None)
+        local = {name: utc[name].dt.tz_localize("UTC").dt.tz_convert(notes["zone"]) for name in utc}
+        return pd.DataFrame(local)
+    except parquet.UNREADABLE as error:
         logger.warning("%s cannot be read and is built again: %s", path, str(error).splitlines()[0])
         return None
 
 
 def _keep(sessions: pd.DataFrame, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}")
-    sessions.to_parquet(unfinished)
-    unfinished.replace(path)
+    notes = {"file": path.name, "zone": str(sessions["close"].dt.tz)}
+    utc = {name: sessions[name].dt.tz_convert("UTC").dt.tz_localize(None) for name in sessions}
+    parquet.replace(path, parquet.content(pd.DataFrame(utc).rename_axis("date"), notes))
 
 
 def _corrected(exchange: str, sessions: pd.DataFrame) -> pd.DataFrame:

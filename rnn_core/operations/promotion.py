@@ -111,6 +111,7 @@ def judge(
     missing: str = "",
     unusable: int,
     served: bool,
+    damaged: bool = False,
 ) -> Judgement:
     """Decide whether a newly registered challenger becomes champion.
 
@@ -123,8 +124,9 @@ def judge(
        the losses less the margin, one-sided at 1 %, on at least `FEWEST_DAYS` common days.
 
     A champion that cannot be compared stays, and the reason names the way out; an earlier one that
-    cannot be compared is only mentioned. Real prices replace synthetic ones without 2 and 3.
-    A champion with skill can be replaced by less, and then the reason says so.
+    cannot be compared is only mentioned. Real prices replace synthetic ones without 2 and 3, and so
+    does any challenger a champion that cannot forecast any more. A champion with skill can be
+    replaced by less, and then the reason says so.
 
     Args:
         settings: what is required and allowed.
@@ -135,6 +137,7 @@ def judge(
         missing: why there is no champion, if there was one.
         unusable: number of live networks that turned non-finite.
         served: True if the registered model loads and forecasts, bit for bit, as the run did.
+        damaged: True if the champion cannot forecast, because its files are missing or damaged.
 
     >>> calls = lambda: pd.DataFrame({"probability": [0.5], "up": [1], "next_return": [0.01]})
     >>> first = Candidate(
@@ -150,6 +153,9 @@ def judge(
     if champion is None:
         facts = missing or "there is no champion yet"
         return Judgement((*checks, Check("newer", True, facts)))
+    if damaged:
+        no_rival = f"version {champion.version} is damaged"
+        return Judgement((*checks, Check("newer", True, no_rival)))
     if is_synthetic(champion.data_source) and not is_synthetic(challenger.data_source):
         no_rival = f"version {champion.version} was trained on synthetic prices"
         return Judgement((*checks, Check("newer", True, no_rival)))

@@ -23,7 +23,8 @@ from flows.prune import prune
 from flows.retrain import retrain
 from flows.rollback import roll_back
 from flows.score import VOID_AFTER, score, settle
-from flows.tracking import registry
+from flows.steps import champions
+from flows.tracking import registry, serving
 from rnn_core.config import Evaluation, Model, Promotion, Synthetic, Training
 from rnn_core.data import loading
 from rnn_core.errors import ChampionMissing, ConfigError, DataError, LedgerError, TrackingError
@@ -242,13 +243,13 @@ def test_roll_back_returns_to_the_champion_before_and_deletes_nothing(
 def test_a_model_that_is_not_served_as_trained_is_no_champion(
     store: MlflowClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "call", lambda *_: (0.5, 0.0))
+    monkeypatch.setattr(serving, "call", lambda *_: (0.5, 0.0))
     retrain(ticker="BROKEN", now=WEDNESDAY, **SMALL)
     assert aliases(store, "BROKEN") == {"challenger": 1}
     assert ledger.champions("BROKEN") == []
 
 
-def test_a_promotion_that_fails_half_way_leaves_everything_as_it_was(
+def test_a_promotion_that_the_alias_does_not_follow_is_followed_later(
     store: MlflowClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -257,8 +258,46 @@ def test_a_promotion_that_fails_half_way_leaves_everything_as_it_was(
     monkeypatch.setattr(registry, "set_champion_alias", fail)
     with pytest.raises(OSError, match="disk full"):
         retrain(ticker="HALF", now=WEDNESDAY, **SMALL)
-    assert ledger.champions("HALF") == []
+    assert ledger.champions("HALF") == [1]
     assert "champion" not in aliases(store, "HALF")
+    monkeypatch.undo()
+    assert "HALF" in champions.tickers_with_champion(ledger)
+    assert aliases(store, "HALF")["champion"] == 1
+    assert ledger.champions("HALF") == [1]
+
+
+def test_an_alias_that_a_user_takes_away_or_moves_is_left_to_the_user(
+    store: MlflowClient, ledger: Ledger
+) -> None:
+    for evening in (WEDNESDAY, FRIDAY):
+        retrain(ticker="MOVED", now=evening, **SMALL)
+    store.set_registered_model_alias("direction-MOVED", "champion", "1")
+    [row] = forecast(ticker="MOVED", now=FRIDAY).values()
+    assert row.model_version == 1
+    store.delete_registered_model_alias("direction-MOVED", "champion")
+    assert champions.champion(ledger, "MOVED") is None
+    retrain(ticker="MOVED", now=MONDAY, **SMALL)
+    assert ledger.champions("MOVED") == [1, 2, 3]
+    assert roll_back("MOVED", MONDAY, to=1) == 1
+    assert aliases(store, "MOVED")["champion"] == 1
+    assert ledger.champions("MOVED") == [1]
+
+
+@pytest.mark.parametrize(
+    ("to", "words"), [(9, "has no version 9"), (2, "was trained on OTHER, not on TO")]
+)
+def test_a_rollback_to_what_is_no_version_of_the_ticker_is_refused(
+    store: MlflowClient, ledger: Ledger, to: int, words: str
+) -> None:
+    if to == 9:
+        for ticker in ("TO", "OTHER"):
+            retrain(ticker=ticker, now=WEDNESDAY, **SMALL)
+        other = store.get_model_version("direction-OTHER", "1")
+        store.create_model_version("direction-TO", other.source, other.run_id)
+    with pytest.raises(ConfigError, match=words) as caught:
+        roll_back("TO", FRIDAY, to=to)
+    assert "\n" not in str(caught.value)
+    assert ledger.champions("TO") == [1]
 
 
 def test_a_champion_that_was_made_by_hand_is_written_down_before_the_next(
@@ -300,7 +339,7 @@ def test_a_champion_whose_files_were_deleted_is_missed_in_one_line(
     run = store.get_run(store.get_model_version_by_alias(f"direction-{ticker}", "champion").run_id)
     folder = Path(run.info.artifact_uri.removeprefix("file://"))
     shutil.rmtree(folder) if left == "nothing" else (folder / "config.json").unlink()
-    with pytest.raises(ChampionMissing, match="or its files were deleted") as caught:
+    with pytest.raises(ChampionMissing, match=r"is damaged: config\.json of run") as caught:
         forecast(ticker=ticker, now=WEDNESDAY)
     assert "\n" not in str(caught.value)
 

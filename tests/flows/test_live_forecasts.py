@@ -17,7 +17,7 @@ from flows.forecast import forecast
 from flows.retrain import retrain
 from flows.score import score
 from flows.steps.closures import closures_before
-from flows.tracking import registry
+from flows.tracking import serving
 from rnn_core.config import Evaluation, File, Model, Promotion, Synthetic, Training, Yahoo
 from rnn_core.data import loading
 from rnn_core.data.answers import Answer
@@ -152,14 +152,14 @@ def test_a_close_that_has_not_come_settles_nothing(champion: str, ledger: Ledger
 def test_a_flow_that_writes_after_the_open_makes_a_replay_whenever_it_started(
     champion: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    call = registry.call
+    call = serving.call
     monkeypatch.setattr(clock, "machine_time", lambda: MONDAY_OPENS - MINUTE)
 
     def slowly(*asked: Any) -> tuple[float, float]:
         monkeypatch.setattr(clock, "machine_time", lambda: MONDAY_OPENS)
         return call(*asked)
 
-    monkeypatch.setattr(registry, "call", slowly)
+    monkeypatch.setattr(serving, "call", slowly)
     [row] = forecast(ticker=champion, now=MONDAY_OPENS - MINUTE).values()
     assert (row.replay, row.late, row.counted) == ("written after the open", True, False)
     assert (row.as_of, row.made_at) == (MONDAY_OPENS - MINUTE, MONDAY_OPENS)

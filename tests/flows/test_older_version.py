@@ -15,7 +15,7 @@ import pytest
 from flows.forecast import forecast
 from flows.retrain import retrain
 from flows.score import score
-from flows.tracking import registry
+from flows.tracking import serving
 from rnn_core.commands import Retrain
 from rnn_core.config import Evaluation, Model, Training, Yahoo
 from rnn_core.data.exchanges import sessions
@@ -75,7 +75,7 @@ def stored_closes() -> pd.DataFrame:
 @pytest.mark.parametrize("version", [1, 2])
 def test_its_registered_models_forecast_the_same_bits(version: int) -> None:
     frame = stored_closes().loc[: LAST_SESSIONS[version]]
-    assert registry.call(TICKER, version, frame) == FORECASTS[version]
+    assert serving.call(TICKER, version, frame) == FORECASTS[version]
 
 
 def test_its_forecasts_are_in_the_ledger_as_replays_and_are_not_made_again() -> None:

@@ -22,7 +22,6 @@ from uuid import UUID
 import mlflow
 import numpy as np
 import pytest
-from distributed import Client
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from prefect.client.orchestration import get_client
@@ -49,9 +48,10 @@ from rnn_core.data.loading import load
 from rnn_core.errors import PricesUnavailable, RnnflowError, TrackingError
 from rnn_core.nn.engines import thread_count
 from rnn_core.operations.ledger import Ledger
+from tests.dask_cluster import Cluster
 from tests.doomed import DOOMED, UNLUCKY, learn_or_die
 from tests.flows.conftest import whole_runs
-from tests.processes import CHECKOUT, end, free_port, isolated, processes, run, start, wait_for
+from tests.processes import CHECKOUT, end, isolated, processes, run, start, wait_for
 from tests.yahoo_server import UNKNOWN_TICKER, Answer, YahooServer, sample_frame, serving
 
 NOW = datetime(2021, 6, 2, 22, tzinfo=UTC)
@@ -108,48 +108,6 @@ def on_threads(environment: dict[str, str], folder: Path) -> dict[str, Left]:
         assert not outcomes.failed
         assert {one.champion.version for one in outcomes.values() if one.champion} == {1}
         return left_behind(TICKERS)
-
-
-class Cluster:
-    """A Dask scheduler on this machine, and the workers it is given."""
-
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        port = str(free_port())
-        self.folder, self.environment, self.address = folder, environment, f"tcp://127.0.0.1:{port}"
-        self.workers = 0
-        self.start("scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard")
-
-    def start(self, what: str, *options: str) -> None:
-        log = self.folder / f"{what}-{self.workers}.log"
-        command = (sys.executable, "-m", f"distributed.cli.dask_{what}", *options)
-        start(*command, environment=self.environment, cwd=self.folder, log=log)
-
-    def add_worker(self, dies_at: str | None = None) -> None:
-        """Add a worker; `dies_at` names a function: a call of it kills the worker instead."""
-        preload = "import flows.universe.flow\n"
-        if dies_at:
-            module, _, function = dies_at.rpartition(".")
-            kill = "lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)"
-            preload += f"import os, signal\nimport {module} as module\nmodule.{function} = {kill}\n"
-        self.workers += 1
-        file = self.folder / f"preload_{self.workers}.py"
-        file.write_text(preload)
-        options = (
-            "--no-nanny",
-            "--nthreads",
-            "1",
-            "--no-dashboard",
-            "--host",
-            "127.0.0.1",
-            "--preload",
-            str(file),
-        )
-        self.start("worker", self.address, *options)
-
-    def wait(self) -> None:
-        """Wait until every worker has come."""
-        with Client(self.address, timeout=60, set_as_default=False) as client:
-            client.wait_for_workers(self.workers, timeout=120)
 
 
 @pytest.fixture(scope="module")

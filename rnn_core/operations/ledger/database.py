@@ -50,7 +50,7 @@ def engine_at(address: str) -> Engine:
 
     @event.listens_for(engine, "handle_error")
     def _in_one_line(context: ExceptionContext) -> None:
-        if not isinstance(context.sqlalchemy_exception, DBAPIError):
+        if not isinstance(context.sqlalchemy_exception, DBAPIError) or context.is_pre_ping:
             return
         original = context.original_exception
         reason = (str(original).strip() or type(original).__name__).splitlines()[0]
@@ -156,7 +156,11 @@ def _sqlite(url: URL) -> Engine:
 
 def _postgresql(url: URL) -> Engine:
     try:
-        return create_engine(url, connect_args={"connect_timeout": CONNECT_SECONDS})
+        return create_engine(
+            url,
+            connect_args={"connect_timeout": CONNECT_SECONDS},
+            pool_pre_ping=True,  # a connection may be older than the server, which was restarted
+        )
     except ModuleNotFoundError as error:
         raise LedgerError(
             f"ledger {shown(url)} needs {error.name}: pip install 'rnnflow[postgresql]'"

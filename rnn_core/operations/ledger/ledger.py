@@ -20,7 +20,11 @@ from rnn_core.operations import clock
 from rnn_core.operations.ledger import asking
 from rnn_core.operations.ledger.claims import claimed
 from rnn_core.operations.ledger.database import DEFAULT_URL, engine_at, exclusive, migrate
-from rnn_core.operations.ledger.decisions import Decision, champions_in_force
+from rnn_core.operations.ledger.decisions import (
+    Decision,
+    champions_in_force,
+    decision_names,
+)
 from rnn_core.operations.ledger.forecast import Forecast
 from rnn_core.operations.ledger.tables import FORECASTS, LOOKS, PROMOTIONS, pandas_dtypes
 from rnn_core.operations.looks import Question
@@ -157,6 +161,16 @@ class Ledger:
         """
         with self._engine.connect() as connection:
             return champions_in_force(connection, ticker)
+
+    def decisions(self, ticker: str) -> list[str]:
+        """Return the name of every decision on a ticker's champion, as `Decision.names` does."""
+        with self._engine.connect() as connection:
+            return decision_names(connection, ticker)
+
+    def decided(self) -> set[str]:
+        """Return the tickers on whose champion a decision was ever made."""
+        with self._engine.connect() as connection:
+            return set(connection.scalars(select(PROMOTIONS.c.ticker).distinct()))
 
     def promotions(self, ticker: str | None = None) -> pd.DataFrame:
         """Return all promotions and rollbacks, or those of a ticker, by ticker and number.

@@ -23,7 +23,7 @@ from mlflow import MlflowClient
 import rnn_core
 from flows.retrain import retrain
 from flows.steps.summary import Summary
-from flows.tracking import registry
+from flows.tracking import serving
 from rnn_core.config import File, Problem
 from rnn_core.data import loading
 from rnn_core.data.exchanges import sessions
@@ -126,7 +126,7 @@ def test_a_model_that_was_registered_before_modules_moved_still_loads(
     client = MlflowClient()
     client.create_registered_model("direction-MOVED")
     version = client.create_model_version("direction-MOVED", str(folder)).version
-    assert registry.call("MOVED", int(version), prices) == summary.forecast
+    assert serving.call("MOVED", int(version), prices) == summary.forecast
 
 
 def mlflows_own() -> set[str]:

@@ -1,0 +1,166 @@
+"""A Prefect server that is not there, is none, or is lost in the middle: one line, and soon."""
+
+import socket
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows import command_line
+from flows.steps import prefect_server
+from rnn_core import commands
+from tests.faults.proxy import Proxy
+from tests.processes import free_port, start, wait_for
+
+COMMANDS = {
+    "retrain": (commands.Retrain, ""),
+    "universe.__main__": (commands.RetrainUniverse, "--tickers MSFT,AAPL"),
+    "forecast": (commands.Forecast, ""),
+    "score": (commands.Score, ""),
+    "study": (commands.Study, ""),
+    "prune": (commands.Prune, ""),
+    "compare": (commands.Compare, "--runs A B"),
+    "reproduce": (commands.Reproduce, "--run A"),
+    "audit": (commands.Audit, ""),
+    "rollback": (commands.Rollback, "--ticker MSFT"),
+}
+SMALL = (
+    "--source.kind synthetic --source.days 700 --model.hidden_size 2 --training.epochs 20 "
+    "--training.seeds 1 --evaluation.train_days 300 --evaluation.test_days 300 "
+    "--now 2021-06-02T21:00:00Z"
+)
+LOST = {"retrain": "--ticker LOST", "universe": "--tickers LOST1,LOST2"}
+SECONDS = 30.0
+
+
+@contextmanager
+def answering(status: int, content: bytes) -> Iterator[int]:
+    """A port where something else than Prefect answers."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+@contextmanager
+def silent() -> Iterator[int]:
+    """A port that accepts and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+@contextmanager
+def closed() -> Iterator[int]:
+    yield free_port()
+
+
+ABSENT: dict[str, tuple[Callable[[], object], str]] = {
+    "closed": (closed, "Connection refused"),
+    "silent": (silent, "timed out"),
+    "an error": (lambda: answering(500, b"oops"), "HTTP 500"),
+    "no such page": (lambda: answering(404, b"{}"), "HTTP 404"),
+    "a web page": (lambda: answering(200, b"<html></html>"), "something else answers"),
+}
+
+
+def outcome(name: str, port: int, monkeypatch: pytest.MonkeyPatch, capsys: object) -> str:
+    """What a command says that cannot reach its server."""
+    config_class, options = COMMANDS[name]
+    module = import_module(f"flows.{name}")
+    monkeypatch.setattr(sys, "argv", [name, *options.split()])
+    with (
+        temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}),
+        pytest.raises(SystemExit) as ended,
+    ):
+        command_line.run(config_class, module.main)
+    assert ended.value.code == 1
+    said: str = capsys.readouterr().err  # type: ignore[attr-defined]
+    return said
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_without_its_server_every_command_ends_in_one_line(
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    port = free_port()
+    assert outcome(name, port, monkeypatch, capsys) == (
+        f"error: no Prefect server at http://127.0.0.1:{port}/api (Connection refused); "
+        "make up, or unset PREFECT_API_URL\n"
+    )
+    assert not list(tmp_path.iterdir()), "nothing has begun"
+
+
+@pytest.mark.parametrize(("kind", "reason"), ABSENT.values(), ids=ABSENT)
+def test_what_is_no_prefect_server_is_told_in_one_line(
+    kind: Callable[[], "contextmanager[int]"],  # type: ignore[valid-type]
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(prefect_server, "SECONDS", 1)
+    with kind() as port:
+        said = outcome("retrain", port, monkeypatch, capsys)
+    assert said.count("\n") == 1
+    assert f":{port}/api ({reason}); make up, or unset PREFECT_API_URL" in said
+
+
+def test_it_waits_shorter_than_half_a_minute_and_asks_a_server_that_answers_quickly() -> None:
+    assert prefect_server.SECONDS < SECONDS / 2
+    with (
+        answering(200, b"true") as port,
+        temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}),
+    ):
+        took = []
+        for _ in range(20):
+            before = time.perf_counter()
+            assert prefect_server.why_absent() == ""
+            took.append(time.perf_counter() - before)
+    assert min(took) < 0.02
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        assert prefect_server.why_absent() == "", "Prefect starts one of its own"
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_a_server_that_is_lost_in_the_middle_costs_no_work(
+    environment: dict[str, str], tmp_path: Path, name: str
+) -> None:
+    port = int(environment["PREFECT_API_URL"].split(":")[2].removesuffix("/api"))
+    proxy = Proxy(port)
+    log = tmp_path / "log"
+    command = (sys.executable, "-m", f"flows.{name}", *LOST[name].split(), *SMALL.split())
+    through = environment | {"PREFECT_API_URL": f"http://127.0.0.1:{proxy.port}/api"}
+    process = start(*command, environment=through, cwd=tmp_path, log=log)
+    wait_for(lambda: "Beginning flow run" in log.read_text(), "the flow to begin")
+    proxy.cut()
+    assert process.wait(180) == 1
+    said = log.read_text()
+    assert "Traceback" not in said
+    assert said.splitlines()[-1].startswith(
+        f"error: no Prefect server at {through['PREFECT_API_URL']} (Connection refused); "
+        "make up, or unset PREFECT_API_URL; "
+    )
+    with sqlite3.connect(environment["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///")) as store:
+        runs = store.execute("SELECT status FROM runs WHERE name LIKE ?", [f"retrain%{'LOST'}%"])
+        assert {status for (status,) in runs} == {"FINISHED"}
