@@ -6,6 +6,7 @@ import numpy as np
 
 from rnn_core.errors import ArrayError
 from rnn_core.nn.arrays import Array, Params, check_array
+from rnn_core.nn.losses import class_count
 from rnn_core.nn.network import param_shapes
 from rnn_core.nn.sequences import Folds, Sequences
 from rnn_core.nn.settings import Model, Training
@@ -191,7 +192,8 @@ def _refuse_odd_targets(sequences: Sequences, rows: Array) -> None:
     scored = sequences.mask[rows]
     what = "NaN or infinite targets"
     odd = scored & ~np.isfinite(y).all(axis=2)
-    if not odd.any() and sequences.loss != "mean_squared_error":
+    is_of_classes = class_count(sequences.loss, y.shape[2]) > 0
+    if not odd.any() and is_of_classes:
         what = "targets outside 0 to 1"
         odd = scored & ((y < 0) | (y > 1)).any(axis=2)
     if not odd.any() and sequences.loss == "cross_entropy":
