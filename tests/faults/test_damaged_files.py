@@ -111,7 +111,7 @@ def test_the_configuration_and_the_calls_are_checked(
     champion: tuple[str, Path, Path], damage: Damage
 ) -> None:
     run_id, run, _ = champion
-    for name in (runs.CONFIG, runs.VERSIONS, runs.CALLS):
+    for name in (files.CONFIG, files.VERSIONS, files.CALLS):
         damage(run / name)
         with pytest.raises(FileDamaged, match=f"{name} of run {run_id} cannot be read") as caught:
             files.text(MlflowClient().get_run(run_id), name)
