@@ -108,5 +108,5 @@ if __name__ == "__main__":
     arguments = in_a_process(prepare)
     keep("prepared")
     report("rollback", roll_back)
-    report("rollback --to", roll_back, 1)
+    report("rollback --to 1", roll_back, 1)
     report("promotion", promotion.promote, *arguments)

@@ -46,7 +46,9 @@ def begin_and_end(way: str) -> None:
         with runs.start("retrain", TICKER, config, child, "none"):
             client().create_logged_model(experiment_id("retrain"), source_run_id=run_id)
             logged = client().create_logged_model(experiment_id("retrain"), source_run_id=run_id)
-            registry._register_challenger(TICKER, run_id, logged.model_id, {"verdict": "none"})
+            registry._register_challenger(
+                TICKER, run_id, logged.model_id, {"verdict": "none"}, manifest=""
+            )
             WAYS[way]()
 
 

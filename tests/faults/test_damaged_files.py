@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from flows import rollback
-from flows.tracking import files, integrity, registry, runs, serving
+from flows.tracking import files, integrity, registry, serving
 from rnn_core.data import calendars
 from rnn_core.errors import ChampionDamaged, FileDamaged
 from rnn_core.operations.ledger import Ledger
@@ -130,7 +130,7 @@ def test_a_damaged_champion_is_left_by_a_rollback_and_replaced_by_a_retrain(
         with pytest.raises(ChampionDamaged, match=r"version 2 artifacts/arrays\.npz has changed"):
             rollback.roll_back(TICKER, DAYS[1], to=2)
         assert ledger.champions(TICKER) == [1]
-        flip_a_bit(files_of(1)[1] / runs.CONFIG)
+        flip_a_bit(files_of(1)[1] / files.CONFIG)
         judgement = retrain(DAYS[0]).judgement  # on the very prices that version 1 has learned from
         assert judgement is not None
         assert judgement.promoted
