@@ -241,7 +241,6 @@ def _process_was_lost(task: Task[..., Any], run: TaskRun, state: State[Any]) -> 
     retry_condition_fn=_process_was_lost,
     **IN_MEMORY,
 )
-@without_secrets()
 def retrain_one(
     config: Retrain,
     prices: Prices,
@@ -260,16 +259,17 @@ def retrain_one(
         LedgerError: another flow has been retraining the ticker for half an hour.
         ProcessLost: the process at work died, a second time.
     """
-    finished = queries.finished_child(parent, config.ticker)
-    if finished is not None:
-        return finished
-    with once_for_a_session(config) as earlier_run:
-        if earlier_run is not None:
-            get_run_logger().info(was_done(config, earlier_run))
-            return earlier_run
-        summary = perform(partial(learn_one_of_many, config, prices, parent, flow_run_id))
-    log_decision(config.ticker, summary)
-    return summary.run_id
+    with without_secrets():  # as a decorator it could not be sent to a Dask worker
+        finished = queries.finished_child(parent, config.ticker)
+        if finished is not None:
+            return finished
+        with once_for_a_session(config) as earlier_run:
+            if earlier_run is not None:
+                get_run_logger().info(was_done(config, earlier_run))
+                return earlier_run
+            summary = perform(partial(learn_one_of_many, config, prices, parent, flow_run_id))
+        log_decision(config.ticker, summary)
+        return summary.run_id
 
 
 def _standing(

@@ -16,6 +16,7 @@ from flows import command_line
 from flows.retrain import main
 from rnn_core.commands import Audit, Compare, Retrain, RetrainUniverse
 from rnn_core.data import vintages
+from rnn_core.operations.ledger import Ledger
 from tests.flows.conftest import AAPL
 from tests.processes import run
 
@@ -151,7 +152,10 @@ def test_a_bad_file_is_named_and_leaves_no_run_running(
     assert runs()[0].info.status == "FAILED"
     left = {path for path in Path().rglob("*") if path.is_file()}
     kept = {path for path in left if path.is_relative_to(vintages.ROOT)}
-    assert left - kept == {Path("prices.csv")}, "something half-written was left behind"
+    ledger = {path for path in left if path.is_relative_to("data/ledger.db.claims")}
+    assert left - kept - ledger == {Path("prices.csv"), Path("data/ledger.db")}
+    with Ledger.open() as opened:
+        assert opened.looks().empty, "something half-written was left behind"
     for path in kept:
         assert path.suffix != ".parquet" or len(vintages.read(path.stem)) == 20
 

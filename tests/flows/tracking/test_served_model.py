@@ -124,9 +124,9 @@ def test_a_model_that_was_registered_before_modules_moved_still_loads(
         monkeypatch.delitem(sys.modules, f"rnn_core.{name}", raising=False)
         monkeypatch.delattr(rnn_core, name, raising=False)
     client = MlflowClient()
-    client.create_registered_model("direction-MOVED")
-    version = client.create_model_version("direction-MOVED", str(folder)).version
-    assert serving.call("MOVED", int(version), prices) == summary.forecast
+    client.create_registered_model("direction-BEFOREMOVES")
+    version = client.create_model_version("direction-BEFOREMOVES", str(folder)).version
+    assert serving.call("BEFOREMOVES", int(version), prices) == summary.forecast
 
 
 def mlflows_own() -> set[str]:
