@@ -10,6 +10,7 @@ from urllib.request import urlopen
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from flows.steps import prefect_database
+from rnn_core.safe_text import safe, without_login
 
 SECONDS = 10  # within which a busy server answers
 RETRIES = 2  # of a request, 2 and 4 s later
@@ -25,7 +26,8 @@ def why_absent() -> str:
     if address is None:
         return ""
     try:
-        with urlopen(f"{address}/health", timeout=SECONDS) as answer:  # noqa: S310 - http(s) only
+        health = f"{without_login(address)}/health"
+        with urlopen(health, timeout=SECONDS) as answer:  # noqa: S310 - http(s) only
             json.load(answer)
     except HTTPError as error:
         return "" if error.code in REFUSED else f"HTTP {error.code}"
@@ -46,7 +48,7 @@ def _in_words(error: object) -> str:
 def absent(reason: str) -> str:
     """Return the line that says what to do if no server answers for this reason."""
     return (
-        f"no Prefect server at {PREFECT_API_URL.value()} ({reason}); "
+        f"no Prefect server at {safe(str(PREFECT_API_URL.value()))} ({reason}); "
         "make up, or unset PREFECT_API_URL"
     )
 
