@@ -11,7 +11,7 @@ import pytest
 
 from rnn_core.data.answers import Answer
 from rnn_core.data.store import OVERLAP, Stored, read, update
-from rnn_core.errors import PricesUnavailable
+from rnn_core.errors import DataError, PricesUnavailable
 from tests.rnn_core.data.answering import NOW, START, Yahoo, bring
 
 
@@ -171,7 +171,7 @@ def test_a_crash_while_writing_leaves_the_old_file(
 
     with monkeypatch.context() as patch:
         patch.setattr("os.fsync", crash)
-        with pytest.raises(OSError, match="disk full"):
+        with pytest.raises(DataError, match="cannot be written"):
             bring(tmp_path, Yahoo("2013-01-31", periods=61), "2013-01-31")
     stored = read(tmp_path, "MSFT")
     assert stored is not None

@@ -301,3 +301,51 @@ def test_two_arrays_of_one_name_are_refused(file: Path) -> None:
         archive.writestr("center.npy", archive.read("scale.npy"))
     with pytest.raises(ArrayError, match="two arrays of one name"):
         checkpoints.load(file)
+
+
+def test_an_array_in_another_format_of_numpys_is_refused(file: Path) -> None:
+    content = io.BytesIO()
+    np.lib.format.write_array(content, np.ones((2, 2)), version=(2, 0))
+    forge(file, "center", content.getvalue())
+    with pytest.raises(ArrayError, match=r"'center': it has the format \(2, 0\); \(1, 0\) is"):
+        checkpoints.load(file)
+
+
+@pytest.mark.parametrize("by", [-1, 1])
+def test_a_part_that_is_not_as_long_as_it_says_is_refused(by: int, file: Path) -> None:
+    """Only the directory at the end of the file claims another size."""
+    content = bytearray(file.read_bytes())
+    entry = content.index(b"PK\x01\x02")
+    size = int.from_bytes(content[entry + 24 : entry + 28], "little")
+    content[entry + 24 : entry + 28] = (size + by).to_bytes(4, "little")
+    file.write_bytes(content)
+    with pytest.raises(ArrayError, match="is damaged: ") as refused:
+        npz.entries(file, largest=2**20)
+    assert by < 0 or "is not as long as it says" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epoch": -1}, "its header has no epoch or no streams"),
+        ({"epoch": "4"}, "its header has no epoch or no streams"),
+        ({"streams": {"order": 1}}, "its header has no epoch or no streams"),
+        ({"arrays": ["other"]}, "it has not the arrays that its header names"),
+    ],
+)
+def test_a_forged_checkpoint_is_refused(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "checkpoint.npz"
+    checkpoints.save_checkpoint(Checkpoint(4, {"engine/params": np.ones(2)}, {}), path)
+    arrays = arrays_of(path)
+    written = json.loads(str(arrays["header"])) | changes
+    np.savez(path, **arrays | {"header": np.array(json.dumps(written))})
+    with pytest.raises(ArrayError, match=re.escape(message)):
+        checkpoints.load_checkpoint(path)
+
+
+def test_a_header_that_is_no_json_is_refused(file: Path) -> None:
+    np.savez(file, **arrays_of(file) | {"header": np.array("{")})
+    with pytest.raises(ArrayError, match="array 'header' is no JSON of a header"):
+        checkpoints.load(file)
