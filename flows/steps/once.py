@@ -8,6 +8,7 @@ several starts at one moment are one wish.
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
 
 from flows.steps.learning import session_of
@@ -15,6 +16,9 @@ from flows.tracking import queries
 from rnn_core.commands import Retrain
 from rnn_core.identity import config_hash, settings_hash
 from rnn_core.operations.ledger import Ledger
+
+# When a command was started at the shell: its imports take longer than a small retraining
+ASKED_AT: ContextVar[datetime | None] = ContextVar("ASKED_AT", default=None)
 
 
 @contextmanager
