@@ -25,8 +25,6 @@ from rnn_core.config import (
 )
 
 DEFAULT_TICKER = "078935.KS"
-
-
 TICKER = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9^=][A-Za-z0-9^=.-]*")
 LONGEST_TICKER = 32  # characters
 

@@ -58,7 +58,7 @@ class Copy:
         return {pid: line for pid, line in found if "flows.stack" not in line.split("--factory")[0]}
 
     def kill_everything(self) -> None:
-        """What a power cut does: nobody hears of it, and nothing is put in order."""
+        """Kill every process at once, as a power cut does, so that none can clean up."""
         for pid in processes("PREFECT_HOME", self.home):
             os.kill(pid, signal.SIGKILL)
         wait_for(lambda: not processes("PREFECT_HOME", self.home), "everything to be gone")

@@ -87,7 +87,7 @@ def welcome(prefect: int, mlflow: int | None) -> None:
     SAY("A run when you want one, in another terminal:\n")
     SAY(f"  export PREFECT_API_URL={os.environ['PREFECT_API_URL']}")
     if asks_for_password():
-        SAY(f'  export PREFECT_API_AUTH_STRING="$(cat {doors.KEPT})"')
+        SAY(f'  export PREFECT_API_AUTH_STRING="{doors.where_credentials_are()}"')
     SAY(f"  {program} deployment run 'retrain/adhoc' -p ticker=MSFT --watch\n")
     SAY("Ctrl-C stops everything.")
 
@@ -140,9 +140,8 @@ def main(config: Stack) -> None:
     """Bring the stack up in the checkout, and down again on Ctrl-C."""
     os.chdir(CHECKOUT)
     with only_stack_of_this_folder():
-        prefect = free_port(
-            "PREFECT_SERVER_API_PORT", 4200
-        )  # the variables of the tools themselves
+        # The variables of the tools themselves
+        prefect = free_port("PREFECT_SERVER_API_PORT", 4200)
         is_remote = os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http")
         mlflow = None if is_remote else free_port("MLFLOW_PORT", 5000)
         os.environ["PWD"] = str(CHECKOUT)  # prefect.yaml deploys from it

@@ -58,10 +58,10 @@ def passwords() -> dict[str, str]:
     """
     credentials = os.environ.get(CREDENTIALS) or _made_up()
     user, _, password = credentials.partition(":")
-    if not user or len(password) < SHORTEST_PASSWORD:
+    if not user or len(password) < SHORTEST_PASSWORD or not credentials.isprintable():
         raise StackError(
-            f"{CREDENTIALS} must be user:password with at least {SHORTEST_PASSWORD} characters in "
-            f"the password (got {len(password)})"
+            f"{CREDENTIALS} must be user:password in printable characters, at least "
+            f"{SHORTEST_PASSWORD} of them in the password (got {len(password)})"
         )
     _write_for_owner(
         MLFLOW_CONFIG,
@@ -80,6 +80,11 @@ def passwords() -> dict[str, str]:
         "MLFLOW_TRACKING_USERNAME": user,
         "MLFLOW_TRACKING_PASSWORD": password,
     }
+
+
+def where_credentials_are() -> str:
+    """Return what a shell takes for user:password, without showing it."""
+    return f"${CREDENTIALS}" if os.environ.get(CREDENTIALS) else f"$(cat {KEPT})"
 
 
 def _origins(port: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a power cut leaves at Prefect's server, put right before a worker starts."""
+"""End the runs that a power cut has left at Prefect's server, before a worker starts."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -75,11 +75,11 @@ def crash_lost_runs(client: SyncPrefectClient, say: Callable[[str], None]) -> No
     if _others_are_at_work(client):
         return
     at_work = set(_flow_runs_at_work())
-    lost: State[None] = Crashed(message="the machine or the worker stopped while it was at work")
-    for run in _begun(client):
-        if str(run.id) not in at_work:
-            client.set_flow_run_state(run.id, lost, force=True)
-            unfinished.close_runs_of(str(run.id), "FAILED", str(lost.message))
+    crashed: State[None] = Crashed(message="the machine or the worker stopped while it was at work")
+    while lost := [run for run in _begun(client) if str(run.id) not in at_work]:
+        for run in lost:
+            client.set_flow_run_state(run.id, crashed, force=True)
+            unfinished.close_runs_of(str(run.id), "FAILED", str(crashed.message))
             say(f"Run {run.name} was lost and is set to Crashed; its slots are free")
 
 
@@ -101,6 +101,7 @@ def _others_are_at_work(client: SyncPrefectClient) -> bool:
 
 
 def _begun(client: SyncPrefectClient) -> list[FlowRun]:
+    """Return runs that were begun and have not ended: a page of them, of 200 by default."""
     begun = FlowRunFilterState(type=FlowRunFilterStateType(any_=BEGUN))
     return client.read_flow_runs(
         flow_run_filter=FlowRunFilter(state=begun),

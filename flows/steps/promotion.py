@@ -95,7 +95,7 @@ def _forecast_of(
     try:
         return serving.call(ticker, model_version, frame)
     except ChampionMissing as error:
-        logger.warning(error)
+        logger.warning("%s", error)
         return None
 
 
@@ -104,6 +104,6 @@ def _is_usable(ticker: str, model_version: int, run_id: str) -> bool:
     try:
         serving.refuse_unusable(ticker, model_version, run_id)
     except ChampionMissing as error:
-        logger.warning(error)
+        logger.warning("%s", error)
         return False
     return True

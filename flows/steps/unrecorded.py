@@ -46,7 +46,11 @@ def trained(config: Retrain, prices: Prices, train: Callable[[], Fit]) -> Fit:
 
 def forget(config: Retrain, prices: Prices) -> None:
     """Delete the training of these settings and prices, which a run has recorded."""
-    _path_of(config, prices).unlink(missing_ok=True)
+    path = _path_of(config, prices)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:  # the run is recorded; `delete` does it later
+        logger.warning("%s cannot be deleted (%s)", path, error.strerror)
 
 
 def delete(before: float, root: Path = ROOT) -> None:
@@ -91,10 +95,13 @@ def _keep(fitted: Fit, path: Path) -> None:
 
 
 def _read(path: Path) -> Fit | None:
-    """Return the training of a file, None if there is no such file or it is damaged."""
+    """Return the training of a file, None if there is no such file or it is of no use."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
+        return None
+    except OSError as error:
+        logger.warning("%s cannot be read (%s), and is trained again", path, error.strerror)
         return None
     arrays = content[DIGEST:]
     if sha256(arrays).digest() != content[:DIGEST]:

@@ -41,10 +41,20 @@ def is_older(database: Path, program: Program) -> bool:
 
 
 def keep_copy(database: Path, program: Program) -> Path:
-    """Copy a database that the program is going to change; keep a copy that exists."""
+    """Copy a database that the program is going to change; keep a copy that exists.
+
+    Raises:
+        TrackingError: it cannot be copied, and so must not be changed.
+    """
     copy = database.with_name(f"{database.name}.before-{program}-{version(program)}")
-    if not copy.exists():
-        _copy(database, copy)
+    try:
+        if not copy.exists():
+            _copy(database, copy)
+    except (OSError, sqlite3.Error) as error:
+        raise TrackingError(
+            f"{database} cannot be copied to {copy} ({error}), which {program} needs before it "
+            "changes the tables"
+        ) from error
     return copy
 
 

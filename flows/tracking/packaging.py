@@ -1,4 +1,4 @@
-"""What a registered model carries: code, arrays, sessions and requirements."""
+"""Pack the model of a run to be registered: code, arrays, sessions and requirements."""
 
 import sys
 from collections.abc import Iterator

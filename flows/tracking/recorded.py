@@ -139,8 +139,8 @@ def _arrays(run: Run) -> dict[str, Array]:
         raise LookupError("its model was deleted")
     with temporary_folder() as folder:
         with asking():
-            files = get_artifact_repository(models[0].artifact_location)
-            arrays = files.download_artifacts("artifacts/arrays.npz", folder)
+            repository = get_artifact_repository(models[0].artifact_location)
+            arrays = repository.download_artifacts("artifacts/arrays.npz", folder)
         return checkpoints.arrays_of(checkpoints.load(Path(arrays)))
 
 

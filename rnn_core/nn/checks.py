@@ -1,4 +1,4 @@
-"""What `fit` and `predict` refuse to be given, each in one line that names it."""
+"""Refuse arguments that `fit` and `predict` cannot use, each in one line that names it."""
 
 from typing import Any
 

@@ -40,7 +40,7 @@ def roll_back(to: int | None = None) -> None:
 
 
 def champion_read() -> None:
-    """What a forecast does first."""
+    """Read the champion, as a forecast does first."""
     with Ledger.open() as ledger:
         champions.champion(ledger, TICKER)
 

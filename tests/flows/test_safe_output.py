@@ -1,4 +1,4 @@
-"""What flows print, log and raise: no password of anybody's, and no markup but our own."""
+"""Nothing that a flow prints, logs or raises holds a password, or markup from elsewhere."""
 
 import logging
 import threading

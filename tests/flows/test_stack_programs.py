@@ -2,10 +2,12 @@
 
 import stat
 from pathlib import Path
+from types import SimpleNamespace
+from uuid import UUID, uuid4
 
 import pytest
 
-from flows.stack import doors, programs
+from flows.stack import doors, healing, programs
 from flows.stack.programs import Programs
 from rnn_core.errors import StackError
 
@@ -74,6 +76,37 @@ def test_a_password_that_cannot_be_used_is_refused_and_not_shown(
     with pytest.raises(StackError, match="RNNFLOW_AUTH must be user:password") as refused:
         doors.passwords()
     assert credentials.strip(":") not in str(refused.value)
+
+
+def test_a_shell_is_told_where_the_password_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(doors.CREDENTIALS, raising=False)
+    assert doors.where_credentials_are() == "$(cat data/auth)"
+    monkeypatch.setenv(doors.CREDENTIALS, "me:a-password-of-mine")
+    assert doors.where_credentials_are() == "$RNNFLOW_AUTH"
+
+
+def test_all_lost_runs_are_crashed_however_many_the_server_lists_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left = [SimpleNamespace(id=uuid4(), name=f"run-{number}") for number in range(5)]
+    at_work = left[2]
+    closed: list[str] = []
+    said: list[str] = []
+
+    def end(run_id: UUID, _: object, *, force: bool) -> None:
+        assert force
+        left.remove(next(run for run in left if run.id == run_id))
+
+    client = SimpleNamespace(set_flow_run_state=end)
+    monkeypatch.setattr(healing, "_others_are_at_work", lambda _: False)
+    monkeypatch.setattr(healing, "_flow_runs_at_work", lambda: [str(at_work.id)])
+    monkeypatch.setattr(healing, "_begun", lambda _: left[:3])
+    monkeypatch.setattr(
+        healing.unfinished, "close_runs_of", lambda run_id, *_: closed.append(run_id)
+    )
+    healing.crash_lost_runs(client, said.append)  # type: ignore[arg-type]
+    assert left == [at_work]
+    assert len(closed) == len(said) == 4
 
 
 def test_what_a_user_has_opened_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:

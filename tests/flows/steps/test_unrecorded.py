@@ -158,6 +158,20 @@ def test_one_that_is_recorded_is_forgotten(train: Trainer, prices: Prices) -> No
     assert train.times == 2
 
 
+def test_one_that_cannot_be_read_or_deleted_stops_no_run(
+    train: Trainer, prices: Prices, caplog: pytest.LogCaptureFixture
+) -> None:
+    [path] = unrecorded.ROOT.glob("*.fit")
+    path.unlink()
+    path.mkdir()  # what a user with other rights would see is another error of the same kind
+    unrecorded.trained(CONFIG, prices, train)
+    assert train.times == 2
+    assert f"{path} cannot be read (Is a directory), and is trained again" in caplog.text
+    unrecorded.forget(CONFIG, prices)
+    assert f"{path} cannot be deleted" in caplog.text
+    path.rmdir()
+
+
 def test_old_ones_are_pruned(train: Trainer) -> None:
     (path,) = unrecorded.ROOT.iterdir()
     now = time.time()

@@ -80,6 +80,19 @@ def test_an_interrupted_copy_is_made_again(
     assert copies.revision_of(copy) is not None
 
 
+def test_a_database_that_cannot_be_copied_is_not_changed(
+    tmp_path: Path, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, latest = revisions(program)
+    database = made(tmp_path / "some.db", min(known - {latest}))
+    before = database.read_bytes()
+    database.with_name(f"some.db.before-{program}-{copies.version(program)}.unfinished").mkdir()
+    with pytest.raises(TrackingError, match=r"some.db cannot be copied to .*\(") as refused:
+        keep_copy(database, program)
+    assert "\n" not in str(refused.value)
+    assert database.read_bytes() == before
+
+
 def test_the_latest_revision_of_mlflow_is_the_one_that_it_names() -> None:
     assert revisions("mlflow")[1] == _get_latest_schema_revision()
 

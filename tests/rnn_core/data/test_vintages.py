@@ -276,15 +276,6 @@ def test_a_vintage_that_is_kept_again_is_young_again(tmp_path: Path) -> None:
     assert vintages.delete([sha256], tmp_path) == (0, 1)
 
 
-def test_the_time_it_takes_is_no_matter(tmp_path: Path) -> None:
-    """A retrain waits for it: some 10 ms on a quiet machine, so a second is a fault."""
-    frame = walk(THIRTEEN_YEARS + 1)
-    vintages.keep(prices(frame[:-1]), tmp_path)
-    started = time.perf_counter()
-    vintages.keep(prices(frame), tmp_path)
-    assert time.perf_counter() - started < 1
-
-
 def test_where_they_came_from_is_no_content(tmp_path: Path) -> None:
     known = prices(walk(300))
     fetched = replace(known, fetched_at=datetime(2020, 1, 1, tzinfo=UTC), source="yahoo-stored")

@@ -1,4 +1,4 @@
-"""What `fit` and `predict` refuse: each fault in one line that names the argument."""
+"""`fit` and `predict` refuse each unusable argument in one line that names it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -209,7 +209,8 @@ def test_a_given_start_and_order_are_held_against_the_rest() -> None:
 def test_a_checkpoint_of_another_training_is_refused() -> None:
     kept: list[Checkpoint] = []
     trained(on_checkpoint=kept.append)
-    one, arrays = kept[0], kept[0].arrays
+    one = kept[0]
+    arrays = one.arrays
     for wrong, message in (
         ({name: value for name, value in arrays.items() if name != "schedule/rate"},
          "resume lacks the array schedule/rate"),
