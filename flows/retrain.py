@@ -11,7 +11,7 @@ from flows import STARTED, command_line
 from flows.steps import unrecorded
 from flows.steps.command_flow import command_flow
 from flows.steps.learning import learn, tags
-from flows.steps.once import ASKED_AT, once_for_a_session, once_for_a_wish, was_done
+from flows.steps.once import asked_at, once_for_a_session, once_for_a_wish, was_done
 from flows.steps.prefect_runs import artifact_key, log_decision, nothing_to_do, publish
 from flows.steps.prices import prices_to_train_on, yahoo_slot
 from flows.steps.summary import Laps, Summary, time_table
@@ -31,7 +31,7 @@ def retrain(config: Retrain) -> Summary | State[Any]:
             return nothing_to_do(closed)
         once = once_for_a_session(config)
     else:
-        once = once_for_a_wish(config, ASKED_AT.get() or this_run.scheduled_start_time)
+        once = once_for_a_wish(config, this_run.scheduled_start_time)
     with once as earlier_run:
         if earlier_run is None:
             return _retrain(config)
@@ -56,8 +56,8 @@ def _retrain(config: Retrain) -> Summary:
 def main(config: Retrain) -> None:
     """Run the flow in this process and print its summary and where the time went."""
     imported = perf_counter()
-    ASKED_AT.set(datetime.now(UTC) - timedelta(seconds=imported - STARTED))
-    summary = retrain(**dict(config))
+    with asked_at(datetime.now(UTC) - timedelta(seconds=imported - STARTED)):
+        summary = retrain(**dict(config))
     if summary is None:
         return
     all_seconds = perf_counter() - imported

@@ -17,8 +17,7 @@ from rnn_core.commands import Retrain
 from rnn_core.identity import config_hash, settings_hash
 from rnn_core.operations.ledger import Ledger
 
-# When a command was started at the shell: its imports take longer than a small retraining
-ASKED_AT: ContextVar[datetime | None] = ContextVar("ASKED_AT", default=None)
+_ASKED_AT: ContextVar[datetime | None] = ContextVar("_ASKED_AT", default=None)
 
 
 @contextmanager
@@ -44,11 +43,26 @@ def once_for_a_session(config: Retrain) -> Iterator[str | None]:
 
 
 @contextmanager
-def once_for_a_wish(config: Retrain, wished_at: datetime) -> Iterator[str | None]:
-    """Yield the run that has retrained just so for the session since `wished_at`, None if none has.
+def asked_at(time: datetime) -> Iterator[None]:
+    """Count the wish of a flow in the block from `time`, when its command was started at the shell.
 
-    Other starts with the same settings wait until the block ends; then they find its run.
-    `config.again` waits for nothing and yields None.
+    Without it a wish counts from the run's start, and the imports before it take longer than a
+    small retraining.
+    """
+    before = _ASKED_AT.set(time)
+    try:
+        yield
+    finally:
+        _ASKED_AT.reset(before)
+
+
+@contextmanager
+def once_for_a_wish(config: Retrain, started: datetime) -> Iterator[str | None]:
+    """Yield the run that has retrained just so for the session since the wish, None if none has.
+
+    The wish was made at `started`, the start of this run, or earlier: see `asked_at`. Other starts
+    with the same settings wait until the block ends; then they find its run. `config.again` waits
+    for nothing and yields None.
 
     Raises:
         LedgerError: another start has been retraining the ticker for half an hour.
@@ -56,10 +70,8 @@ def once_for_a_wish(config: Retrain, wished_at: datetime) -> Iterator[str | None
     if config.again:
         yield None
         return
-    with (
-        Ledger.open() as ledger,
-        ledger.claim(config.ticker, settings_hash(config)),
-    ):
+    wished_at = _ASKED_AT.get() or started
+    with Ledger.open() as ledger, ledger.claim(config.ticker, settings_hash(config)):
         yield queries.retrained_alike(config, session_of(config), since=wished_at.timestamp())
 
 

@@ -148,7 +148,11 @@ def test_a_whole_model_passes_and_files_that_the_manifest_does_not_name_do_not_c
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_calendar_is_built_again(damage: Damage) -> None:
+def test_a_damaged_calendar_is_built_again(
+    damage: Damage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calendars, "KEPT", tmp_path)
+    calendars.hours.cache_clear()
     whole = calendars.hours("XNYS")
     file = next(calendars.KEPT.glob("XNYS-*.parquet"))
     calendars.hours.cache_clear()

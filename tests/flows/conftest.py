@@ -39,9 +39,12 @@ def prefect_server() -> Iterator[str]:
         yield str(PREFECT_API_URL.value())
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _few_draws_and_one_figure() -> Iterator[None]:
-    """Half the time of a small run is eight figures and 30,000 bootstraps, tested elsewhere."""
+    """Half the time of a small run is eight figures and 30,000 bootstraps, tested elsewhere.
+
+    Of a module, not of the session: the tests after these in the same process are of the whole.
+    """
     with pytest.MonkeyPatch.context() as patch:
         for name in BOOTSTRAPS:
             patch.setattr(significance, name, partial(WHOLE[name], reps=200))
