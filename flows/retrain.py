@@ -8,7 +8,6 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as this_run
 
 from flows import STARTED, command_line
-from flows.steps import unrecorded
 from flows.steps.command_flow import command_flow
 from flows.steps.learning import learn, tags
 from flows.steps.once import asked_at, once_for_a_session, once_for_a_wish, was_done
@@ -47,7 +46,6 @@ def _retrain(config: Retrain) -> Summary:
         records.log_prices(run_id, prices)
         laps.end("fetch")
         summary = learn(config, prices, run_id, laps, (build_windows, train, evaluate_and_plot))
-    unrecorded.forget(config, prices)
     log_decision(config.ticker, summary)
     publish(summary.markdown(), key=artifact_key(f"retrain-{config.ticker}"))
     return summary

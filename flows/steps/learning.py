@@ -103,7 +103,7 @@ def learn(
 ) -> Summary:
     """Train on one ticker, evaluate, register and maybe promote; record everything in the run.
 
-    The training is kept until it is forgotten: if it cannot be recorded, the next run takes it.
+    The training is kept until all is recorded: if that fails, the next run takes it.
     `steps` replaces the first three, by Prefect tasks of them; `only` names the figures to draw.
     """
     build, train, judge = steps or (build_windows, fit, evaluate_and_plot)
@@ -133,6 +133,7 @@ def learn(
         prices, fitted, evaluation, forecast, laps.seconds, version, judgement, run_id
     )
     records.describe(run_id, summary.markdown(), laps.seconds, judgement)
+    unrecorded.forget(config)
     return summary
 
 
@@ -141,6 +142,4 @@ def learn_one_of_many(config: Retrain, prices: Prices, parent: str, flow_run_id:
     child = tags(config) | {queries.PARENT: parent}
     with runs.start("retrain-universe", config.ticker, config, child, flow_run_id) as run_id:
         records.log_prices(run_id, prices)
-        summary = learn(config, prices, run_id, Laps(), only=FIGURES)
-    unrecorded.forget(config, prices)
-    return summary
+        return learn(config, prices, run_id, Laps(), only=FIGURES)

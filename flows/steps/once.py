@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
 
+from flows.steps import unrecorded
 from flows.steps.learning import session_of
-from flows.tracking import queries
+from flows.tracking import queries, unfinished
 from rnn_core.commands import Retrain
 from rnn_core.identity import config_hash, settings_hash
 from rnn_core.operations.ledger import Ledger
@@ -38,8 +39,9 @@ def once_for_a_session(config: Retrain) -> Iterator[str | None]:
         Ledger.open() as ledger,
         ledger.claim(config.ticker, config_hash(config), config.source.kind),
     ):
+        unfinished.close_lost()  # one of them may have done the work
         done = queries.retrained(config, session_of(config), config.ticker, since=started)
-        yield done.get(config.ticker)
+        yield _without_kept_training(config, done.get(config.ticker))
 
 
 @contextmanager
@@ -72,7 +74,17 @@ def once_for_a_wish(config: Retrain, started: datetime) -> Iterator[str | None]:
         return
     wished_at = _ASKED_AT.get() or started
     with Ledger.open() as ledger, ledger.claim(config.ticker, settings_hash(config)):
-        yield queries.retrained_alike(config, session_of(config), since=wished_at.timestamp())
+        unfinished.close_lost()  # one of them may have done the work
+        since = wished_at.timestamp()
+        done = queries.retrained_alike(config, session_of(config), since)
+        yield _without_kept_training(config, done)
+
+
+def _without_kept_training(config: Retrain, run_id: str | None) -> str | None:
+    """Return the run that has done the work, if any; a killed one may have kept its training."""
+    if run_id is not None:
+        unrecorded.forget(config)
+    return run_id
 
 
 def was_done(config: Retrain, run_id: str) -> str:

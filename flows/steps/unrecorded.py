@@ -1,7 +1,7 @@
 """Trainings that no run has recorded to its end: a rerun takes them, and does not train again.
 
-Each is kept in `data/trained/<ticker>-<sha256>.fit`. The hash is of all that decides its bits: the
-settings, the prices, this code and what it runs on.
+Each is kept in `data/trained/<ticker>-<config hash>-<sha256>.fit`. The last hash is of all that
+decides its bits: the settings, the prices, this code and what it runs on.
 """
 
 import json
@@ -17,7 +17,7 @@ from flows.tracking.versions import of_this_process
 from rnn_core.commands import Retrain
 from rnn_core.data import parquet
 from rnn_core.data.prices import Prices
-from rnn_core.identity import DEFINES_A_TRIAL
+from rnn_core.identity import DEFINES_A_TRIAL, config_hash
 from rnn_core.nn import checkpoints
 from rnn_core.nn.engines import kernel
 from rnn_core.nn.training import Fit
@@ -44,13 +44,13 @@ def trained(config: Retrain, prices: Prices, train: Callable[[], Fit]) -> Fit:
     return fitted
 
 
-def forget(config: Retrain, prices: Prices) -> None:
-    """Delete the training of these settings and prices, which a run has recorded."""
-    path = _path_of(config, prices)
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:  # the run is recorded; `delete` does it later
-        logger.warning("%s cannot be deleted (%s)", path, error.strerror)
+def forget(config: Retrain) -> None:
+    """Delete the trainings of such settings, of whatever prices: a run has recorded the latest."""
+    for path in ROOT.glob(f"{_name(config)}-*.fit"):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:  # the run is recorded; `delete` does it later
+            logger.warning("%s cannot be deleted (%s)", path, error.strerror)
 
 
 def delete(before: float, root: Path = ROOT) -> None:
@@ -69,7 +69,11 @@ def _path_of(config: Retrain, prices: Prices) -> Path:
         **of_this_process(),
     }
     digest = sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    return ROOT / f"{config.ticker}-{digest}.fit"
+    return ROOT / f"{_name(config)}-{digest}.fit"
+
+
+def _name(config: Retrain) -> str:
+    return f"{config.ticker}-{config_hash(config)}"
 
 
 @cache

@@ -92,7 +92,7 @@ def log(
     tags: Mapping[str, str] = MappingProxyType({}),
     files: Mapping[str, bytes | str] = MappingProxyType({}),
 ) -> None:
-    """Record results in a run, in as few requests as possible.
+    """Record results in a run, in as few requests as possible: the files first, the tags last.
 
     Args:
         run_id: The run.
@@ -104,12 +104,12 @@ def log(
     numbers = _as_metrics(metrics, curves)
     texts = {**tags, **hashes(files)}
     labels = [RunTag(name, safe(value)[:LONGEST_TAG]) for name, value in texts.items()]
-    if numbers or labels:
-        client().log_batch(run_id, numbers[:BATCH], tags=labels)
-    for start in range(BATCH, len(numbers), BATCH):
-        client().log_batch(run_id, numbers[start : start + BATCH])
     if files:
         _log_files(run_id, files)
+    for start in range(BATCH, len(numbers), BATCH):
+        client().log_batch(run_id, numbers[start : start + BATCH])
+    if numbers or labels:
+        client().log_batch(run_id, numbers[:BATCH], tags=labels)
 
 
 def address(run_id: str, file: str) -> str:

@@ -62,13 +62,14 @@ def close(run: Run, status: Status, reason: str) -> None:
     """Close a run and its lost children, after deleting what they left half done.
 
     That is a version that was registered and not judged, and a model that was not logged to its
-    end. A version that is the champion, or that the ledger names, stays.
+    end. A run whose version was judged has done its work, whatever ended it then: it is FINISHED,
+    so that nobody does the work again. A version with an alias of a user stays.
     """
     children = _running_children(run.info.run_id)
     lost_children = [child for child in children if OWNER not in child.data.tags or is_lost(child)]
     _close_all(lost_children, status, reason)
-    if JUDGED not in run.data.tags:
-        _delete_versions(run)
+    if _is_judged(run):
+        status = "FINISHED"
     for model in logged_models(run):
         if model.status == LoggedModelStatus.PENDING:
             delete_model(model)
@@ -105,20 +106,26 @@ def _close_all(runs: Iterable[Run], status: Status, reason: str) -> None:
         close(run, status, reason)
 
 
-def _delete_versions(run: Run) -> None:
-    """Delete the versions of a run's model, unless they are in use."""
+def _is_judged(run: Run) -> bool:
+    """Return True if the run's version was judged; delete a version that was not.
+
+    A judgement ends with the tags of `records.describe`; a promotion is in the ledger before that.
+    """
+    if JUDGED in run.data.tags:
+        return True
     ticker = run.data.tags.get("ticker", "")
-    versions = [
+    versions = {
         version
         for name, version in registry.registered(run.info.run_id)
         if name == registry.model_name(ticker)
-    ]
+    }
     if not versions:
-        return
+        return False
     with Ledger.open() as ledger:
-        in_use = ledger.versions(ticker) | registry.versions_with_alias(
-            ticker, apart_from=registry.CHALLENGER
-        )
-    for version in versions:
-        if version not in in_use:
-            registry.delete(ticker, version)
+        decided = versions & ledger.versions(ticker)
+    if decided:
+        client().set_tag(run.info.run_id, JUDGED, "promoted")
+    aliased = registry.versions_with_alias(ticker, apart_from=registry.CHALLENGER)
+    for version in versions - decided - aliased:
+        registry.delete(ticker, version)
+    return bool(decided)

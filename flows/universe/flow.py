@@ -156,6 +156,7 @@ def _no_session(configs: Collection[Retrain], now: datetime) -> str | None:
 
 def _without_done(configs: Collection[Retrain]) -> list[Retrain]:
     """Return those that were not retrained yet for their last closed session."""
+    unfinished.close_lost()  # one of them may have done the work
     done: dict[str, dict[str, str]] = {}  # runs by session and ticker
     todo = []
     for config in configs:

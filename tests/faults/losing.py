@@ -22,6 +22,7 @@ from mlflow import MlflowClient
 from sqlalchemy import Connection, Engine, event
 
 from flows.steps import learning, unrecorded
+from flows.steps.once import once_for_a_wish
 from flows.steps.summary import Laps
 from flows.tracking import records, runs
 from flows.tracking.store import experiment_id
@@ -54,11 +55,13 @@ def retrain(ticker: str) -> None:
     """Do what `flows.retrain` does, without Prefect; note each training in the file `trainings`."""
     config = config_of(ticker)
     learning.fit = counted_fit  # type: ignore[assignment]
-    with runs.start("retrain", ticker, config, learning.tags(config), "none") as run_id:
-        prices = loading.load(config.source, ticker, NOW)
-        records.log_prices(run_id, prices)
-        learning.learn(config, prices, run_id, Laps(), only=())
-    unrecorded.forget(config, prices)
+    with once_for_a_wish(config, datetime.now(UTC)) as earlier_run:
+        if earlier_run is not None:
+            return
+        with runs.start("retrain", ticker, config, learning.tags(config), "none") as run_id:
+            prices = loading.load(config.source, ticker, NOW)
+            records.log_prices(run_id, prices)
+            learning.learn(config, prices, run_id, Laps(), only=())
 
 
 def counted_fit(*arguments: Any) -> Fit:

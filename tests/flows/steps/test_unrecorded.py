@@ -151,9 +151,9 @@ def _flipped(content: bytes, place: int) -> bytes:
 
 
 def test_one_that_is_recorded_is_forgotten(train: Trainer, prices: Prices) -> None:
-    unrecorded.forget(CONFIG, prices)
+    unrecorded.forget(CONFIG)
     assert not list(unrecorded.ROOT.iterdir())
-    unrecorded.forget(CONFIG, prices)
+    unrecorded.forget(CONFIG)
     unrecorded.trained(CONFIG, prices, train)
     assert train.times == 2
 
@@ -167,7 +167,7 @@ def test_one_that_cannot_be_read_or_deleted_stops_no_run(
     unrecorded.trained(CONFIG, prices, train)
     assert train.times == 2
     assert f"{path} cannot be read (Is a directory), and is trained again" in caplog.text
-    unrecorded.forget(CONFIG, prices)
+    unrecorded.forget(CONFIG)
     assert f"{path} cannot be deleted" in caplog.text
     path.rmdir()
 

@@ -1,0 +1,57 @@
+"""Flows that are killed at any moment: once they are started again, all is done, and done once."""
+
+import json
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.processes import run
+
+SHARE = float(os.environ.get("KILLS", "0.1"))  # of all writes and of 1,000 random moments
+WORKS = ("retrain", "universe", "forecast", "score", "rollback", "prune")
+
+
+def program(environment: dict[str, str], folder: Path, *arguments: str) -> list[dict[str, Any]]:
+    """The lines that the program of these kills prints, run in a folder."""
+    (folder / "tmp").mkdir()
+    environment = environment | {
+        "TMPDIR": str(folder / "tmp"),
+        "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db",
+        "LEDGER_URL": "sqlite:///data/ledger.db",
+    }
+    command = (sys.executable, "-m", "tests.faults.kills", *arguments)
+    done = run(*command, environment=environment, cwd=folder, timeout=3000 + 10_000 * SHARE)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+@pytest.fixture(scope="module")
+def ends(
+    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> list[dict[str, Any]]:
+    """What was lost, doubled or stuck after each kill and one rerun."""
+    return program(environment, tmp_path_factory.mktemp("kills"), str(SHARE), "0", "1")
+
+
+@pytest.mark.parametrize("work", WORKS)
+def test_a_flow_that_is_killed_and_started_again_does_all_once(
+    ends: list[dict[str, Any]], work: str, record_property: Any
+) -> None:
+    of_work = [end for end in ends if end["work"] == work]
+    how = Counter("write" if "killed before" in end else "moment" for end in of_work)
+    assert how["moment"] >= 1000 * SHARE / len(WORKS)
+    assert how["write"] >= 1
+    assert [end for end in of_work if end["lost"] or end["doubled"] or end["stuck"]] == []
+    record_property("times", len(of_work))
+
+
+def test_a_version_that_is_registered_twice_would_be_seen(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """The rule is broken on purpose: a run that was killed at its end is taken for not done."""
+    [end] = program(environment, tmp_path, "control")
+    assert any(line.startswith("version MSFT") for line in end["doubled"])
