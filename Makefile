@@ -12,13 +12,14 @@ run: .venv/installed  ## Retrain the default ticker once
 	$(BIN)/python -m flows.retrain
 
 test: lint  ## Everything that must pass, but for what takes minutes
+	$(PYTEST) --numprocesses 3 -m 'not long'
+
+test-all: lint  ## And what takes minutes: faults, simulated months, each study, a tenth of the honesty benchmark; and the coverage
 	$(PYTEST) --numprocesses 3 -m 'not long' --cov --cov-report=
 	$(BIN)/coverage report
 	! ls rnn_core/nn/engines/kernel/*.so >/dev/null 2>&1 || \
 		$(BIN)/coverage report --include='rnn_core/nn/*' --fail-under=100
-
-test-all: test  ## And what takes minutes: simulated months, each study as a process of its own, a tenth of the honesty benchmark
-	$(PYTEST) --numprocesses 2 -m long
+	$(PYTEST) --numprocesses 3 -m long
 	$(BIN)/python -m benchmarks honesty --quick
 
 lint: .venv/installed-dev  ## ruff, mypy and the import contracts

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from benchmarks import (
+    faults,
     growth,
     pipeline,
     rounds,
@@ -19,6 +20,7 @@ from benchmarks import (
 )
 from benchmarks.figures import draw
 from benchmarks.honesty import judging
+from benchmarks.load import ledger, runs
 from rnn_core.nn.engines import kernel
 from rnn_core.nn.memory import tune_process
 
@@ -31,6 +33,9 @@ BENCHMARKS: dict[str, Callable[[], list[str]]] = {
     "pipeline": pipeline.main,
     "honesty": judging.main,
     "soak": soak.main,
+    "faults": faults.main,
+    "ledger": ledger.main,
+    "runs": runs.main,
 }
 """Each prints what it measures and returns the bounds that are broken, one sentence each."""
 

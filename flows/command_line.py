@@ -33,7 +33,7 @@ Config = TypeVar("Config", bound=BaseModel)
 OUR_ERROR = re.compile(
     "|".join(rf"\b{name}\b" for name, value in vars(errors).items() if isinstance(value, type))
 )
-BACKGROUND_LOGGERS = ("prefect.events", "prefect._internal.concurrency", "distributed")
+BACKGROUND_LOGGERS = ("prefect.events", "prefect._internal.concurrency")
 FAILED = 1
 BAD_OPTIONS = 2
 SIGNALLED = 128  # plus the number of the signal, as shells have it
@@ -197,7 +197,12 @@ def _with_option_each(words: Sequence[str], options: Collection[str]) -> list[st
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Return False for Prefect's report of an error that `run` prints in one line at the end."""
+    """Return False for a report of an error that `run` prints in one line at the end.
+
+    Dask sets the levels of its loggers itself when it is imported, which is later.
+    """
+    if record.name.startswith("distributed") and record.levelno < logging.CRITICAL:
+        return False
     if record.exc_info and isinstance(record.exc_info[1], HTTPError):
         return False
     message = record.getMessage()
@@ -205,7 +210,7 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 def _silence_reports_of_a_lost_server() -> None:
-    """Leave out what the threads of Prefect and Dask say of all that no server takes."""
+    """Leave out what the threads of Prefect say of all that no server takes."""
     logging.raiseExceptions = False
     for name in BACKGROUND_LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -61,7 +61,7 @@ def prune(config: Prune) -> dict[str, int]:
             prices.add(run.data.tags.get("data.sha256", ""))
             if outcome != PRUNED_BEFORE:
                 counts[outcome] += 1
-        prices_of_use.update(ledger.forecasts()["data_sha256"])
+        prices_of_use.update(ledger.prices_forecast_from())
         prices_of_use.update(_asked_last(ledger))
     unrecorded.delete(before / 1000)
     counts[VINTAGES_DELETED], counts[VINTAGES_KEPT] = vintages.delete(pruned_prices - prices_of_use)

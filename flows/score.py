@@ -11,6 +11,7 @@ import pandas as pd
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as this_run
 from rich.table import Table
+from sqlalchemy import Row
 
 from flows import command_line
 from flows.steps.command_flow import command_flow
@@ -54,7 +55,7 @@ COLUMNS = (
 def score(config: commands.Score) -> Outcomes[Standing] | State[Any]:
     """Return where each ticker stands, or a state that says why there was nothing to do."""
     with Ledger.open() as ledger:
-        exchanges = _exchanges(ledger, config.ticker)
+        exchanges = ledger.exchanges(config.ticker)
         if not exchanges and config.scheduled:
             return nothing_to_do("nothing was forecast yet")
         if not exchanges:
@@ -89,12 +90,12 @@ def score_ticker(config: commands.Score, ledger: Ledger, ticker: str) -> Standin
         PricesUnavailable: there are no prices, not even stored ones; the forecasts stay open.
         ConfigError: the runs that knew where prices come from were deleted.
     """
-    forecasts = ledger.forecasts(ticker)
-    trained = _latest_configuration(ticker, forecasts)
-    source = config.source or (trained.source if trained else _recorded_source(forecasts))
+    last = ledger.last_forecast(ticker)
+    trained = _latest_configuration(last)
+    source = config.source or (trained.source if trained else _recorded_source(last))
     known_by = min(config.time, clock.machine_time())
     prices = _prices(source, ticker, known_by)
-    open_rows = forecasts[forecasts["settled_at"].isna()].itertuples()
+    open_rows = ledger.open_forecasts(ticker)
     waiting = [settle(ledger, prices, forecast, config.time) for forecast in open_rows]
     settled = standing_of(
         ledger,
@@ -116,28 +117,27 @@ def score_ticker(config: commands.Score, ledger: Ledger, ticker: str) -> Standin
     return replace(settled, alarms=(*settled.alarms, *alarms, *implausible))
 
 
-def _latest_configuration(ticker: str, forecasts: pd.DataFrame) -> Retrain | None:
+def _latest_configuration(last: Row[Any]) -> Retrain | None:
     """Return the configuration of the last forecast's model, else of the champion, if known."""
     with suppress(ChampionMissing):
-        return serving.configuration(ticker, forecasts["run_id"].iloc[-1])
+        return serving.configuration(last.ticker, last.run_id)
     with suppress(ChampionMissing):
-        if champion := registry.champion(ticker):
-            return serving.configuration(ticker, champion.run_id)
+        if champion := registry.champion(last.ticker):
+            return serving.configuration(last.ticker, champion.run_id)
     return None
 
 
-def _recorded_source(forecasts: pd.DataFrame) -> Source:
+def _recorded_source(last: Row[Any]) -> Source:
     """Return where the prices of the last forecast came from, as the ledger knows it.
 
     Raises:
         ConfigError: the ledger does not know the file.
     """
-    last = forecasts.iloc[-1]
-    if last["data_source"].startswith("yahoo"):
-        return Yahoo(exchange=last["exchange"])
+    if last.data_source.startswith("yahoo"):
+        return Yahoo(exchange=last.exchange)
     raise ConfigError(
-        f"source must be named to settle the forecasts of {last['ticker']}, whose prices were "
-        f"{last['data_source']}: run {last['run_id']}, which knew more, was deleted"
+        f"source must be named to settle the forecasts of {last.ticker}, whose prices were "
+        f"{last.data_source}: run {last.run_id}, which knew more, was deleted"
     )
 
 
@@ -204,14 +204,6 @@ def inputs(
         before = before.loc[: pd.Timestamp(champion.data_last)]
     learned_from = trained.evaluation.train_days + trained.evaluation.valid_days
     return before.tail(learned_from), known.tail(recent)
-
-
-def _exchanges(ledger: Ledger, ticker: str | None) -> dict[str, str]:
-    """Return the exchange of each ticker with forecasts, or of `ticker` alone."""
-    exchanges = ledger.exchanges()
-    if ticker is None:
-        return exchanges
-    return {ticker: exchanges[ticker]} if ticker in exchanges else {}
 
 
 def _prices(source: Source, ticker: str, now: datetime) -> Prices:

@@ -1,4 +1,4 @@
-"""A Prefect server that processes of these tests share."""
+"""A Prefect server that processes of these tests share. All of these tests take minutes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +7,13 @@ import httpx
 import pytest
 
 from tests.processes import end, free_port, isolated, start, wait_for
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the tests of this folder to `make test-all`."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,20 @@ import pytest
 from tests.processes import run
 
 SHARE = float(os.environ.get("KILLS", "0.1"))  # of all writes and of 1,000 random moments
+KILLERS = int(os.environ.get("KILLERS", "1"))  # processes that divide the kills
 WORKS = ("retrain", "universe", "forecast", "score", "rollback", "prune")
 
 
 def program(environment: dict[str, str], folder: Path, *arguments: str) -> list[dict[str, Any]]:
     """The lines that the program of these kills prints, run in a folder."""
-    (folder / "tmp").mkdir()
+    (folder / "tmp").mkdir(parents=True)
     environment = environment | {
         "TMPDIR": str(folder / "tmp"),
         "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db",
         "LEDGER_URL": "sqlite:///data/ledger.db",
     }
     command = (sys.executable, "-m", "tests.faults.kills", *arguments)
-    done = run(*command, environment=environment, cwd=folder, timeout=3000 + 10_000 * SHARE)
+    done = run(*command, environment=environment, cwd=folder, timeout=1000 + 14_000 * SHARE)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
@@ -34,7 +36,14 @@ def ends(
     environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> list[dict[str, Any]]:
     """What was lost, doubled or stuck after each kill and one rerun."""
-    return program(environment, tmp_path_factory.mktemp("kills"), str(SHARE), "0", "1")
+    folder = tmp_path_factory.mktemp("kills")
+
+    def part(number: int) -> list[dict[str, Any]]:
+        arguments = (str(SHARE), str(number), str(KILLERS))
+        return program(environment, folder / str(number), *arguments)
+
+    with ThreadPoolExecutor(KILLERS) as killers:
+        return [end for ends in killers.map(part, range(KILLERS)) for end in ends]
 
 
 @pytest.mark.parametrize("work", WORKS)

@@ -30,7 +30,7 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     (folder / "tmp").mkdir()
     environment = isolated(folder, PYTHONPATH=str(CHECKOUT), TMPDIR=str(folder / "tmp"))
     command = (sys.executable, "-m", "tests.faults.ending", str(TIMES))
-    done = run(*command, environment=environment, cwd=folder, timeout=600)
+    done = run(*command, environment=environment, cwd=folder, timeout=600 + 60 * TIMES)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -41,8 +41,9 @@ def test_every_end_was_tried(ends: list[dict[str, Any]]) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_run_does_not_stay_running_nor_is_it_finished(
-    ends: list[dict[str, Any]], way: str
+    ends: list[dict[str, Any]], way: str, record_property: Any
 ) -> None:
+    record_property("times", TIMES)
     for end_of_run in ends:
         if end_of_run["way"] == way:
             before = "FAILED" if way in AT_ONCE else "RUNNING"

@@ -5,11 +5,13 @@ import sqlite3
 import sys
 from pathlib import Path
 from subprocess import Popen
+from typing import Any
 
 from tests.processes import start
 
 STARTS = int(os.environ.get("RNNFLOW_STARTS", "3"))
 RETRAINS = int(os.environ.get("RNNFLOW_RETRAINS", "4"))
+LOAD = int(os.environ.get("RNNFLOW_LOAD", "0"))  # processes that do nothing but take cores
 SMALL = (
     "--source.kind synthetic --source.days 700 --model.hidden_size 2 --training.epochs 1 "
     "--training.seeds 1 --evaluation.train_days 300 --evaluation.test_days 300 "
@@ -37,17 +39,18 @@ def runs_of(environment: dict[str, str], pattern: str) -> list[str]:
 
 
 def test_starts_with_the_same_settings_at_one_moment_retrain_once(
-    environment: dict[str, str], tmp_path: Path
+    environment: dict[str, str], tmp_path: Path, record_property: Any
 ) -> None:
     same = ["--ticker ONCE"] * STARTS
     other_seed = "--ticker ONCE --training.seed 1"
     started = retrains(environment, tmp_path, *same, other_seed)
-    assert [process.wait(300) for process, _ in started] == [0] * (STARTS + 1)
+    assert [process.wait(120 + 20 * STARTS) for process, _ in started] == [0] * (STARTS + 1)
     nothing_to_do = "nothing to do: ONCE was retrained for 2021-06-02"
     idle = [nothing_to_do in log.read_text() for _, log in started]
     assert sum(idle[:STARTS]) == STARTS - 1
     assert not idle[STARTS], "another seed is another wish"
     assert runs_of(environment, "retrain-ONCE") == ["FINISHED"] * 2
+    record_property("times", STARTS)
 
 
 def test_a_second_start_after_the_first_has_ended_retrains(
@@ -60,12 +63,20 @@ def test_a_second_start_after_the_first_has_ended_retrains(
 
 
 def test_retrainings_of_one_store_and_one_ledger_do_not_lock_each_other_out(
-    environment: dict[str, str], tmp_path: Path
+    environment: dict[str, str], tmp_path: Path, record_property: Any
 ) -> None:
     options = [f"--ticker MANY{number}" for number in range(RETRAINS)]
+    busy = (sys.executable, "-c", "while True: pass")
+    load = [
+        start(*busy, environment=environment, cwd=tmp_path, log=tmp_path / "busy.log")
+        for _ in range(LOAD)
+    ]
     started = retrains(environment, tmp_path, *options)
-    ends = [process.wait(600) for process, _ in started]
+    ends = [process.wait(900) for process, _ in started]
+    for process in load:
+        process.kill()
     said = "\n".join(log.read_text() for _, log in started)
     assert ends == [0] * RETRAINS, said
     assert "is locked" not in said
     assert runs_of(environment, "retrain-MANY%") == ["FINISHED"] * RETRAINS
+    record_property("times", RETRAINS)

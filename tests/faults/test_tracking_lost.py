@@ -81,7 +81,7 @@ def trials(fault: str, folder: Path, door: str = "0") -> list[dict[str, Any]]:
     (folder / "tmp").mkdir()
     environment = isolated(folder, PYTHONPATH=str(CHECKOUT), TMPDIR=str(folder / "tmp"), **HASTY)
     command = (sys.executable, "-m", "tests.faults.losing", fault, str(TIMES), door)
-    done = run(*command, environment=environment, cwd=folder, timeout=600)
+    done = run(*command, environment=environment, cwd=folder, timeout=600 + 60 * TIMES)
     assert done.returncode == 0, done.stderr
     assert not list((folder / "tmp").glob("rnnflow*")), "temporary folders"
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
@@ -100,22 +100,26 @@ def assert_completed_once(trial: dict[str, Any], error: str) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_server_that_is_lost_at_any_request(fault: str, door: str, tmp_path: Path) -> None:
+def test_a_server_that_is_lost_at_any_request(
+    fault: str, door: str, tmp_path: Path, record_property: Any
+) -> None:
     ends = trials(fault, tmp_path, door)
     assert len(ends) == TIMES
     for trial in ends:
         assert_completed_once(trial, "TrackingError")
     assert len({calls for trial in ends for calls in trial["calls"]}) == 1, "bits differ"
+    record_property("times", TIMES)
 
 
 @pytest.mark.parametrize("fault", FULL)
-def test_a_disk_that_is_full_at_any_write(fault: str, tmp_path: Path) -> None:
+def test_a_disk_that_is_full_at_any_write(fault: str, tmp_path: Path, record_property: Any) -> None:
     ends = trials(fault, tmp_path)
     assert len(ends) == TIMES
     assert any(trial["error"] for trial in ends)
     for trial in ends:
         assert_completed_once(trial, BY[fault])
     assert len({calls for trial in ends for calls in trial["calls"]}) == 1, "bits differ"
+    record_property("times", TIMES)
 
 
 def test_a_command_says_in_one_line_that_its_server_was_killed(

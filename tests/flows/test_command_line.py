@@ -1,5 +1,6 @@
 """The shell: a bad input is one line that names it, an exit code, and nothing half-done."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -287,3 +288,11 @@ def test_an_empty_list_where_none_is_allowed_is_one_clear_line(
     with pytest.raises(SystemExit):
         command_line.run(Compare, lambda _: pytest.fail("it ran"))
     assert capsys.readouterr().err == "error: runs must name two different runs (got none)\n"
+
+
+@pytest.mark.parametrize("name", ["distributed.client", "distributed.scheduler"])
+def test_what_dask_says_of_a_lost_scheduler_is_no_news(name: str) -> None:
+    """Whatever level its loggers have: Dask sets them when it is imported."""
+    record = logging.LogRecord(name, logging.ERROR, "", 0, "lost", (), None)
+    assert not command_line._is_news(record)
+    assert command_line._is_news(logging.makeLogRecord({"name": "flows", "msg": "lost"}))

@@ -5,14 +5,25 @@ constraints and triggers in `migrations/`, whichever program writes to it.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from math import isfinite
 from typing import Any, Self
 
 import pandas as pd
-from sqlalchemy import Column, ColumnElement, Engine, Row, Table, select, union
+from sqlalchemy import (
+    CTE,
+    Column,
+    ColumnElement,
+    Engine,
+    Row,
+    Table,
+    func,
+    literal,
+    select,
+    union,
+)
 
 from rnn_core.errors import LedgerError
 from rnn_core.evaluation.spending import Look
@@ -110,6 +121,20 @@ class Ledger:
         """
         return self._frame(FORECASTS, ticker, FORECASTS.c.session, FORECASTS.c.id)
 
+    def open_forecasts(self, ticker: str) -> Sequence[Row[Any]]:
+        """Return the rows of a ticker's forecasts that are not settled, by session and by id."""
+        is_open = (FORECASTS.c.ticker == ticker) & FORECASTS.c.settled_at.is_(None)
+        query = select(FORECASTS).where(is_open).order_by(FORECASTS.c.session, FORECASTS.c.id)
+        with self._engine.connect() as connection:
+            return connection.execute(query).all()
+
+    def last_forecast(self, ticker: str) -> Row[Any]:
+        """Return the row of the last session that was forecast of a ticker, which has one."""
+        query = select(FORECASTS).where(FORECASTS.c.ticker == ticker)
+        latest_first = FORECASTS.c.session.desc(), FORECASTS.c.id.desc()
+        with self._engine.connect() as connection:
+            return connection.execute(query.order_by(*latest_first).limit(1)).one()
+
     def live_forecast(self, ticker: str, session: date, model_version: int) -> Row[Any] | None:
         """Return the row of the model's live forecast of a session, or None if there is none."""
         of_model = FORECASTS.c.model_version == model_version
@@ -118,12 +143,24 @@ class Ledger:
         with self._engine.connect() as connection:
             return connection.execute(query).one_or_none()
 
-    def exchanges(self) -> dict[str, str]:
-        """Return the exchange of each ticker that was ever forecast."""
-        ticker = FORECASTS.c.ticker
-        pairs = select(ticker, FORECASTS.c.exchange).distinct().order_by(ticker)
+    def exchanges(self, ticker: str | None = None) -> dict[str, str]:
+        """Return the exchange of each ticker that was ever forecast, or of `ticker` alone.
+
+        It is that of the ticker's last session.
+        """
+        one = select(literal(ticker).label("ticker")).cte("tickers")
+        tickers = _tickers() if ticker is None else one
+        of_ticker = select(FORECASTS.c.exchange).where(FORECASTS.c.ticker == tickers.c.ticker)
+        last = of_ticker.order_by(FORECASTS.c.session.desc(), FORECASTS.c.id.desc()).limit(1)
+        query = select(tickers.c.ticker, last.scalar_subquery())
         with self._engine.connect() as connection:
-            return dict(connection.execute(pairs).tuples().all())
+            pairs = connection.execute(query).tuples()
+            return {ticker: exchange for ticker, exchange in pairs if exchange is not None}
+
+    def prices_forecast_from(self) -> set[str]:
+        """Return the SHA-256 of all prices that forecasts were made from."""
+        with self._engine.connect() as connection:
+            return set(connection.scalars(select(FORECASTS.c.data_sha256).distinct()))
 
     def settle(self, forecast_id: int, next_return: float | None, at: datetime) -> bool:
         """Write the outcome of a forecast, once.
@@ -245,8 +282,20 @@ class Ledger:
         if ticker is not None:
             query = query.where(table.c.ticker == ticker)
         with self._engine.connect() as connection:
-            rows = connection.execute(query).all()
+            # Plain tuples: pandas asks each row of SQLAlchemy in vain for attributes it may have
+            rows = [tuple(row) for row in connection.execute(query)]
         return pd.DataFrame(rows, columns=list(table.c.keys())).astype(pandas_dtypes(table))
+
+
+def _tickers() -> CTE:
+    """Return the tickers in order, each found in the index after the one before.
+
+    `DISTINCT` would read all of their forecasts.
+    """
+    ticker = FORECASTS.c.ticker
+    tickers = select(func.min(ticker).label("ticker")).cte("tickers", recursive=True)
+    following = select(func.min(ticker)).where(ticker > tickers.c.ticker).scalar_subquery()
+    return tickers.union_all(select(following).where(tickers.c.ticker.is_not(None)))
 
 
 def _session_of(ticker: str, session: date) -> ColumnElement[bool]:

@@ -113,6 +113,33 @@ def test_a_models_live_forecast_of_a_session_and_the_exchange_of_each_ticker_can
     assert ledger.live_forecast("MSFT", FORECAST.session, 4) is None
     assert ledger.live_forecast("MSFT", FORECAST.last_session, 3) is None
     assert ledger.exchanges() == {"078935.KS": "XKRX", "MSFT": "XNYS"}
+    assert ledger.exchanges("MSFT") == {"MSFT": "XNYS"}
+    assert ledger.exchanges("AAPL") == {}
+    assert ledger.prices_forecast_from() == {FORECAST.data_sha256}
+
+
+def test_a_ledger_without_forecasts_knows_no_exchange(ledger: Ledger) -> None:
+    assert ledger.exchanges() == {}
+    assert ledger.open_forecasts("MSFT") == []
+    assert ledger.prices_forecast_from() == set()
+
+
+def test_a_ticker_whose_exchange_has_changed_is_of_its_last_sessions(ledger: Ledger) -> None:
+    ledger.record(FORECAST)
+    last = ledger.record(replace(MONDAYS, exchange="XLON"))
+    assert ledger.exchanges() == {"MSFT": "XLON"}
+    assert ledger.last_forecast("MSFT") == last
+
+
+def test_open_forecasts_are_those_without_an_outcome(ledger: Ledger) -> None:
+    first = ledger.record(FORECAST)
+    second = ledger.record(replace(FORECAST, model_version=4))
+    ledger.record(replace(FORECAST, ticker="AAPL"))
+    assert ledger.open_forecasts("MSFT") == [first, second]
+    ledger.settle(first.id, 0.01, OPEN)
+    assert ledger.open_forecasts("MSFT") == [second]
+    ledger.settle(second.id, None, OPEN)
+    assert ledger.open_forecasts("MSFT") == []
 
 
 def test_the_first_forecast_of_a_session_counts(ledger: Ledger) -> None:
