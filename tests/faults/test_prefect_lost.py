@@ -3,12 +3,14 @@
 import socket
 import sqlite3
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -143,7 +145,7 @@ def test_it_waits_shorter_than_half_a_minute_and_asks_a_server_that_answers_once
 
 @pytest.mark.parametrize("name", LOST)
 def test_a_server_that_is_lost_in_the_middle_costs_no_work(
-    environment: dict[str, str], tmp_path: Path, name: str
+    environment: dict[str, str], tmp_path: Path, name: str, record_property: Any
 ) -> None:
     port = int(environment["PREFECT_API_URL"].split(":")[2].removesuffix("/api"))
     proxy = Proxy(port)
@@ -153,7 +155,9 @@ def test_a_server_that_is_lost_in_the_middle_costs_no_work(
     process = start(*command, environment=through, cwd=tmp_path, log=log)
     wait_for(lambda: "Beginning flow run" in log.read_text(), "the flow to begin")
     proxy.cut()
+    cut = time.monotonic()
     assert process.wait(180) == 1
+    record_property("seconds", time.monotonic() - cut)
     said = log.read_text()
     assert "Traceback" not in said
     assert said.splitlines()[-1].startswith(
