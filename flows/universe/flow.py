@@ -65,7 +65,7 @@ def retrain_universe(config: RetrainUniverse) -> Outcomes[Standing] | State[Any]
     counted = {"tickers": str(len(todo))}
     with runs.start("retrain-universe", subject, config, counted, str(this_run.id)) as run_id:
         standings = _retrain_all(config, todo, configs.failed, workers, run_id)
-        unfinished.close_children(run_id, "KILLED", "its process or worker was lost")
+        unfinished.close_children(run_id, "FAILED", "its process or worker was lost")
         title = f"{subject}, {config.time:%Y-%m-%d}"
         records.log_standings(run_id, standings, standings.failed, title, ticker_pages=False)
         page = pages.universe_markdown(list(standings.values()), standings.failed)
