@@ -68,7 +68,7 @@ def close(run: Run, status: Status, reason: str) -> None:
     children = _running_children(run.info.run_id)
     lost_children = [child for child in children if OWNER not in child.data.tags or is_lost(child)]
     _close_all(lost_children, status, reason)
-    if _is_judged(run):
+    if JUDGED in run.data.tags or _keep_what_was_promoted(run):
         status = "FINISHED"
     for model in logged_models(run):
         if model.status == LoggedModelStatus.PENDING:
@@ -106,13 +106,11 @@ def _close_all(runs: Iterable[Run], status: Status, reason: str) -> None:
         close(run, status, reason)
 
 
-def _is_judged(run: Run) -> bool:
-    """Return True if the run's version was judged; delete a version that was not.
+def _keep_what_was_promoted(run: Run) -> bool:
+    """Delete the run's versions that are not in use; return True if the run has promoted one.
 
-    A judgement ends with the tags of `records.describe`; a promotion is in the ledger before that.
+    The ledger knows that before the run is tagged.
     """
-    if JUDGED in run.data.tags:
-        return True
     ticker = run.data.tags.get("ticker", "")
     versions = {
         version
@@ -122,10 +120,11 @@ def _is_judged(run: Run) -> bool:
     if not versions:
         return False
     with Ledger.open() as ledger:
-        decided = versions & ledger.versions(ticker)
-    if decided:
+        has_promoted = ledger.has_promoted(ticker, run.info.run_id)
+        in_use = ledger.versions(ticker)
+    if has_promoted:
         client().set_tag(run.info.run_id, JUDGED, "promoted")
-    aliased = registry.versions_with_alias(ticker, apart_from=registry.CHALLENGER)
-    for version in versions - decided - aliased:
+    in_use |= registry.versions_with_alias(ticker, apart_from=registry.CHALLENGER)
+    for version in versions - in_use:
         registry.delete(ticker, version)
-    return bool(decided)
+    return has_promoted

@@ -224,6 +224,13 @@ class Ledger:
         with self._engine.connect() as connection:
             return connection.scalar(query)
 
+    def has_promoted(self, ticker: str, run_id: str) -> bool:
+        """Return True if a version that this run has trained became the champion of the ticker."""
+        column = PROMOTIONS.c
+        by_run = (column.ticker == ticker) & (column.run_id == run_id)
+        with self._engine.connect() as connection:
+            return connection.scalar(select(column.id).where(by_run).limit(1)) is not None
+
     @contextmanager
     def deciding(self, ticker: str) -> Iterator[Decision]:
         """Open a decision on a ticker's champion; nobody else decides on it meanwhile.

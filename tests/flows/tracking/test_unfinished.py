@@ -86,7 +86,7 @@ def test_a_child_that_starts_closes_nothing(running: Callable[..., str]) -> None
 
 
 @pytest.mark.parametrize(
-    "use", ["champion", "another alias", "the ledger", "judged", "another name"]
+    "use", ["champion", "another alias", "the ledger", "an older store", "judged", "another name"]
 )
 def test_a_version_that_is_in_use_stays_and_a_run_whose_version_was_judged_is_finished(
     running: Callable[..., str], use: str, mlflow_store: MlflowClient
@@ -103,6 +103,9 @@ def test_a_version_that_is_in_use_stays_and_a_run_whose_version_was_judged_is_fi
     elif use == "the ledger":
         with Ledger.open() as ledger, ledger.deciding(TICKER) as decision:
             decision.promote(version, reason="for a test", run_id=lost, at=NOW)
+    elif use == "an older store":  # which had a version of this number, and was deleted
+        with Ledger.open() as ledger, ledger.deciding(TICKER) as decision:
+            decision.promote(version, reason="for a test", run_id="another", at=NOW)
     elif use == "judged":
         mlflow_store.set_tag(lost, "promotion", "kept")
     start_another()

@@ -288,6 +288,14 @@ def test_the_champions_in_force_follow_from_promotions_and_rollbacks(ledger: Led
     assert ledger.promoted_at("AAPL", 1) is None
 
 
+def test_a_run_has_promoted_if_a_version_of_it_became_champion(ledger: Ledger) -> None:
+    with ledger.deciding("MSFT") as decision:
+        decision.promote(1, reason="first", run_id="run", at=CLOSE)
+    assert ledger.has_promoted("MSFT", "run")
+    assert not ledger.has_promoted("MSFT", "another")
+    assert not ledger.has_promoted("AAPL", "run")
+
+
 @settings(
     derandomize=True,
     deadline=None,
