@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from flows.study import Outcome, study
-from flows.tracking.records import drawn
+from flows.tracking.answers import drawn
 from rnn_core.studies import STUDIES
 
 DOCS = Path(__file__).parent

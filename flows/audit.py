@@ -17,7 +17,7 @@ from flows import command_line
 from flows.steps.command_flow import command_flow
 from flows.steps.prefect_runs import IN_MEMORY, artifact_key, progress, publish
 from flows.steps.prices import prices_or_fallback, yahoo_slot
-from flows.tracking import records, runs
+from flows.tracking import answers, records, runs
 from flows.universe.processes import performer, prepare
 from rnn_core.commands import Audit
 from rnn_core.config import Runner
@@ -85,7 +85,7 @@ def audit(config: Audit) -> Outcome:
     with runs.start("audit", config.ticker, config, tags, str(this_run.id)) as run_id:
         findings = judge_surrogates(config, prices)
         drawn = figures.rendered({"audit.png": figures.power_curve(findings, config.ticker)})
-        records.log_audit(run_id, findings, drawn["audit.png"])
+        answers.log_audit(run_id, findings, drawn["audit.png"])
         outcome = Outcome(config.ticker, findings, runs.how_to_open(run_id))
         records.describe(run_id, outcome.markdown())
     severity = WARNING if findings.broken or findings.peeking else INFO

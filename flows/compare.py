@@ -12,7 +12,7 @@ from rich.table import Table
 from flows import command_line
 from flows.steps.command_flow import command_flow
 from flows.steps.prefect_runs import publish
-from flows.tracking import calls, compared, records, runs
+from flows.tracking import answers, calls, compared, runs
 from rnn_core import commands
 from rnn_core.errors import ConfigError
 from rnn_core.evaluation import comparison as evaluated
@@ -64,8 +64,8 @@ def _recorded(config: commands.Compare, a: Side, b: Side, comparison: Comparison
     with runs.start("compare", subject, config, tags, str(this_run.id)) as run_id:
         images = pages.comparison_figures(comparison)
         page = pages.comparison_page(a, b, comparison, images)
-        records.log_comparison(run_id, comparison, images, page)
-    headline = records.headline(comparison)
+        answers.log_comparison(run_id, comparison, images, page)
+    headline = answers.headline(comparison)
     publish(f"{headline}\n\n[Run]({runs.url(run_id)})", key="compare")
     where = runs.address(run_id, "report.html")
     return Compared(a, b, comparison, page=where, how_to_open=runs.how_to_open(run_id))

@@ -15,7 +15,7 @@ from flows.steps.command_flow import command_flow
 from flows.steps.prefect_runs import artifact_key, publish
 from flows.steps.summary import Laps
 from flows.steps.tasks import build_windows, evaluate_and_plot, train
-from flows.tracking import records, runs
+from flows.tracking import answers, records, runs
 from flows.tracking.recorded import Recorded, recorded
 from flows.tracking.versions import versions
 from rnn_core.commands import Reproduce
@@ -38,7 +38,7 @@ def reproduce(config: Reproduce) -> str:
         differing = differences(before.results, results)
         changed = other_versions(before.versions, versions_now)
         outcome = _outcome(before, differing, changed)
-        records.log_reproduction(run_id, outcome, differing, changed)
+        answers.log_reproduction(run_id, outcome, differing, changed)
     publish(in_markdown(outcome), key=artifact_key(f"reproduce-{ticker}"))
     for difference in differing:
         get_run_logger().warning(str(difference))

@@ -17,7 +17,7 @@ from flows.steps.command_flow import command_flow
 from flows.steps.prefect_runs import publish
 from flows.steps.prices import prices_or_fallback, yahoo_slot
 from flows.steps.tasks import build_sequences, find_and_plot, make_data, train
-from flows.tracking import records, runs
+from flows.tracking import answers, records, runs
 from rnn_core.commands import DEFAULT_TICKER, Study, StudyName
 from rnn_core.config import Yahoo
 from rnn_core.reporting import figures
@@ -73,7 +73,7 @@ def study(config: Study) -> Outcome:
         data, variants = _data_and_variants(config, run_id)
         trained = {variant: _train(parts) for variant, parts in variants.items()}
         finding = find_and_plot(config, data, trained)
-        records.log_study(run_id, trained, finding)
+        answers.log_study(run_id, trained, finding)
     seconds = {variant: result.seconds for variant, result in trained.items()}
     outcome = Outcome(config.name, finding, seconds, run_id, runs.how_to_open(run_id))
     records.describe(run_id, outcome.markdown())
@@ -117,7 +117,7 @@ def _data_and_variants(config: Study, run_id: str) -> tuple[Any, Variants]:
     data = make_data(config)
     variants = build_sequences(config, data)
     first_variant = next(iter(variants.values()))
-    records.log_made_data(run_id, first_variant.sequences)
+    answers.log_made_data(run_id, first_variant.sequences)
     return data, variants
 
 

@@ -14,7 +14,7 @@ from prefect.logging import disable_run_logger
 from flows import command_line
 from flows import study as study_flow
 from flows.study import Outcome, main, study
-from flows.tracking import records
+from flows.tracking import answers
 from rnn_core.commands import Study
 from rnn_core.config import File, StudyTraining
 from rnn_core.errors import ConfigError
@@ -119,11 +119,11 @@ def test_every_lesson_runs_in_either_language(name: str, runs_folder: Path) -> N
 def test_a_graph_is_drawn_where_graphviz_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     require_program("dot")
     files = {"graph.dot": "digraph { a -> b }", "table.md": "| |"}
-    [(name, picture)] = records.drawn(files).items()
+    [(name, picture)] = answers.drawn(files).items()
     assert name == "graph.svg"
     assert "<svg" in picture
     monkeypatch.setattr("shutil.which", lambda program: None)
-    assert records.drawn(files) == {}
+    assert answers.drawn(files) == {}
 
 
 def test_without_a_font_for_korean_it_is_english_and_says_so(
