@@ -15,7 +15,7 @@ from flows.steps.prefect_runs import artifact_key, log_decision, nothing_to_do, 
 from flows.steps.prices import prices_to_train_on, yahoo_slot
 from flows.steps.summary import Laps, Summary, time_table
 from flows.steps.tasks import build_windows, evaluate_and_plot, train
-from flows.tracking import records, runs
+from flows.tracking import records, runs, unfinished
 from rnn_core.commands import Retrain
 from rnn_core.data.exchanges import closed_for_the_day
 from rnn_core.data.loading import exchange_for
@@ -24,13 +24,15 @@ from rnn_core.data.loading import exchange_for
 @command_flow(Retrain, first=["ticker"], flow_run_name="retrain-{ticker}")
 def retrain(config: Retrain) -> Summary | State[Any]:
     """Return what the retrain found, or a state that says why there was nothing to do."""
-    if config.scheduled:
-        exchange = exchange_for(config.source, config.ticker)
-        if closed := closed_for_the_day([exchange], config.time):
-            return nothing_to_do(closed)
-        once = once_for_a_session(config)
-    else:
-        once = once_for_a_wish(config, this_run.scheduled_start_time)
+    exchange = exchange_for(config.source, config.ticker)
+    if config.scheduled and (closed := closed_for_the_day([exchange], config.time)):
+        return nothing_to_do(closed)
+    unfinished.close_lost(config.ticker)  # before this start counts: what they did may be too old
+    once = (
+        once_for_a_session(config)
+        if config.scheduled
+        else once_for_a_wish(config, this_run.scheduled_start_time)
+    )
     with once as earlier_run:
         if earlier_run is None:
             return _retrain(config)

@@ -23,7 +23,6 @@ HOST = "127.0.0.1"
 CHECKOUT = Path(__file__).resolve().parents[2]
 LOGS = Path("data/logs")
 LOCK = LOGS / "stack.lock"
-RUNS_AT_ONCE = 4  # flow runs of the worker; each may need 700 MB, so others wait
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SAY = Console(soft_wrap=True, highlight=False, markup=False).print
 
@@ -73,9 +72,9 @@ def serve(programs: Programs) -> None:
         healing.set_up(client)
         healing.crash_lost_runs(client, SAY)
         worker = ("worker", "start", "--pool", healing.POOL, "--type", "process")
-        name = ("--name", healing.WORKER, "--limit", str(RUNS_AT_ONCE))
-        programs.start("worker", "prefect", *worker, *name)
+        programs.start("worker", "prefect", *worker, "--name", healing.WORKER)
         programs.wait_for("the worker", lambda: healing.pool_is_ready(client))
+        healing.limit_queue(client)
     SAY("Waiting for the deployments")
     programs.run("deploy", "prefect", "--no-prompt", "deploy", "--all")
 

@@ -26,6 +26,8 @@ from flows.steps.prices import YAHOO, YAHOO_SLOTS
 from flows.tracking import unfinished
 
 POOL = "rnn"
+QUEUE = "adhoc"  # of the deployments that have no schedule
+QUEUE_LIMIT = 4  # runs at once: each may need 700 MB
 WORKER = f"stack@{gethostname()}"
 BEGUN = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 SILENCE = timedelta(minutes=9)  # three heartbeats of Prefect's flow runs
@@ -64,6 +66,18 @@ def set_up(client: SyncPrefectClient) -> None:
         for automation in earlier:
             client.delete_automation(automation.id)
         client.create_automation(LOST_RUNS)
+
+
+def limit_queue(client: SyncPrefectClient) -> None:
+    """Let runs that users ask for wait in a queue of their own, past which those of a schedule go.
+
+    The pool must exist.
+    """
+    try:
+        queue = client.read_work_queue_by_name(QUEUE, POOL)
+    except ObjectNotFound:
+        queue = client.create_work_queue(QUEUE, work_pool_name=POOL)
+    client.update_work_queue(queue.id, concurrency_limit=QUEUE_LIMIT)
 
 
 def crash_lost_runs(client: SyncPrefectClient, say: Callable[[str], None]) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
 
-from flows.steps import unrecorded
+from flows.steps import champions, unrecorded
 from flows.steps.learning import session_of
 from flows.tracking import queries, unfinished
 from rnn_core.commands import Retrain
@@ -30,6 +30,7 @@ def once_for_a_session(config: Retrain) -> Iterator[str | None]:
 
     Raises:
         LedgerError: another start has been retraining the ticker for half an hour.
+        TrackingError: a lost run of the ticker cannot be closed.
     """
     if config.again:
         yield None
@@ -39,9 +40,9 @@ def once_for_a_session(config: Retrain) -> Iterator[str | None]:
         Ledger.open() as ledger,
         ledger.claim(config.ticker, config_hash(config), config.source.kind),
     ):
-        unfinished.close_lost()  # one of them may have done the work
+        unfinished.close_lost(config.ticker)  # who held the claim may have died after the work
         done = queries.retrained(config, session_of(config), config.ticker, since=started)
-        yield _without_kept_training(config, done.get(config.ticker))
+        yield _completed(config, ledger, done.get(config.ticker))
 
 
 @contextmanager
@@ -63,27 +64,31 @@ def once_for_a_wish(config: Retrain, started: datetime) -> Iterator[str | None]:
     """Yield the run that has retrained just so for the session since the wish, None if none has.
 
     The wish was made at `started`, the start of this run, or earlier: see `asked_at`. Other starts
-    with the same settings wait until the block ends; then they find its run. `config.again` waits
+    with the same settings wait until the block ends; then they find its run. A run that was killed
+    after its version was judged is found by the next wish, whenever that is. `config.again` waits
     for nothing and yields None.
 
     Raises:
         LedgerError: another start has been retraining the ticker for half an hour.
+        TrackingError: a lost run of the ticker cannot be closed.
     """
     if config.again:
         yield None
         return
     wished_at = _ASKED_AT.get() or started
     with Ledger.open() as ledger, ledger.claim(config.ticker, settings_hash(config)):
-        unfinished.close_lost()  # one of them may have done the work
+        unfinished.close_lost(config.ticker)
         since = wished_at.timestamp()
         done = queries.retrained_alike(config, session_of(config), since)
-        yield _without_kept_training(config, done)
+        yield _completed(config, ledger, done)
 
 
-def _without_kept_training(config: Retrain, run_id: str | None) -> str | None:
-    """Return the run that has done the work, if any; a killed one may have kept its training."""
+def _completed(config: Retrain, ledger: Ledger, run_id: str | None) -> str | None:
+    """Return the run that has done the work, if any; it may have been killed at the last steps."""
     if run_id is not None:
+        champions.follow_if_behind(ledger, config.ticker)
         unrecorded.forget(config)
+        unfinished.take(run_id)
     return run_id
 
 

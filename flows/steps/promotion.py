@@ -32,9 +32,13 @@ def promote(
 
     `live` holds the networks of the version, `forecast` what the run itself forecast with them, and
     `known` is its card so far. Nobody else decides on the ticker meanwhile.
+
+    Raises:
+        TrackingError: the version was deleted, or the store cannot be reached or used.
     """
     ticker = config.ticker
     frame = prices.frame.tail(prices_needed(config.problem))
+    registry.refuse_deleted(ticker, model_version)
     served = _forecast_of(ticker, model_version, frame) == forecast
     challenger = registry.candidate(model_version, store.get_run(run_id))
     is_usable = cache(partial(_is_usable, ticker))

@@ -1,7 +1,7 @@
 """Trainings that no run has recorded to its end: a rerun takes them, and does not train again.
 
-Each is kept in `data/trained/<ticker>-<config hash>-<sha256>.fit`. The last hash is of all that
-decides its bits: the settings, the prices, this code and what it runs on.
+Each is kept in `data/trained/<ticker>-<settings>-<bits>.fit`. The first hash is of the settings,
+the second of all that decides the bits: settings, prices, this code and what it runs on.
 """
 
 import json
@@ -11,19 +11,21 @@ from functools import cache
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import rnn_core
 from flows.tracking.versions import of_this_process
 from rnn_core.commands import Retrain
 from rnn_core.data import parquet
 from rnn_core.data.prices import Prices
-from rnn_core.identity import DEFINES_A_TRIAL, config_hash
+from rnn_core.identity import DEFINES_A_TRIAL
 from rnn_core.nn import checkpoints
 from rnn_core.nn.engines import kernel
 from rnn_core.nn.training import Fit
 
 ROOT = Path("data/trained")
 DIGEST = 32  # bytes of the SHA-256 at the head of a file
+SHORT = 12  # digits of the hash of the settings
 CODE = (".py", ".csv", ".so")  # what the files that decide a training end with
 
 logger = logging.getLogger(__name__)
@@ -45,7 +47,7 @@ def trained(config: Retrain, prices: Prices, train: Callable[[], Fit]) -> Fit:
 
 
 def forget(config: Retrain) -> None:
-    """Delete the trainings of such settings, of whatever prices: a run has recorded the latest."""
+    """Delete the trainings of these settings, on earlier prices too: a run has recorded one."""
     for path in ROOT.glob(f"{_name(config)}-*.fit"):
         try:
             path.unlink(missing_ok=True)
@@ -62,18 +64,27 @@ def delete(before: float, root: Path = ROOT) -> None:
 
 def _path_of(config: Retrain, prices: Prices) -> Path:
     parts = {
-        "settings": config.model_dump(mode="json", include=set(DEFINES_A_TRIAL)),
+        "settings": _settings(config),
         "prices": [prices.sha256, prices.exchange, prices.own_sessions],
         "code": _code(),
         "kernel": kernel.available(),
         **of_this_process(),
     }
-    digest = sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    digest = _digest(parts)
     return ROOT / f"{_name(config)}-{digest}.fit"
 
 
 def _name(config: Retrain) -> str:
-    return f"{config.ticker}-{config_hash(config)}"
+    digest = _digest([_settings(config), config.source.kind])
+    return f"{config.ticker}-{digest[:SHORT]}"
+
+
+def _settings(config: Retrain) -> dict[str, Any]:
+    return config.model_dump(mode="json", include=set(DEFINES_A_TRIAL))
+
+
+def _digest(parts: object) -> str:
+    return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 @cache

@@ -17,6 +17,7 @@ PARENT = "mlflow.parentRunId"  # tag of a child run
 LOOK = "look"  # tag of a run whose look is in the ledger
 FINISHED = "attributes.status = 'FINISHED'"
 RUNNING = "attributes.status = 'RUNNING'"
+INTERRUPTED = "interrupted"  # tag of a FINISHED run that was interrupted after its work
 
 
 def search(condition: str, experiments: Sequence[str] | None = None) -> Iterator[Run]:
@@ -115,15 +116,19 @@ def retrained(
 def retrained_alike(config: Retrain, session: str, since: float) -> str | None:
     """Return the latest run of the ticker for a session with exactly the settings of `config`.
 
-    It has ended after the time `since` (seconds since 1970); None if there is no such run.
+    It has ended after the time `since` (seconds since 1970), or was interrupted after its work, and
+    nobody has asked for it since then; None if there is no such run.
     """
-    conditions = [
-        f"tags.settings_hash = '{settings_hash(config)}'",
-        f"tags.session = '{session}'",
-        FINISHED,
-        f"attributes.end_time >= {since * 1000:.0f}",
-    ]
-    return first(" and ".join(conditions), TRAINING)
+    alike = " and ".join(
+        [
+            f"tags.settings_hash = '{settings_hash(config)}'",
+            f"tags.session = '{session}'",
+            FINISHED,
+        ]
+    )
+    ended = f"attributes.end_time >= {since * 1000:.0f}"
+    interrupted = f"tags.{INTERRUPTED} LIKE '%'"
+    return first(f"{alike} and {ended}", TRAINING) or first(f"{alike} and {interrupted}", TRAINING)
 
 
 def _has_the_price_of(run: Run, session: str) -> bool:

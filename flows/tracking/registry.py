@@ -89,6 +89,13 @@ def describe(ticker: str, model_version: int, known: card.Card, judged: card.Car
     client().update_model_version(name, number, card.text({**known, **judged})[:LONGEST])
 
 
+def tell_promotion(ticker: str, model_version: int, reason: str) -> None:
+    """Add to the card of a version that it was promoted; its tags have what else is known of it."""
+    known = client().get_model_version(model_name(ticker), str(model_version)).tags
+    promoted = {"promotion": "promoted", "promotion.reason": reason}
+    describe(ticker, model_version, known, promoted)
+
+
 def followed(ticker: str) -> str | None:
     """Return the name of the decision that the alias champion has followed last.
 
@@ -134,6 +141,8 @@ def champion(ticker: str) -> Candidate | None:
         run = get_run(registered.run_id)
     if run.data.tags.get("ticker") != ticker or "config_hash" not in run.data.tags:
         raise _foreign(ticker, version)
+    if "verdict" not in run.data.tags:
+        raise missing(ticker, f"its run {run.info.run_id} ended before the training was recorded")
     return candidate(version, run)
 
 
@@ -216,11 +225,21 @@ def trained_by(ticker: str, version_or_alias: str) -> str | None:
         return None
 
 
+def refuse_deleted(ticker: str, model_version: int) -> None:
+    """Raise TrackingError if a version that its own run is at work on was deleted meanwhile."""
+    if trained_by(ticker, str(model_version)) is None:
+        raise TrackingError(
+            f"version {model_version} of {ticker} was deleted before it was judged: its run was "
+            "taken for lost, and closed; start again"
+        )
+
+
 def run_of(ticker: str, model_version: int) -> str:
     """Return the run that trained a version of the ticker.
 
     Raises:
-        ConfigError: there is no such version, it was deleted, or another ticker's run trained it.
+        ConfigError: there is no such version, it was deleted, another ticker's run trained it, or
+            the run ended before its training was recorded.
         ChampionMissing: its run was deleted.
         TrackingError: the store cannot be reached or used.
     """
@@ -229,10 +248,16 @@ def run_of(ticker: str, model_version: int) -> str:
     if run_id is None:
         raise ConfigError(f"{name} has no version {model_version}; MLflow lists those it has")
     with or_missing(ticker, f"run {run_id} of version {model_version} was deleted"):
-        trained_on = get_run(run_id).data.tags.get("ticker")
+        tags = get_run(run_id).data.tags
+    trained_on = tags.get("ticker")
     if trained_on != ticker:
         raise ConfigError(
             f"version {model_version} of {name} was trained on {trained_on}, not on {ticker}"
+        )
+    if "verdict" not in tags:
+        raise ConfigError(
+            f"version {model_version} of {name} cannot be the champion: its run {run_id} ended "
+            "before the training was recorded"
         )
     return run_id
 

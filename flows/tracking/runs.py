@@ -33,6 +33,7 @@ from flows.tracking.store import (
     uri,
 )
 from rnn_core import owners
+from rnn_core.errors import TrackingError
 from rnn_core.identity import flatten
 from rnn_core.nn.arrays import Array
 from rnn_core.owners import temporary_folder
@@ -50,11 +51,12 @@ def start(
 ) -> Iterator[str]:
     """Record a run of `config` about `subject`.
 
-    Yields its id, and closes it as FINISHED, FAILED or, if it is interrupted, KILLED. The runs that
-    processes of this machine have left RUNNING are closed first.
+    Yields its id, and closes it as FINISHED, FAILED or, if it is interrupted, KILLED; as FINISHED
+    also if its version was judged before that. The runs that processes of this machine have left
+    RUNNING are closed first.
 
     Raises:
-        TrackingError: the store cannot be reached or used.
+        TrackingError: the store cannot be reached or used, or somebody else has closed the run.
     """
     experiment_number = experiment_id(experiment)
     store = client()
@@ -78,10 +80,19 @@ def start(
         store.log_batch(run_id, params=params)
         _log_files(run_id, configuration)
         yield run_id
-        store.set_terminated(run_id, "FINISHED")
+        _finish(run_id)
     except BaseException as error:
         unfinished.close_failed(run_id, error)
         raise
+
+
+def _finish(run_id: str) -> None:
+    """Close a run as FINISHED, unless somebody has closed it who took it for lost."""
+    run = client().get_run(run_id)
+    if run.info.status not in ("RUNNING", "FINISHED"):
+        why = run.data.tags.get("error", "no reason is given")
+        raise TrackingError(f"run {run_id} was closed before its end: {why}")
+    client().set_terminated(run_id, "FINISHED")
 
 
 def log(

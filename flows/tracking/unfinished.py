@@ -7,7 +7,7 @@ from mlflow.entities import LoggedModel, LoggedModelStatus, Run
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from flows.tracking import registry
-from flows.tracking.queries import PARENT, RUNNING, logged_models, search
+from flows.tracking.queries import INTERRUPTED, PARENT, RUNNING, logged_models, search
 from flows.tracking.store import Status, asking, client, get_run, one_line
 from rnn_core import owners
 from rnn_core.errors import RnnflowError
@@ -15,7 +15,8 @@ from rnn_core.operations.ledger import Ledger
 from rnn_core.owners import Owner
 
 OWNER = "process"  # tag of a run: the process that works on it
-JUDGED = "promotion"  # tag of a run whose version was judged: no part of it is missing
+JUDGED = "promotion"  # tag of a run whose version was judged, written last of all
+RECORDED = "verdict"  # tag of a run whose training was recorded
 ABANDONED: set[str] = set()  # runs that this process could not close, because MLflow was lost
 
 logger = logging.getLogger(__name__)
@@ -34,16 +35,44 @@ def close_failed(run_id: str, error: BaseException) -> None:
         ABANDONED.add(run_id)
 
 
-def close_lost() -> None:
-    """Close the runs of this host whose process is gone, and delete what they left half done."""
+def close_lost(ticker: str = "") -> set[str]:
+    """Close the runs of this host whose process is gone, and delete what they left half done.
+
+    Returns:
+        The tickers whose version was promoted by one of them.
+
+    Raises:
+        TrackingError: a lost run of `ticker` cannot be closed, or the store cannot be searched for
+            one. Those of others keep nobody from work.
+    """
     owners.delete_folders_of_gone()
     of_this_host = f"tags.`{OWNER}` LIKE '{owners.host()}{owners.SEPARATOR}%'"
+    promoted = set()
     try:
-        for run in list(search(f"{of_this_host} and {RUNNING}")):
-            if is_lost(run):
-                close(run, "FAILED", f"its process is gone ({run.data.tags[OWNER]})")
-    except RnnflowError as error:  # nobody is kept from work by what others have left
+        lost = [run for run in search(f"{of_this_host} and {RUNNING}") if is_lost(run)]
+    except RnnflowError as error:
+        if ticker:
+            raise
         logger.warning("runs whose process is gone are not closed: %s", error)
+        return set()
+    for run in lost:
+        its_ticker = run.data.tags.get("ticker", "")
+        try:
+            if close(run, "FAILED", f"its process is gone ({run.data.tags[OWNER]})") == "FINISHED":
+                promoted.add(its_ticker)
+        except RnnflowError as error:
+            if its_ticker == ticker:
+                raise
+            logger.warning(
+                "run %s, whose process is gone, is not closed: %s", run.info.run_id, error
+            )
+    return promoted
+
+
+def take(run_id: str) -> None:
+    """Note that somebody has asked for the work of a run that was interrupted after it."""
+    if INTERRUPTED in get_run(run_id).data.tags:
+        client().delete_tag(run_id, INTERRUPTED)
 
 
 def close_runs_of(flow_run_id: str, status: Status, reason: str) -> None:
@@ -58,24 +87,32 @@ def close_children(run_id: str, status: Status, reason: str) -> None:
     _close_all(_running_children(run_id), status, reason)
 
 
-def close(run: Run, status: Status, reason: str) -> None:
+def close(run: Run, status: Status, reason: str) -> Status:
     """Close a run and its lost children, after deleting what they left half done.
 
     That is a version that was registered and not judged, and a model that was not logged to its
     end. A run whose version was judged has done its work, whatever ended it then: it is FINISHED,
-    so that nobody does the work again. A version with an alias of a user stays.
+    with the reason in its tag `error`, and whoever starts it again has nothing to do (`take`). A
+    version with an alias of a user stays, and so does one whose number the ledger knows.
+
+    Returns:
+        The status of the run.
     """
     children = _running_children(run.info.run_id)
     lost_children = [child for child in children if OWNER not in child.data.tags or is_lost(child)]
     _close_all(lost_children, status, reason)
-    if JUDGED in run.data.tags or _keep_what_was_promoted(run):
+    if JUDGED in run.data.tags or _was_promoted(run):
         status = "FINISHED"
+        client().set_tag(run.info.run_id, INTERRUPTED, "after its work")
+    else:
+        _delete_versions(run)
     for model in logged_models(run):
         if model.status == LoggedModelStatus.PENDING:
             delete_model(model)
     client().set_tag(run.info.run_id, "error", one_line(reason))
     client().set_terminated(run.info.run_id, status)
     ABANDONED.discard(run.info.run_id)
+    return status
 
 
 def is_lost(run: Run) -> bool:
@@ -106,11 +143,24 @@ def _close_all(runs: Iterable[Run], status: Status, reason: str) -> None:
         close(run, status, reason)
 
 
-def _keep_what_was_promoted(run: Run) -> bool:
-    """Delete the run's versions that are not in use; return True if the run has promoted one.
+def _was_promoted(run: Run) -> bool:
+    """Return True if the run has promoted its version, which the ledger knows first; then tell it.
 
-    The ledger knows that before the run is tagged.
+    A version can be promoted by a user too, but not before its training was recorded.
     """
+    ticker = run.data.tags.get("ticker", "")
+    with Ledger.open() as ledger:
+        promotion = ledger.promotion_by(ticker, run.info.run_id)
+    if promotion is None or RECORDED not in run.data.tags:
+        return False
+    registry.tell_promotion(ticker, promotion.model_version, promotion.reason)
+    client().set_tag(run.info.run_id, f"{JUDGED}.reason", promotion.reason)
+    client().set_tag(run.info.run_id, JUDGED, "promoted")
+    return True
+
+
+def _delete_versions(run: Run) -> None:
+    """Delete the versions of a run's model, unless they are in use."""
     ticker = run.data.tags.get("ticker", "")
     versions = {
         version
@@ -118,13 +168,9 @@ def _keep_what_was_promoted(run: Run) -> bool:
         if name == registry.model_name(ticker)
     }
     if not versions:
-        return False
+        return
     with Ledger.open() as ledger:
-        has_promoted = ledger.has_promoted(ticker, run.info.run_id)
         in_use = ledger.versions(ticker)
-    if has_promoted:
-        client().set_tag(run.info.run_id, JUDGED, "promoted")
     in_use |= registry.versions_with_alias(ticker, apart_from=registry.CHALLENGER)
     for version in versions - in_use:
         registry.delete(ticker, version)
-    return has_promoted

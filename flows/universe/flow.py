@@ -19,6 +19,7 @@ from prefect.task_runners import TaskRunner
 from prefect.tasks import Task
 from pydantic import ValidationError
 
+from flows.steps import champions
 from flows.steps.command_flow import command_flow, without_secrets
 from flows.steps.folder import refuse_elsewhere
 from flows.steps.learning import learn_one_of_many, session_of
@@ -156,7 +157,10 @@ def _no_session(configs: Collection[Retrain], now: datetime) -> str | None:
 
 def _without_done(configs: Collection[Retrain]) -> list[Retrain]:
     """Return those that were not retrained yet for their last closed session."""
-    unfinished.close_lost()  # one of them may have done the work
+    promoted = unfinished.close_lost()  # killed after their work, and maybe before the alias
+    with Ledger.open() as ledger:
+        for ticker in promoted.intersection(config.ticker for config in configs):
+            champions.follow_if_behind(ledger, ticker)
     done: dict[str, dict[str, str]] = {}  # runs by session and ticker
     todo = []
     for config in configs:
@@ -261,6 +265,7 @@ def retrain_one(
         ProcessLost: the process at work died, a second time.
     """
     with without_secrets():  # as a decorator it could not be sent to a Dask worker
+        unfinished.close_lost(config.ticker)  # a process that died may have done the work
         finished = queries.finished_child(parent, config.ticker)
         if finished is not None:
             return finished
@@ -283,6 +288,7 @@ def _standing(
     try:
         future.result()
     except Exception:
+        unfinished.close_lost(prices.ticker)
         if queries.finished_child(parent, prices.ticker) is None:
             raise
     return standing_of(

@@ -118,8 +118,12 @@ def state() -> tuple[Counter[str], list[str]]:
             runs_of_versions = {int(version.version): version.run_id for version in found}
             rank = {number: f"{ticker} {at}" for at, number in enumerate(sorted(runs_of_versions))}
             there += [f"version {rank[number]}" for number in runs_of_versions]
-            champion = store.get_model_version_by_alias(f"direction-{ticker}", "champion")
-            there.append(f"champion {rank[int(champion.version)]}")
+            model = store.get_registered_model(f"direction-{ticker}")
+            there += [f"{alias} {rank[int(to)]}" for alias, to in model.aliases.items()]
+            there += [f"{rank[int(one.version)]}: {one.tags['promotion']}" for one in found]
+            followed = model.tags["ledger.decision"].partition(" ")[0]
+            there.append(f"the alias of {ticker} has followed decision {followed}")
+            champion = store.get_model_version_by_alias(model.name, "champion")
             if champion.run_id not in finished:
                 there.append(f"champion of {ticker} by a run that did not finish")
             for row in ledger.promotions(ticker).itertuples():
@@ -193,7 +197,9 @@ def kills(name: str, share: float, part: int, parts: int) -> Iterator[dict[str, 
     for number in numbers[part::parts]:
         restore()
         write = killed_before_write(number, work)
-        if write is not None:
+        if write is None:  # it made fewer writes this time
+            yield {"work": name, "not reached": int(number)}
+        else:
             yield {"work": name, "killed before": f"{number}: {write}", **ends(work)}
     for moment in moments[part::parts]:
         restore()
@@ -216,7 +222,8 @@ HOME = Path.cwd()
 
 def control() -> None:
     """Kill a retrain before its last write, with the rule broken that closes it as done."""
-    unfinished._is_judged = lambda run: False
+    unfinished.JUDGED = "no tag"
+    unfinished._keep_what_was_promoted = lambda run: False
     restore()
     writes = count_of_writes(WORKS["retrain"])
     EXPECTED.update(in_a_process(state)[0])

@@ -50,10 +50,11 @@ def ends(
 def test_a_flow_that_is_killed_and_started_again_does_all_once(
     ends: list[dict[str, Any]], work: str, record_property: Any
 ) -> None:
-    of_work = [end for end in ends if end["work"] == work]
+    not_reached = [end for end in ends if end["work"] == work and "not reached" in end]
+    of_work = [end for end in ends if end["work"] == work and "not reached" not in end]
     how = Counter("write" if "killed before" in end else "moment" for end in of_work)
     assert how["moment"] >= 1000 * SHARE / len(WORKS)
-    assert how["write"] >= 1
+    assert how["write"] > 20 * len(not_reached)
     assert [end for end in of_work if end["lost"] or end["doubled"] or end["stuck"]] == []
     record_property("times", len(of_work))
 

@@ -18,7 +18,7 @@ from tests.stack_copy import Copy, copied
 
 STARTS = int(os.environ.get("RNNFLOW_STARTS", "3"))
 QUEUED = int(os.environ.get("RNNFLOW_QUEUED", "6"))
-FLAT = 1.1  # memory of the last fifth by that of the second
+FLAT = 1.1  # memory of the fourth fifth by that of the second; in the last the queue runs empty
 LONG = 100  # runs in the queue, from which on the memory is judged
 NOW = "2013-03-01T22:00:00Z"
 SMALL: dict[str, Any] = {
@@ -73,7 +73,7 @@ def test_starts_of_a_deployment_at_one_moment_retrain_once(
 
 
 def test_runs_that_are_queued_complete_and_none_twice(copy: Copy, record_property: Any) -> None:
-    """The memory of the servers, the worker and all runs does not grow."""
+    """With many of them the memory of the servers, the worker and all runs does not grow."""
     over, memory = Event(), list[int]()
     watcher = Thread(target=watch, args=(copy, memory, over))
     watcher.start()

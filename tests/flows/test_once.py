@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from mlflow import MlflowClient
@@ -21,6 +21,7 @@ from flows.universe.flow import retrain_universe
 from rnn_core.commands import Retrain, RetrainUniverse
 from rnn_core.config import Evaluation, File, Model, Synthetic, Training, Yahoo
 from rnn_core.data.exchanges import sessions
+from rnn_core.errors import TrackingError
 from tests.flows.conftest import AAPL
 from tests.flows.test_older_version import ARCHIVE, SETTINGS, START, TICKER
 from tests.postgres import Postgres, running_postgres
@@ -264,3 +265,50 @@ def test_a_universe_over_one_file_is_refused_before_anything_starts(
 def test_one_ticker_may_have_one_file() -> None:
     config = RetrainUniverse(tickers=("ALONE",), source=File(path=AAPL), now=FRIDAY, **SMALL)
     assert retrain_universe(**dict(config)).keys() == {"ALONE"}
+
+
+@pytest.mark.parametrize("start", ["the schedule", "a wish"])
+def test_what_was_interrupted_after_its_work_is_completed_and_not_done_again(
+    monkeypatch: pytest.MonkeyPatch, start: str
+) -> None:
+    """The alias follows the ledger, and only then the next wish is another one."""
+    ticker = f"CUT{start[-4:].upper()}"
+    config = {"ticker": ticker, "source": File(path=AAPL), "scheduled": start == "the schedule"}
+    retrain(now=THURSDAY, **config, **SMALL)
+    with monkeypatch.context() as patch:
+        patch.setattr("flows.tracking.registry.set_champion_alias", unreachable)
+        with pytest.raises(TrackingError, match="MLflow is lost"):
+            retrain(now=FRIDAY, **config, **SMALL)
+    run, before = runs_of(ticker)
+    assert (run.info.status, before.info.status) == ("FINISHED", "FINISHED")
+    assert "interrupted" in run.data.tags
+    again = retrain(now=FRIDAY, return_state=True, **config, **SMALL)
+    assert f"was retrained for 2013-03-01 (run {run.info.run_id})" in again.message
+    run, _ = runs_of(ticker)
+    assert "interrupted" not in run.data.tags
+    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    champion = client.get_model_version_by_alias(f"direction-{ticker}", "champion")
+    assert champion.run_id == run.info.run_id
+    if start == "a wish":
+        assert retrain(now=FRIDAY, **config, **SMALL).run_id != run.info.run_id
+
+
+def unreachable(*_: Any) -> NoReturn:
+    raise TrackingError("MLflow is lost")
+
+
+def test_what_was_interrupted_on_an_older_price_is_done_when_the_price_has_come(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It has done its work for that price alone."""
+    late = tmp_path / "late.csv"
+    *rows, last = AAPL.read_text().splitlines()
+    late.write_text("\n".join(rows))
+    config = {"ticker": "STALE", "source": File(path=late, exchange="XNYS"), "scheduled": True}
+    with monkeypatch.context() as patch:
+        patch.setattr("flows.tracking.runs._finish", unreachable)
+        with pytest.raises(TrackingError, match="MLflow is lost"):
+            retrain(now=FRIDAY, **config, **SMALL)
+    late.write_text("\n".join([*rows, last]))
+    assert retrain(now=FRIDAY, **config, **SMALL) is not None
+    assert [run.info.status for run in runs_of("STALE")] == ["FINISHED"] * 2

@@ -129,11 +129,18 @@ class Ledger:
             return connection.execute(query).all()
 
     def last_forecast(self, ticker: str) -> Row[Any]:
-        """Return the row of the last session that was forecast of a ticker, which has one."""
+        """Return the row of the last session that was forecast of a ticker.
+
+        Raises:
+            LedgerError: no session of the ticker was ever forecast.
+        """
         query = select(FORECASTS).where(FORECASTS.c.ticker == ticker)
         latest_first = FORECASTS.c.session.desc(), FORECASTS.c.id.desc()
         with self._engine.connect() as connection:
-            return connection.execute(query.order_by(*latest_first).limit(1)).one()
+            row = connection.execute(query.order_by(*latest_first).limit(1)).one_or_none()
+        if row is None:
+            raise LedgerError(f"the ledger has no forecasts of {ticker}")
+        return row
 
     def live_forecast(self, ticker: str, session: date, model_version: int) -> Row[Any] | None:
         """Return the row of the model's live forecast of a session, or None if there is none."""
@@ -152,7 +159,7 @@ class Ledger:
         tickers = _tickers() if ticker is None else one
         of_ticker = select(FORECASTS.c.exchange).where(FORECASTS.c.ticker == tickers.c.ticker)
         last = of_ticker.order_by(FORECASTS.c.session.desc(), FORECASTS.c.id.desc()).limit(1)
-        query = select(tickers.c.ticker, last.scalar_subquery())
+        query = select(tickers.c.ticker, last.scalar_subquery()).order_by(tickers.c.ticker)
         with self._engine.connect() as connection:
             pairs = connection.execute(query).tuples()
             return {ticker: exchange for ticker, exchange in pairs if exchange is not None}
@@ -224,12 +231,13 @@ class Ledger:
         with self._engine.connect() as connection:
             return connection.scalar(query)
 
-    def has_promoted(self, ticker: str, run_id: str) -> bool:
-        """Return True if a version that this run has trained became the champion of the ticker."""
+    def promotion_by(self, ticker: str, run_id: str) -> Row[Any] | None:
+        """Return the promotion of a version that this run has trained, None if there is none."""
         column = PROMOTIONS.c
         by_run = (column.ticker == ticker) & (column.run_id == run_id)
+        query = select(PROMOTIONS).where(by_run).order_by(column.number).limit(1)
         with self._engine.connect() as connection:
-            return connection.scalar(select(column.id).where(by_run).limit(1)) is not None
+            return connection.execute(query).one_or_none()
 
     @contextmanager
     def deciding(self, ticker: str) -> Iterator[Decision]:

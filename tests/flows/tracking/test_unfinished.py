@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
 from flows.prune import prune
 from flows.tracking import registry, runs, store, unfinished
 from rnn_core.commands import Retrain
-from rnn_core.errors import TrackingError
+from rnn_core.errors import ChampionMissing, ConfigError, TrackingError
 from rnn_core.operations.ledger import Ledger
 from rnn_core.owners import this_process
 
@@ -95,12 +97,15 @@ def test_a_version_that_is_in_use_stays_and_a_run_whose_version_was_judged_is_fi
     name = registry.model_name(TICKER) if use != "another name" else "mine"
     if not mlflow_store.search_registered_models(f"name = '{name}'"):
         mlflow_store.create_registered_model(name)
-    version = int(mlflow_store.create_model_version(name, "/nowhere", run_id=lost).version)
+    card = {"verdict": "skill", "promotion": "not judged yet"}
+    registered = mlflow_store.create_model_version(name, "/nowhere", run_id=lost, tags=card)
+    version = int(registered.version)
     half = int(mlflow_store.create_model_version(name, "/nowhere", run_id=lost).version)
     mlflow_store.set_registered_model_alias(name, registry.CHALLENGER, str(half))
     if use in ("champion", "another alias"):
         mlflow_store.set_registered_model_alias(name, use.replace(" ", "-"), str(version))
     elif use == "the ledger":
+        mlflow_store.set_tag(lost, "verdict", "skill")
         with Ledger.open() as ledger, ledger.deciding(TICKER) as decision:
             decision.promote(version, reason="for a test", run_id=lost, at=NOW)
     elif use == "an older store":  # which had a version of this number, and was deleted
@@ -111,8 +116,15 @@ def test_a_version_that_is_in_use_stays_and_a_run_whose_version_was_judged_is_fi
     start_another()
     has_done_its_work = use in ("the ledger", "judged")
     assert status_of(lost) == ("FINISHED" if has_done_its_work else "FAILED")
-    kept = {version, half} if use in ("judged", "another name") else {version}
+    kept = {version} if use in ("champion", "another alias", "an older store") else {version, half}
     assert {number for _, number in registry.registered(lost)} == kept
+    tags = mlflow_store.get_run(lost).data.tags
+    assert ("interrupted" in tags) == has_done_its_work
+    if use == "the ledger":
+        assert (tags["promotion"], tags["promotion.reason"]) == ("promoted", "for a test")
+        told = mlflow_store.get_model_version(name, str(version))
+        assert told.tags["promotion"] == "promoted"
+        assert "for a test" in told.description
 
 
 def test_prune_goes_by_the_process_too_if_it_is_known(running: Callable[..., str]) -> None:
@@ -160,3 +172,51 @@ def test_the_error_of_a_run_is_raised_even_if_the_run_cannot_be_closed(
     assert status_of(run_id) == "RUNNING"
     start_another()
     assert status_of(run_id) == "FAILED"
+
+
+def test_a_lost_run_that_cannot_be_closed_stops_those_of_its_ticker_and_no_other(
+    running: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stubborn, other = running(process=GONE), running(process=GONE, ticker="OTHER")
+    close = unfinished.close
+
+    def refuse(run: Run, *rest: Any) -> Any:
+        if run.info.run_id == stubborn:
+            raise TrackingError("MLflow is lost")
+        return close(run, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(unfinished, "close", refuse)
+        unfinished.close_lost()
+        unfinished.close_lost("OTHER")
+        assert (status_of(stubborn), status_of(other)) == ("RUNNING", "FAILED")
+        with pytest.raises(TrackingError, match="MLflow is lost"):
+            unfinished.close_lost(TICKER)
+    unfinished.close_lost(TICKER)
+    assert status_of(stubborn) == "FAILED"
+
+
+def test_a_run_that_somebody_has_closed_does_not_finish(running: Callable[..., str]) -> None:
+    config = Retrain(ticker=TICKER)
+    with (
+        pytest.raises(TrackingError, match="was closed before its end: taken for lost"),
+        runs.start("retrain", TICKER, config, {"ticker": TICKER}, "none") as run_id,
+    ):
+        unfinished.close(store.get_run(run_id), "FAILED", "taken for lost")
+    assert status_of(run_id) == "FAILED"
+
+
+def test_a_version_whose_training_was_not_recorded_cannot_be_the_champion(
+    running: Callable[..., str], mlflow_store: MlflowClient
+) -> None:
+    name = registry.model_name("HALF")
+    run_id = running(ticker="HALF", config_hash="any")
+    mlflow_store.set_tag(run_id, "config_hash", "any")
+    mlflow_store.create_registered_model(name)
+    mlflow_store.create_model_version(name, "/nowhere", run_id=run_id)
+    with pytest.raises(ConfigError, match="ended before the training was recorded"):
+        registry.run_of("HALF", 1)
+    mlflow_store.set_registered_model_alias(name, registry.CHAMPION, "1")
+    with pytest.raises(ChampionMissing, match="ended before the training was recorded"):
+        registry.champion("HALF")
+    mlflow_store.set_terminated(run_id)

@@ -122,6 +122,8 @@ def test_a_ledger_without_forecasts_knows_no_exchange(ledger: Ledger) -> None:
     assert ledger.exchanges() == {}
     assert ledger.open_forecasts("MSFT") == []
     assert ledger.prices_forecast_from() == set()
+    with pytest.raises(LedgerError, match="the ledger has no forecasts of MSFT"):
+        ledger.last_forecast("MSFT")
 
 
 def test_a_ticker_whose_exchange_has_changed_is_of_its_last_sessions(ledger: Ledger) -> None:
@@ -288,12 +290,15 @@ def test_the_champions_in_force_follow_from_promotions_and_rollbacks(ledger: Led
     assert ledger.promoted_at("AAPL", 1) is None
 
 
-def test_a_run_has_promoted_if_a_version_of_it_became_champion(ledger: Ledger) -> None:
+def test_the_first_promotion_of_a_run_can_be_looked_up(ledger: Ledger) -> None:
     with ledger.deciding("MSFT") as decision:
         decision.promote(1, reason="first", run_id="run", at=CLOSE)
-    assert ledger.has_promoted("MSFT", "run")
-    assert not ledger.has_promoted("MSFT", "another")
-    assert not ledger.has_promoted("AAPL", "run")
+        decision.promote(2, reason="second", run_id="run", at=OPEN)
+    promotion = ledger.promotion_by("MSFT", "run")
+    assert promotion is not None
+    assert (promotion.model_version, promotion.reason) == (1, "first")
+    assert ledger.promotion_by("MSFT", "another") is None
+    assert ledger.promotion_by("AAPL", "run") is None
 
 
 @settings(
