@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from prefect.flow_engine import FlowRunEngine
@@ -222,8 +223,9 @@ HOME = Path.cwd()
 
 def control() -> None:
     """Kill a retrain before its last write, with the rule broken that closes it as done."""
-    unfinished.JUDGED = "no tag"
-    unfinished._keep_what_was_promoted = lambda run: False
+    broken = pytest.MonkeyPatch()
+    broken.setattr(unfinished, "JUDGED", "no tag")
+    broken.setattr(unfinished, "_was_promoted", lambda run: False)
     restore()
     writes = count_of_writes(WORKS["retrain"])
     EXPECTED.update(in_a_process(state)[0])
