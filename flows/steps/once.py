@@ -42,7 +42,8 @@ def once_for_a_session(config: Retrain) -> Iterator[str | None]:
     ):
         unfinished.close_lost(config.ticker)  # who held the claim may have died after the work
         done = queries.retrained(config, session_of(config), config.ticker, since=started)
-        yield _completed(config, ledger, done.get(config.ticker))
+        run_id = done.get(config.ticker)
+        yield run_id and completed(config, ledger, run_id)
 
 
 @contextmanager
@@ -80,15 +81,14 @@ def once_for_a_wish(config: Retrain, started: datetime) -> Iterator[str | None]:
         unfinished.close_lost(config.ticker)
         since = wished_at.timestamp()
         done = queries.retrained_alike(config, session_of(config), since)
-        yield _completed(config, ledger, done)
+        yield done and completed(config, ledger, done)
 
 
-def _completed(config: Retrain, ledger: Ledger, run_id: str | None) -> str | None:
-    """Return the run that has done the work, if any; it may have been killed at the last steps."""
-    if run_id is not None:
-        champions.follow_if_behind(ledger, config.ticker)
-        unrecorded.forget(config)
-        unfinished.take(run_id)
+def completed(config: Retrain, ledger: Ledger, run_id: str) -> str:
+    """Return the run that has done the work, after the last steps, at which it may have ended."""
+    champions.follow_if_behind(ledger, config.ticker)
+    unrecorded.forget(config)
+    unfinished.take(run_id)
     return run_id
 
 

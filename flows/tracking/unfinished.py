@@ -39,7 +39,7 @@ def close_lost(ticker: str = "") -> set[str]:
     """Close the runs of this host whose process is gone, and delete what they left half done.
 
     Returns:
-        The tickers whose version was promoted by one of them.
+        The tickers of those that had done their work.
 
     Raises:
         TrackingError: a lost run of `ticker` cannot be closed, or the store cannot be searched for
@@ -47,7 +47,7 @@ def close_lost(ticker: str = "") -> set[str]:
     """
     owners.delete_folders_of_gone()
     of_this_host = f"tags.`{OWNER}` LIKE '{owners.host()}{owners.SEPARATOR}%'"
-    promoted = set()
+    done = set()
     try:
         lost = [run for run in search(f"{of_this_host} and {RUNNING}") if is_lost(run)]
     except RnnflowError as error:
@@ -59,14 +59,14 @@ def close_lost(ticker: str = "") -> set[str]:
         its_ticker = run.data.tags.get("ticker", "")
         try:
             if close(run, "FAILED", f"its process is gone ({run.data.tags[OWNER]})") == "FINISHED":
-                promoted.add(its_ticker)
+                done.add(its_ticker)
         except RnnflowError as error:
             if its_ticker == ticker:
                 raise
             logger.warning(
                 "run %s, whose process is gone, is not closed: %s", run.info.run_id, error
             )
-    return promoted
+    return done
 
 
 def take(run_id: str) -> None:

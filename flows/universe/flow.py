@@ -19,11 +19,10 @@ from prefect.task_runners import TaskRunner
 from prefect.tasks import Task
 from pydantic import ValidationError
 
-from flows.steps import champions
 from flows.steps.command_flow import command_flow, without_secrets
 from flows.steps.folder import refuse_elsewhere
 from flows.steps.learning import learn_one_of_many, session_of
-from flows.steps.once import once_for_a_session, was_done
+from flows.steps.once import completed, once_for_a_session, was_done
 from flows.steps.prefect_runs import IN_MEMORY, log_decision, nothing_to_do, progress, publish
 from flows.steps.prices import fetch_prices, prices_to_train_on, yahoo_slot
 from flows.steps.standing import standing_of
@@ -157,18 +156,19 @@ def _no_session(configs: Collection[Retrain], now: datetime) -> str | None:
 
 def _without_done(configs: Collection[Retrain]) -> list[Retrain]:
     """Return those that were not retrained yet for their last closed session."""
-    promoted = unfinished.close_lost()  # killed after their work, and maybe before the alias
-    with Ledger.open() as ledger:
-        for ticker in promoted.intersection(config.ticker for config in configs):
-            champions.follow_if_behind(ledger, ticker)
+    interrupted = unfinished.close_lost()
     done: dict[str, dict[str, str]] = {}  # runs by session and ticker
     todo = []
-    for config in configs:
-        session = session_of(config)
-        if session not in done:
-            done[session] = queries.retrained(config, session)
-        if config.ticker not in done[session]:
-            todo.append(config)
+    with Ledger.open() as ledger:
+        for config in configs:
+            session = session_of(config)
+            if session not in done:
+                done[session] = queries.retrained(config, session)
+            run_id = done[session].get(config.ticker)
+            if run_id is None:
+                todo.append(config)
+            elif config.ticker in interrupted:
+                completed(config, ledger, run_id)
     get_run_logger().info("%d of %d tickers are to be retrained", len(todo), len(configs))
     return todo
 

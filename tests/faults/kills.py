@@ -1,6 +1,6 @@
 """Flows killed at their writes and at random moments, and started again: what is lost or doubled.
 
-    python -m tests.faults.kills SHARE PART PARTS
+    python -m tests.faults.kills SHARE PART PARTS [WORK …]
     python -m tests.faults.kills control
 
 runs in an empty folder, with a Prefect server. It kills each flow before a `SHARE` of its writes
@@ -248,9 +248,9 @@ def set_up() -> None:
     shutil.copytree(".", HOME / "prepared", symlinks=True)
 
 
-def main(share: float, part: int, parts: int) -> None:
-    """Print how each kill ended."""
-    for name in WORKS:
+def main(share: float, part: int, parts: int, works: list[str]) -> None:
+    """Print how each kill of some works, or of all, ended."""
+    for name in works or WORKS:
         for end in kills(name, share, part, parts):
             print(json.dumps(end), flush=True)  # noqa: T201
 
@@ -260,4 +260,4 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["control"]:
         control()
     else:
-        main(float(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+        main(float(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])
