@@ -107,12 +107,14 @@ def state() -> tuple[Counter[str], list[str]]:
     experiments = {found.experiment_id: found.name for found in store.search_experiments()}
     runs = store.search_runs(list(experiments))
     finished = {run.info.run_id: run for run in runs if run.info.status == "FINISHED"}
-    there = [
+    lines = [
         f"{experiments[run.info.experiment_id]}: {_run(run)}"
         for run in finished.values()
-        if "tickers"
-        not in run.data.tags  # a universe is a start of its own, whatever is left to do
+        if "tickers" not in run.data.tags  # a start of a universe, which does what is left
     ]
+    # To ask for a forecast again shows the same rows of the ledger again
+    asked = {line for line in lines if line.startswith("forecast: ")}
+    there = [*asked, *(line for line in lines if line not in asked)]
     with Ledger.open() as ledger:
         for ticker in TICKERS:
             found = store.search_model_versions(f"name = 'direction-{ticker}'")
