@@ -11,6 +11,7 @@ from flows import command_line
 from flows.steps.champions import deciding, note_champion_by_hand
 from flows.steps.prefect_runs import announce
 from flows.tracking import registry, serving
+from flows.tracking.unfinished import close_lost
 from rnn_core.commands import Rollback
 from rnn_core.errors import ChampionMissing
 from rnn_core.operations.ledger import Decision, Ledger
@@ -26,6 +27,7 @@ def roll_back(ticker: str, at: datetime, to: int | None = None) -> int:
         ConfigError: there is no version `to` of the ticker.
         ChampionMissing: the version to return to was deleted, or is damaged.
     """
+    close_lost(ticker)
     with Ledger.open() as ledger, deciding(ledger, ticker) as (decision, unfinished):
         with suppress(ChampionMissing):  # one that cannot be used is none to return to later
             note_champion_by_hand(decision, registry.champion(ticker), at)
