@@ -18,7 +18,7 @@ from benchmarks import (
     universe,
     whole_process,
 )
-from benchmarks.figures import draw
+from benchmarks.figures import COMPARED, draw
 from benchmarks.honesty import judging
 from benchmarks.load import ledger, runs
 from rnn_core.nn.engines import kernel
@@ -58,7 +58,8 @@ def main(arguments: list[str]) -> int:
     broken = [sentence for name in names or chosen for sentence in chosen[name]()]
     for sentence in broken:
         report(sentence)
-    draw()
+    if set(names or chosen).intersection((*COMPARED, "growth")):
+        draw()
     return 1 if broken else 0
 
 

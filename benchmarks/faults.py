@@ -1,14 +1,16 @@
 """Every fault of docs/reliability.md, as often as its table says: about three hours.
 
-Each is a test of `tests/faults` with real processes, repeated by an environment variable. A test
-passes only if nothing was lost, doubled or stuck, so these columns are zeros or there is no table.
+Each is tried by tests with real processes, which environment variables repeat. A test that fails is
+named, and then the results are not kept.
 """
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,17 +19,18 @@ from xml.etree import ElementTree
 from benchmarks.rounds import RESULTS, machine
 
 CHECKOUT = Path(__file__).parents[1]
+COUNTS = ("times", "lost", "doubled", "stuck")
 COLUMNS = ("fault", "times", "outcome", "lost", "doubled", "stuck", "command")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens, how it ends, and which tests try it.
+    """A fault, and the tests that try it.
 
     Attributes:
         name: The fault.
-        outcome: How each trial of it ended, in a few words.
-        tests: What pytest is told to run.
+        outcome: The end of each trial, in a few words.
+        tests: Arguments of pytest.
         variables: Environment variables that say how often.
     """
 
@@ -38,7 +41,7 @@ class Fault:
 
     @property
     def command(self) -> str:
-        """What repeats it, at the shell."""
+        """The command that repeats it at the shell."""
         settings = [f"{name}={value}" for name, value in self.variables.items()]
         return " ".join([*settings, "pytest", self.tests])
 
@@ -154,12 +157,12 @@ def main() -> list[str]:
     rows = []
     broken = []
     for fault in FAULTS:
-        times, failed = _tried(fault)
+        counts, failed = _tried(fault)
+        counted = {name: counts[name] for name in COUNTS}
+        rows.append(Row(fault.name, outcome=fault.outcome, command=fault.command, **counted))
+        print(_line(asdict(rows[-1])), flush=True)
         if failed:
             broken.append(f"{fault.name}: {failed} of the tests failed: {fault.command}")
-        else:
-            rows.append(Row(fault.name, times, fault.outcome, 0, 0, 0, fault.command))
-            print(_line(asdict(rows[-1])), flush=True)
     if not broken:
         content = {"machine": machine(), "rows": [asdict(row) for row in rows]}
         (RESULTS / "faults.json").write_text(json.dumps(content, indent=1) + "\n")
@@ -178,24 +181,22 @@ def _line(row: Mapping[str, object]) -> str:
     return f"| {' | '.join(str(told[column]) for column in COLUMNS)} |"
 
 
-def _tried(fault: Fault) -> tuple[int, int]:
-    """Return how often a fault was tried, and how many tests failed or tried nothing."""
+def _tried(fault: Fault) -> tuple[Counter[str], int]:
+    """Return what the tests have counted, and how many of them failed, or 1 if there were none.
+
+    A test that counts nothing has tried its fault once, and asserts that nothing else is the case.
+    """
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         options = ("--quiet", "--numprocesses", "0", "--junitxml", str(report))
-        command = f"{sys.executable} -m pytest {' '.join(options)} {fault.tests}"
-        environment = os.environ | fault.variables
-        subprocess.run(command, shell=True, cwd=CHECKOUT, env=environment, check=False)  # noqa: S602
+        command = [sys.executable, "-m", "pytest", *options, *shlex.split(fault.tests)]
+        subprocess.run(command, cwd=CHECKOUT, env=os.environ | fault.variables, check=False)
         cases = list(ElementTree.parse(report).iter("testcase"))  # noqa: S314  by pytest
+    counts = Counter[str]()
+    for case in cases:
+        told = {one.get("name", ""): one.get("value", "") for one in case.iter("property")}
+        counts["times"] += int(told.get("times", 1))
+        counts.update({name: int(told.get(name, 0)) for name in COUNTS[1:]})
     outcomes = ("failure", "error", "skipped")
     failed = sum(any(case.find(name) is not None for name in outcomes) for case in cases)
-    times = [_times(case) for case in cases]
-    return sum(times), failed or not cases
-
-
-def _times(case: ElementTree.Element) -> int:
-    """Return how often a test has tried its fault: once, unless it says so."""
-    for told in case.iter("property"):
-        if told.get("name") == "times":
-            return int(told.get("value", "1"))
-    return 1
+    return counts, failed if cases else 1

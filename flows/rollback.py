@@ -26,6 +26,7 @@ def roll_back(ticker: str, at: datetime, to: int | None = None) -> int:
         LedgerError: there is no earlier champion.
         ConfigError: there is no version `to` of the ticker.
         ChampionMissing: the version to return to was deleted, or is damaged.
+        TrackingError: a lost run of the ticker cannot be closed.
     """
     close_lost(ticker)
     with Ledger.open() as ledger, deciding(ledger, ticker) as (decision, unfinished):

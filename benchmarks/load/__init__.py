@@ -1,1 +1,1 @@
-"""What years of use pile up: rows of the ledger, runs of MLflow, runs in a queue."""
+"""Measurements of databases that years of use have filled."""

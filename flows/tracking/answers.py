@@ -1,4 +1,4 @@
-"""What studies, audits, comparisons and reproductions answer, recorded in their runs."""
+"""Record the results of studies, audits, comparisons and reproductions in their runs."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""What a retrain, a forecast and a score record in a run: tags, metrics, curves and files."""
+"""Record retrains, forecasts and scores in their runs: tags, metrics, curves and files."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -35,13 +35,14 @@ def in_a_process(work: Callable[..., T], *arguments: Any) -> T:
     try:
         if not receiver.poll(LONGEST):
             raise TimeoutError(f"it takes more than {LONGEST} s")
-        result, error = receiver.recv()
+        answer: tuple[T, Exception | None] = receiver.recv()
     finally:
         process.kill()
         process.join()
+    result, error = answer
     if error is not None:
         raise error
-    return result  # type: ignore[no-any-return]
+    return result
 
 
 def killed_before_write(number: int, work: Callable[..., object], *arguments: Any) -> str | None:

@@ -176,7 +176,7 @@ def ends(work: Callable[[], object]) -> dict[str, list[str]]:
 
 
 EXPECTED = Counter[str]()
-"""What is there after the work that is being killed, if it is not."""
+"""The state after the same work without a kill."""
 
 
 def kills(name: str, share: float, part: int, parts: int) -> Iterator[dict[str, Any]]:

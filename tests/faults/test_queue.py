@@ -13,6 +13,7 @@ import pytest
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun
 
+from flows.stack.healing import QUEUE_LIMIT
 from tests.processes import CHECKOUT, processes, wait_for
 from tests.stack_copy import Copy, copied
 
@@ -45,6 +46,14 @@ def states(copy: Copy, runs: list[FlowRun]) -> Counter[str]:
     with copy.client() as client:
         found = client.read_flow_runs(flow_run_filter=ids, limit=len(runs))
     return Counter(run.state_type.value for run in found if run.state_type)
+
+
+def begun(copy: Copy, runs: list[FlowRun]) -> int:
+    """How many of the runs are at work; never more than the queue allows."""
+    found = states(copy, runs)
+    at_work = found["PENDING"] + found["RUNNING"]
+    assert at_work <= QUEUE_LIMIT
+    return at_work
 
 
 def wait_for_all(copy: Copy, runs: list[FlowRun], seconds: float) -> Counter[str]:
@@ -80,11 +89,16 @@ def test_runs_that_are_queued_complete_and_none_twice(copy: Copy, record_propert
     try:
         tickers = [f"QUEUED{number}" for number in range(QUEUED)]
         runs = [copy.run("retrain/adhoc", ticker=ticker, **SMALL) for ticker in tickers]
+        wait_for(lambda: begun(copy, runs) == QUEUE_LIMIT, "the first of the queue")
+        of_the_schedule = copy.run("retrain/daily", ticker="PASSES", **SMALL)
+        wait_for(lambda: begun(copy, [of_the_schedule]) == 1, "the run of the schedule")
+        assert states(copy, runs)["SCHEDULED"] > 0, "it has not waited for the queue"
         ended = wait_for_all(copy, runs, 120 + 20 * QUEUED)
     finally:
         over.set()
         watcher.join()
     assert ended == {"COMPLETED": QUEUED}
+    assert wait_for_all(copy, [of_the_schedule], 300) == {"COMPLETED": 1}
     assert all(retrained(copy.folder, ticker) == ["FINISHED"] for ticker in tickers)
     record_property("times", QUEUED)
     record_property("most_memory_mb", max(memory) // 2**20)
