@@ -105,14 +105,17 @@ def _over_processes(
 ) -> Iterator[bool]:
     """Yield what `finds_skill` returns for each piece, in order."""
     with (
-        performer(RUNNER, len(pieces)) as perform,
         ThreadPoolExecutor(usable_cores()) as threads,
+        performer(RUNNER, len(pieces)) as perform,
         progress(len(pieces), "series") as advance,
     ):
         work = [partial(finds_skill, piece) for piece in pieces]
-        for done, found in enumerate(threads.map(perform, work), start=1):
-            advance(done, "")
-            yield found
+        try:
+            for done, found in enumerate(threads.map(perform, work), start=1):
+                advance(done, "")
+                yield found
+        finally:  # `map` does so itself, unless it is interrupted while it shares the work out
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
 def main(config: Audit) -> None:

@@ -4,8 +4,10 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import mlflow
@@ -149,6 +151,33 @@ def test_no_run_is_left_running(
     with pytest.raises((KeyboardInterrupt, DataError)):
         audit(source=File(path=AAPL), **QUICK)
     assert runs_of("audit")[0].info.status == status
+
+
+def test_nothing_more_is_judged_after_an_interrupt_while_the_work_is_shared_out(
+    in_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged = []
+
+    class Interrupted(ThreadPoolExecutor):
+        asked = 0
+
+        def submit(self, *work: Any, **options: Any) -> Any:
+            self.asked += 1
+            if self.asked == 5_000:
+                raise KeyboardInterrupt
+            return super().submit(*work, **options)
+
+    def judge(piece: int) -> None:
+        sleep(0.002)
+        judged.append(piece)
+
+    monkeypatch.setattr(audit_flow, "ThreadPoolExecutor", Interrupted)
+    monkeypatch.setattr(
+        audit_flow, "count_skill", lambda _, __, over: list(over(judge, range(10_000)))
+    )
+    with pytest.raises(KeyboardInterrupt):
+        audit(source=File(path=AAPL), **QUICK)
+    assert len(judged) < 4_900
 
 
 def test_ctrl_c_ends_a_real_audit_and_its_processes(prefect_server: str, workplace: Path) -> None:

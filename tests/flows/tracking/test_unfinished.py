@@ -209,14 +209,14 @@ def test_a_run_that_somebody_has_closed_does_not_finish(running: Callable[..., s
 def test_a_version_whose_training_was_not_recorded_cannot_be_the_champion(
     running: Callable[..., str], mlflow_store: MlflowClient
 ) -> None:
-    name = registry.model_name("HALF")
-    run_id = running(ticker="HALF", config_hash="any")
+    name = registry.model_name("UNRECORDED")
+    run_id = running(ticker="UNRECORDED", config_hash="any")
     mlflow_store.set_tag(run_id, "config_hash", "any")
     mlflow_store.create_registered_model(name)
     mlflow_store.create_model_version(name, "/nowhere", run_id=run_id)
     with pytest.raises(ConfigError, match="ended before the training was recorded"):
-        registry.run_of("HALF", 1)
+        registry.run_of("UNRECORDED", 1)
     mlflow_store.set_registered_model_alias(name, registry.CHAMPION, "1")
     with pytest.raises(ChampionMissing, match="ended before the training was recorded"):
-        registry.champion("HALF")
+        registry.champion("UNRECORDED")
     mlflow_store.set_terminated(run_id)
