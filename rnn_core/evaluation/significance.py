@@ -16,7 +16,8 @@ from rnn_core.nn.arrays import Array
 
 ALPHA = 0.05
 POWER = 0.80
-DRAWS = 10_000  # of a bootstrap: p has a standard error of 0.005 at most, of 0.002 near 5 %
+DRAWS = 1_000_000  # of a bootstrap: p has a standard error of 0.0005, of 0.0015 in blocks of 30
+ROUNDING = 1e-12  # of a sum of bounded values: what is closer to a threshold is taken to reach it
 FEWEST = 10  # values from which a block length is estimated
 FEW_DAYS = 50  # below this number a test is exact, or not done
 
@@ -79,7 +80,7 @@ def diebold_mariano(loss_a: Array, loss_b: Array, horizon: int = 1) -> Test | No
 
 
 def bootstrap_mean(
-    values: Array, *, seed: int = 0, reps: int = DRAWS, confidence: float = CONFIDENCE
+    values: Array, *, seed: int = 0, draws: int = DRAWS, confidence: float = CONFIDENCE
 ) -> Bootstrap | None:
     """Bootstrap the mean of a dependent series (n,): its interval and its p-value.
 
@@ -91,16 +92,12 @@ def bootstrap_mean(
     """
     if len(values) < FEWEST or not varies(values):
         return None
-    from arch.bootstrap import StationaryBootstrap  # 0.5 s
-
     block = block_length(values)
-    resampled = StationaryBootstrap(block, values, seed=np.random.default_rng(seed))
-    means = resampled.apply(_mean, reps)[:, 0]
+    deviations = _Redrawn(len(values), block, seed, draws).deviations(values)
     mean = float(values.mean())
     outside = (1 - confidence) / 2
-    high, low = 2 * mean - np.quantile(means, [outside, 1 - outside])
-    pvalue = (1 + np.count_nonzero(means >= 2 * mean)) / (1 + reps)
-    return Bootstrap(mean, float(low), float(high), pvalue, block)
+    high, low = mean - np.quantile(deviations, [outside, 1 - outside])
+    return Bootstrap(mean, float(low), float(high), _share(deviations, mean), block)
 
 
 def mean_above_zero(values: Array) -> Test | None:
@@ -120,32 +117,60 @@ def mean_above_zero(values: Array) -> Test | None:
     return Test(statistic, float(norm.sf(statistic)))
 
 
-def superior(benchmark: Array, losses: Array, *, seed: int = 0, reps: int = DRAWS) -> Test | None:
+def superior(benchmark: Array, losses: Array, *, seed: int = 0, draws: int = DRAWS) -> Test | None:
     """Test whether the best of k forecasts, losses (n, k), beats the losses (n,) of a benchmark.
 
     The statistic is the largest mean gain, and its distribution that of the largest of the k
     bootstrapped means, each around 0: a forecast that is worse than the benchmark by more than
     √(2 log log n) standard errors is left where it is. So the p-value pays for having k to choose
     from. This is the consistent one of Hansen, A Test for Superior Predictive Ability, JBES 23
-    (2005) 365–380, as arch computes it. Blocks are drawn as in `bootstrap_mean`; their mean length
-    is the longest that a gain asks for. None for fewer than 10 losses or if no gain varies.
+    (2005) 365–380. Blocks are drawn as in `bootstrap_mean`; their mean length is the longest that
+    a gain asks for. None for fewer than 10 losses or if no gain varies.
     """
     gains = benchmark[:, None] - losses  # (n, k)
     varying = [gain for gain in gains.T if varies(gain)]
     if len(gains) < FEWEST or not varying:
         return None
-    from arch.bootstrap import StationaryBootstrap
+    redrawn = _Redrawn(len(gains), max(map(block_length, varying)), seed, draws)
+    highest = np.array(-np.inf)
+    for gain in gains.T:
+        deviations = redrawn.deviations(gain)
+        far_below = gain.mean() < -deviations.std() * sqrt(2 * log(log(len(gains))))
+        highest = np.maximum(highest, deviations + (gain.mean() if far_below else 0))
+    best = float(gains.mean(axis=0).max())
+    return Test(best, _share(highest, best))
 
-    block = max(block_length(gain) for gain in varying)
-    resampled = StationaryBootstrap(block, gains, seed=np.random.default_rng(seed))
-    each_day = np.full(len(gains), 1 / len(gains))
-    means = resampled.apply(lambda rows: each_day @ rows, reps)  # (reps, k)
-    mean = gains.mean(axis=0)
-    worst = -means.std(axis=0) * sqrt(2 * log(log(len(gains))))
-    center = np.where(mean >= worst, mean, 0)
-    best = mean.max()
-    pvalue = (1 + np.count_nonzero((means - center).max(axis=1) >= best)) / (1 + reps)
-    return Test(float(best), float(pvalue))
+
+class _Redrawn:
+    """How often each of n days is drawn by a stationary bootstrap of about `draws` draws.
+
+    Blocks go around the circle. So a pattern of drawn days is as likely as the same one turned by
+    any number of days, and each pattern gives n draws: their means are the correlation of the
+    series with how often its days are drawn, by FFT. That is ten times as many as could be
+    drawn one by one in the same time, at nearly the same worth each.
+    """
+
+    def __init__(self, n: int, block: int, seed: int, draws: int) -> None:
+        rng = np.random.default_rng(seed)
+        patterns = -(-draws // n)
+        day = np.arange(n)
+        began = np.where(rng.random((patterns, n)) < 1 / block, day, 0)  # of the block of each day
+        np.maximum.accumulate(began, axis=1, out=began)
+        starts = np.take_along_axis(rng.integers(n, size=began.shape), began, axis=1)
+        drawn = (starts + day - began) % n + n * np.arange(patterns)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
+        self._spectrum = np.fft.rfft(times).conj()
+
+    def deviations(self, values: Array) -> Array:
+        """Return the redrawn means of a series (n,) less its own, (patterns, n)."""
+        n = len(values)
+        return np.fft.irfft(self._spectrum * np.fft.rfft(values - values.mean()), n) / n
+
+
+def _share(draws: Array, least: float) -> float:
+    """Return the share of draws that reach `least`, itself counted as one of them."""
+    rounding = ROUNDING * float(np.abs(draws).max())
+    return float((1 + np.count_nonzero(draws >= least - rounding)) / (1 + draws.size))
 
 
 def block_length(values: Array) -> int:
@@ -314,10 +339,6 @@ def _expected_best(trials: int) -> float:
     typical = norm.ppf(1 - 1 / trials)
     extreme = norm.ppf(1 - 1 / (trials * e))
     return float((1 - gamma) * typical + gamma * extreme)
-
-
-def _mean(values: Array) -> Array:
-    return np.atleast_1d(values.mean())
 
 
 def _probabilities(pvalues: Array) -> Array:

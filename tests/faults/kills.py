@@ -44,12 +44,11 @@ from flows.universe.flow import retrain_universe
 from flows.universe.processes import IMPORTED
 from rnn_core.config import Evaluation, File, Model, Promotion, Runner, Training
 from rnn_core.data import vintages
-from rnn_core.evaluation import significance
 from rnn_core.operations.ledger import Ledger
 from rnn_core.reporting import figures
 from tests.clock import machine_at
 from tests.faults.killed import count_of_writes, in_a_process, killed_after, killed_before_write
-from tests.flows.conftest import BOOTSTRAPS, WHOLE
+from tests.flows.conftest import EVERY_FIGURE
 from tests.processes import CHECKOUT
 
 RANDOM_KILLS = 1000  # of all works together
@@ -241,9 +240,7 @@ def set_up() -> None:
     for module in (*IMPORTED, "mlflow.store.model_registry.sqlalchemy_store", "mlflow.pyfunc"):
         import_module(module)  # once, and not in each process
     FlowRunEngine.heartbeat_seconds = None  # a flow takes a second to end them
-    for name in BOOTSTRAPS:
-        setattr(significance, name, partial(WHOLE[name], reps=200))
-    figures.figures = lambda *rest: WHOLE["figures"](*rest[:5], FIGURES)
+    figures.figures = lambda *rest: EVERY_FIGURE(*rest[:5], FIGURES)
     Path("work").mkdir()
     os.chdir("work")
     prepare()

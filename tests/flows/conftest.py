@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import httpx
@@ -16,13 +15,11 @@ from prefect.testing.utilities import prefect_test_harness
 
 from flows.steps.learning import FIGURES
 from rnn_core.config import Evaluation, Model, Training
-from rnn_core.evaluation import significance
 from rnn_core.reporting import figures
 from tests.processes import wait_for
 
 AAPL = Path(__file__).parents[1] / "data" / "AAPL.csv"
-BOOTSTRAPS = ("bootstrap_mean", "superior")
-WHOLE = {name: getattr(significance, name) for name in BOOTSTRAPS} | {"figures": figures.figures}
+EVERY_FIGURE = figures.figures
 FEW_FOLDS = Evaluation(train_days=300, valid_days=60, test_days=1000)
 TINY = {
     "model": Model(hidden_size=4),
@@ -40,25 +37,21 @@ def prefect_server() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _few_draws_and_one_figure() -> Iterator[None]:
-    """Half the time of a small run is eight figures and 30,000 bootstraps, tested elsewhere.
+def _one_figure() -> Iterator[None]:
+    """A large part of the time of a small run is eight figures, which are tested elsewhere.
 
-    Of a module, not of the session: the tests after these in the same process are of the whole.
+    Of a module, not of the session: the tests after these in the same process are of all.
     """
     with pytest.MonkeyPatch.context() as patch:
-        for name in BOOTSTRAPS:
-            patch.setattr(significance, name, partial(WHOLE[name], reps=200))
-        patch.setattr(figures, "figures", lambda *rest: WHOLE["figures"](*rest[:5], FIGURES))
+        patch.setattr(figures, "figures", lambda *rest: EVERY_FIGURE(*rest[:5], FIGURES))
         yield
 
 
 @contextmanager
-def whole_runs() -> Iterator[None]:
-    """Every draw and every figure, as in the processes that a flow starts."""
+def every_figure() -> Iterator[None]:
+    """Every figure, as in the processes that a flow starts."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in BOOTSTRAPS:
-            patch.setattr(significance, name, WHOLE[name])
-        patch.setattr(figures, "figures", WHOLE["figures"])
+        patch.setattr(figures, "figures", EVERY_FIGURE)
         yield
 
 

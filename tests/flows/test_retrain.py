@@ -40,7 +40,7 @@ from rnn_core.errors import PricesUnavailable
 from rnn_core.evaluation.spending import nth_look
 from rnn_core.identity import config_hash
 from rnn_core.nn.engines import kernel
-from tests.flows.conftest import AAPL, TINY, whole_runs
+from tests.flows.conftest import AAPL, TINY, every_figure
 from tests.processes import end, free_port, isolated, start, wait_for
 from tests.yahoo_server import EMPTY, SERVER_ERROR, TOO_MANY_REQUESTS, sample_frame, yahoo_server
 
@@ -66,7 +66,7 @@ METRICS |= {
 @pytest.fixture(scope="module")
 def summary(runs_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Summary:
     """A run on Apple's real prices, shared by the tests that look at what it left behind."""
-    with pytest.MonkeyPatch.context() as patch, whole_runs():
+    with pytest.MonkeyPatch.context() as patch, every_figure():
         patch.chdir(tmp_path_factory.mktemp("aapl"))
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runs_folder}/mlflow.db")
         return retrain(ticker="AAPL", source=File(path=AAPL), **TINY)
@@ -220,7 +220,7 @@ def test_stored_prices_stand_in_for_yahoo_with_their_age(
 
 def test_the_torch_engine_gives_the_same_scores(summary: Summary, run: Run) -> None:
     training = Training(epochs=2, seeds=2, engine="torch")
-    with whole_runs():
+    with every_figure():
         other = retrain(ticker="AAPL", source=File(path=AAPL), **(TINY | {"training": training}))
     metrics = MlflowClient().get_run(other.run_id).data.metrics
     for name, value in run.data.metrics.items():

@@ -50,7 +50,7 @@ from rnn_core.nn.engines import thread_count
 from rnn_core.operations.ledger import Ledger
 from tests.dask_cluster import Cluster
 from tests.doomed import DOOMED, UNLUCKY, learn_or_die
-from tests.flows.conftest import whole_runs
+from tests.flows.conftest import every_figure
 from tests.processes import CHECKOUT, end, isolated, processes, run, start, wait_for
 from tests.yahoo_server import UNKNOWN_TICKER, Answer, YahooServer, sample_frame, serving
 
@@ -99,7 +99,7 @@ def _one_ledger(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture(scope="module")
 def on_threads(environment: dict[str, str], folder: Path) -> dict[str, Left]:
     """What threads leave behind of each ticker."""
-    with pytest.MonkeyPatch.context() as patch, whole_runs():
+    with pytest.MonkeyPatch.context() as patch, every_figure():
         patch.chdir(folder)
         for name in ("MLFLOW_TRACKING_URI", "LEDGER_URL"):
             patch.setenv(name, environment[name])

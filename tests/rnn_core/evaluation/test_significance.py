@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, norm, t, ttest_1samp
 
 from rnn_core.errors import ArrayError, ConfigError
+from rnn_core.evaluation import significance
 from rnn_core.evaluation.direction_tests import excess_hits, pesaran_timmermann
 from rnn_core.evaluation.significance import (
     benjamini_hochberg,
@@ -111,25 +112,51 @@ class TestBootstrapMean:
     ) -> None:
         values = np.random.default_rng(8).normal(size=800)
         values += 1.3 / sqrt(800) - values.mean()
-        above, below = bootstrap_mean(values, reps=5000), bootstrap_mean(-values, reps=5000)
+        above, below = bootstrap_mean(values), bootstrap_mean(-values)
         assert above is not None
         assert below is not None
-        assert above.pvalue == pytest.approx(norm.sf(1.3 / values.std()), abs=0.02)
-        assert below.pvalue == pytest.approx(1 - above.pvalue, abs=0.02)
+        assert above.pvalue == pytest.approx(norm.sf(1.3 / values.std()), abs=0.005)
+        assert below.pvalue == pytest.approx(1 - above.pvalue, abs=0.005)
 
-    def test_the_interval_is_archs_own_and_agrees_with_the_p_value(self) -> None:
+    @pytest.mark.parametrize("coefficient", [0.0, 0.4, 0.8])
+    def test_the_interval_and_the_p_value_are_those_of_arch(self, coefficient: float) -> None:
         from arch.bootstrap import StationaryBootstrap
 
-        values = autoregressive(np.random.default_rng(9), 300, 0.4) + 0.2
+        values = autoregressive(np.random.default_rng(9), 300, coefficient)
+        values += 0.7 * values.std() / sqrt(300) / (1 - coefficient) - values.mean()
         found = bootstrap_mean(values, seed=4, confidence=0.9)
         assert found is not None
-        assert found.block > 1
+        assert found.block > 1 or coefficient == 0
         oracle = StationaryBootstrap(found.block, values, seed=np.random.default_rng(4))
-        low, high = oracle.conf_int(
-            lambda x: np.atleast_1d(x.mean()), 10_000, method="basic", size=0.9
-        )[:, 0]
-        assert (found.low, found.high) == pytest.approx((low, high))
-        assert (found.low > 0) == (found.pvalue < 0.05)
+        means = oracle.apply(lambda x: np.atleast_1d(x.mean()), 10_000)[:, 0]
+        width = 2 * means.std()
+        low, high = 2 * values.mean() - np.quantile(means, [0.95, 0.05])
+        assert (found.low, found.high) == pytest.approx((low, high), abs=0.02 * width)
+        assert found.pvalue == pytest.approx((means >= 2 * values.mean()).mean(), abs=0.016)
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_the_p_value_of_whole_numbers_counts_ties_as_their_exact_distribution_does(
+        self, seed: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The sum of n values drawn one by one has the n-fold convolution of their shares."""
+        monkeypatch.setattr(significance, "block_length", lambda _: 1)
+        values = np.random.default_rng(seed).integers(-2, 4, size=12 + 9 * seed)
+        found = bootstrap_mean(values.astype(float))
+        assert found is not None
+        n, least = len(values), values.min()
+        shares = np.bincount(values - least) / n
+        sums = np.ones(1)
+        for _ in range(n):
+            sums = np.convolve(sums, shares)
+        exact = sums[np.arange(len(sums)) + n * least >= 2 * values.sum()].sum()
+        assert found.pvalue == pytest.approx(exact, abs=0.002)
+
+    def test_the_interval_agrees_with_the_p_value(self) -> None:
+        for gain in np.linspace(0, 0.2, 20):
+            values = autoregressive(np.random.default_rng(9), 300, 0.4) + gain
+            found = bootstrap_mean(values, confidence=0.9)
+            assert found is not None
+            assert (found.low > 0) == (found.pvalue < 0.05)
 
     def test_the_same_seed_gives_the_same_bits(self) -> None:
         values = np.random.default_rng(10).normal(size=100)
@@ -147,7 +174,7 @@ class TestBootstrapMean:
         assert excess_hits(up, called).mean() == pytest.approx((up == called).mean() - independent)
         test, check = (
             pesaran_timmermann(up, called),
-            bootstrap_mean(excess_hits(up, called), reps=3000),
+            bootstrap_mean(excess_hits(up, called)),
         )
         assert test is not None
         assert check is not None
@@ -163,20 +190,25 @@ class TestBootstrapMean:
     @quick
     @given(st.lists(st.integers(-1, 1), min_size=10, max_size=40))
     def test_it_is_never_nan(self, values: list[int]) -> None:
-        found = bootstrap_mean(np.array(values, dtype=float), reps=20)
+        found = bootstrap_mean(np.array(values, dtype=float), draws=20)
         if found is None:
             assert len(set(values)) == 1
         else:
             assert np.isfinite([found.mean, found.low, found.high, found.pvalue]).all()
             assert found.block >= 1
 
-    def test_other_draws_move_the_p_value_by_less_than_half_a_point(self) -> None:
-        values = np.random.default_rng(12).normal(0.055, 1, 900)
-        results = [bootstrap_mean(values, seed=seed) for seed in range(12)]
+    @pytest.mark.parametrize("n", [10, 50, 900, 6000])
+    @pytest.mark.parametrize("coefficient", [0.0, 0.5])
+    def test_other_draws_move_the_p_value_by_less_than_half_a_point(
+        self, n: int, coefficient: float
+    ) -> None:
+        """By the most where p is a half, which is where a mean is nothing."""
+        values = autoregressive(np.random.default_rng(12), n, coefficient)
+        results = [bootstrap_mean(values - values.mean(), seed=seed) for seed in range(12)]
         pvalues = np.array([result.pvalue for result in results if result is not None])
         assert len(pvalues) == 12
-        assert 0.01 < pvalues.mean() < 0.2
-        assert pvalues.std() < 0.005
+        assert 0.4 < pvalues.mean() < 0.6
+        assert np.ptp(pvalues) < 0.005
 
 
 class TestSuperior:
@@ -198,16 +230,24 @@ class TestSuperior:
         rng = np.random.default_rng(21)
         finds = 0
         for _ in range(200):
-            result = superior(np.zeros(120), rng.normal(size=(120, 8)), reps=300)
+            result = superior(np.zeros(120), rng.normal(size=(120, 8)), draws=36_000)
             assert result is not None
             finds += result.pvalue <= 0.05
         assert finds <= binom.ppf(0.999, 200, 0.05)
 
     def test_it_finds_the_one_that_is_better(self) -> None:
         losses = np.random.default_rng(22).normal([0.0, -0.3], 1, (400, 2))
-        result = superior(np.zeros(400), losses, reps=1000)
+        result = superior(np.zeros(400), losses)
         assert result is not None
         assert result.pvalue < 0.01
+
+    def test_other_draws_move_its_p_value_by_less_than_half_a_point(self) -> None:
+        losses = np.random.default_rng(23).normal(0, 1, (900, 6))
+        results = [superior(np.zeros(900), losses, seed=seed) for seed in range(12)]
+        pvalues = [result.pvalue for result in results if result is not None]
+        assert len(pvalues) == 12
+        assert 0.2 < np.mean(pvalues) < 0.8
+        assert np.ptp(pvalues) < 0.005
 
     def test_it_is_undefined_for_few_losses_and_for_equal_ones(self) -> None:
         assert superior(np.zeros(9), np.ones((9, 2))) is None
