@@ -1,7 +1,8 @@
 """Every fault of docs/reliability.md, as often as its table says: about three hours.
 
-Each is tried by tests with real processes, which environment variables repeat. A test that fails is
-named, and then the results are not kept.
+Each is tried by tests with real processes, which environment variables repeat. A row is kept as
+soon as it is measured; a fault of which a test fails is named, and its row is not kept. With
+numbers, `python -m benchmarks.faults 1 3`, only those rows of the table are measured.
 """
 
 import json
@@ -11,14 +12,17 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from xml.etree import ElementTree
 
-from benchmarks.rounds import RESULTS, machine
+from benchmarks.rounds import RESULTS
 
+FILE = RESULTS / "faults.json"
 CHECKOUT = Path(__file__).parents[1]
+VERSIONS = {package: version(package) for package in ("prefect", "mlflow", "distributed")}
 COUNTS = ("times", "lost", "doubled", "stuck")
 COLUMNS = ("fault", "times", "outcome", "lost", "doubled", "stuck", "command")
 
@@ -152,28 +156,40 @@ FAULTS = (
 )
 
 
-def main() -> list[str]:
-    """Try every fault, print the table and keep it."""
-    rows = []
+def main(faults: Sequence[Fault] = FAULTS) -> list[str]:
+    """Try each fault, and print and keep its row of the table."""
     broken = []
-    for fault in FAULTS:
+    for fault in faults:
         counts, failed = _tried(fault)
         counted = {name: counts[name] for name in COUNTS}
-        rows.append(Row(fault.name, outcome=fault.outcome, command=fault.command, **counted))
-        print(_line(asdict(rows[-1])), flush=True)
+        row = asdict(Row(fault.name, outcome=fault.outcome, command=fault.command, **counted))
+        print(_line(row), flush=True)
         if failed:
             broken.append(f"{fault.name}: {failed} of the tests failed: {fault.command}")
-    if not broken:
-        content = {"machine": machine(), "rows": [asdict(row) for row in rows]}
-        (RESULTS / "faults.json").write_text(json.dumps(content, indent=1) + "\n")
+        else:
+            _keep(row)
     return broken
+
+
+def _keep(row: dict[str, object]) -> None:
+    others = [other for other in _kept() if other["fault"] != row["fault"]]
+    place = [fault.name for fault in FAULTS].index
+    rows = sorted([*others, row | VERSIONS], key=lambda kept: place(str(kept["fault"])))
+    FILE.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
+
+
+def _kept() -> list[dict[str, object]]:
+    """Return the rows that were kept of the faults that are tried today."""
+    if not FILE.exists():
+        return []
+    names = {fault.name for fault in FAULTS}
+    return [row for row in json.loads(FILE.read_text())["rows"] if row["fault"] in names]
 
 
 def table() -> str:
     """Return the table of docs/reliability.md, as it was measured last."""
-    rows = json.loads((RESULTS / "faults.json").read_text())["rows"]
     head = [f"| {' | '.join(COLUMNS)} |", "|---|--:|---|--:|--:|--:|---|"]
-    return "\n".join([*head, *map(_line, rows)])
+    return "\n".join([*head, *map(_line, _kept())])
 
 
 def _line(row: Mapping[str, object]) -> str:
@@ -200,3 +216,7 @@ def _tried(fault: Fault) -> tuple[Counter[str], int]:
     outcomes = ("failure", "error", "skipped")
     failed = sum(any(case.find(name) is not None for name in outcomes) for case in cases)
     return counts, failed if cases else 1
+
+
+if __name__ == "__main__":
+    sys.exit("\n".join(main([FAULTS[int(number) - 1] for number in sys.argv[1:]])) or 0)
