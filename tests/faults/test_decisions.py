@@ -18,7 +18,7 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("decisions")
     environment = isolated(folder / "home", PYTHONPATH=str(Path(__file__).parents[2]))
     command = (sys.executable, "-m", "tests.faults.decisions")
-    done = run(*command, environment=environment, cwd=folder)
+    done = run(*command, environment=environment, cwd=folder, timeout=1800)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 

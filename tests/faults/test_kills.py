@@ -26,7 +26,7 @@ def program(environment: dict[str, str], folder: Path, *arguments: str) -> list[
         "LEDGER_URL": "sqlite:///data/ledger.db",
     }
     command = (sys.executable, "-m", "tests.faults.kills", *arguments)
-    done = run(*command, environment=environment, cwd=folder, timeout=1000 + 14_000 * SHARE)
+    done = run(*command, environment=environment, cwd=folder, timeout=2000 + 20_000 * SHARE)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
