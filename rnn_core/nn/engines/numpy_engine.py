@@ -1,8 +1,8 @@
 """The NumPy engine: hand-written backpropagation through time, in chunks of models, on threads.
 
-Where the compiled kernel covers a training, it trains and validates instead; without it, the same
-nets are trained by `unrolled`. Predictions are always those of `network`, so what is evaluated is,
-bit for bit, what a machine without the kernel serves.
+Where the compiled kernel covers a training, it trains and validates instead; without it, the nets
+of one layer are trained by `unrolled`. Predictions are always those of `network`, so what is
+evaluated is, bit for bit, what a machine without the kernel serves.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +16,7 @@ from rnn_core.nn import optim
 from rnn_core.nn.arrays import Array, Params, flatten, unflatten
 from rnn_core.nn.engines import Inputs, Targets, kernel, mean_loss, rule_of, thread_count
 from rnn_core.nn.engines.pieces import EXPLODING, Batch, Gradient, Map, cut
-from rnn_core.nn.engines.unrolled import Net, Unrolled, layout
+from rnn_core.nn.engines.unrolled import Net, Unrolled, covers, layout
 from rnn_core.nn.losses import LOSSES, Aim
 from rnn_core.nn.network import network
 from rnn_core.nn.settings import Model, Training
@@ -101,16 +101,17 @@ class NumpyEngine:
         self._updates = 0
         self.frozen = np.full(len(self._flat), -1)
 
-        self._covered = kernel.uncovered(model, training, inputs, targets, params) is None
+        covered = kernel.uncovered(model, training, inputs, targets, params) is None
+        self._unrolled = covered and covers(model, training, inputs)
         self._kernel: kernel.Kernel | None = None
-        if self._covered and kernel.available():
-            self._kernel = kernel.Kernel(model, self._rule, inputs, targets)
+        if covered and kernel.available():
+            self._kernel = kernel.Kernel(model, training, inputs, targets, rngs)
         self._arrange_parameters()
 
     def _arrange_parameters(self) -> None:
         """Set the shapes of a net's blocks of parameters, and its order (P,) of parameters."""
         places = unflatten(np.arange(self._flat.shape[1]), self._shapes)
-        blocks = layout(self._model, places) if self._covered else places
+        blocks = layout(self._model, places) if self._unrolled else places
         self._blocks = {name: block.shape for name, block in blocks.items()}
         self._order = np.concatenate([block.ravel() for block in blocks.values()])
 
@@ -270,7 +271,7 @@ class NumpyEngine:
 
     def _net(self, models: Array, flat: Array, rows: int) -> Net:
         """Return the net of batches of `rows` sequences, with the parameters `flat` (m, P)."""
-        if self._covered:
+        if self._unrolled:
             shape = (len(flat), rows, *self._inputs.x.shape[1:])
             return Unrolled(self._model, flat, self._blocks, shape)
         params = unflatten(flat, self._shapes)

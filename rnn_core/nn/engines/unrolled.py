@@ -1,8 +1,8 @@
 """One recurrent layer under a linear head, unrolled over time in arrays that are made once.
 
-It covers what the compiled kernel covers (rnn_tanh, gru and lstm, of one layer, in one direction)
-and computes what `rnn_core.nn.network` does, from the same equations, in a fraction of the calls:
-in small batches the calls take most of the time. All inputs of a step are in one matrix, so one
+It covers rnn_tanh, gru and lstm, of one layer, in one direction, and computes what
+`rnn_core.nn.network` does, from the same equations, in a fraction of the calls: in small batches
+the calls take most of the time. All inputs of a step are in one matrix, so one
 product gives its sums, and one the gradients of all weights.
 
 Axes: M models, T steps, N sequences, I inputs, H hidden units, G gates, S steps that are read out,
@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from rnn_core.nn.arrays import Array, Params, unflatten
+from rnn_core.nn.engines import Inputs
 from rnn_core.nn.engines.unrolled_cells import CELLS, GATES, Arrays
 from rnn_core.nn.engines.unrolled_products import (
     product,
@@ -23,13 +24,25 @@ from rnn_core.nn.engines.unrolled_products import (
     steps,
     sum_of_products,
 )
-from rnn_core.nn.settings import Model
+from rnn_core.nn.settings import Model, Training
 
 Net: TypeAlias = Callable[[Array, Array | None], tuple[Array, Callable[[Array], Array]]]
 """From x (M, N, T, I) and lengths (M, N) to logits (M, N, S, O) and, from their gradient, that of
 all parameters."""
 
 TORCH_GATES = {"rnn_tanh": "a", "gru": "rzn", "lstm": "ifgo"}
+
+
+def covers(model: Model, training: Training, inputs: Inputs) -> bool:
+    """Return whether a net can be unrolled, if its arrays are as the compiled kernel wants them."""
+    return (
+        model.cell in TORCH_GATES
+        and model.num_layers == 1
+        and not model.bidirectional
+        and model.head == "linear"
+        and inputs.lengths is None
+        and training.truncate is None
+    )
 
 
 def layout(model: Model, places: Params) -> Params:

@@ -1,4 +1,4 @@
-"""Small stacks that the kernel covers, of any size and kind, to train in C and in NumPy.
+"""Small stacks of any size and kind, to train in C and in NumPy.
 
 As a program, `python stacks.py LIBRARY`, it trains all of them with that build of the kernel, for
 the sanitizers.
@@ -36,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
     **{"clip_norm": None, "dtype": "float64", "pick": None},
 }
 CELLS = ("rnn_tanh", "gru", "lstm")
+EVERY_CELL = (*CELLS, "rnn_relu", "rnn_sigmoid", "rnn_prelu")
 LOSSES: dict[str, dict[str, Any]] = {
     "binary": {},
     "binary, weighted": {"class_weights": (0.3, 2.0)},
@@ -93,6 +94,40 @@ OTHERS: dict[str, dict[str, Any]] = {
     },
 }
 CASES = LOSSES | RULES | SIZES | OTHERS
+LAYERS: dict[str, dict[str, Any]] = {
+    "one layer": {},
+    "two layers": {"num_layers": 2},
+    "both directions": {"bidirectional": True},
+    "three layers of both, no biases": {"num_layers": 3, "bidirectional": True, "bias": False},
+    "wide layers, a piece of one row": {
+        "num_layers": 2,
+        "hidden_size": 35,
+        "seq_len": 50,
+        "batch": 3,
+        "bidirectional": True,
+    },
+    "a tanh head": {"head": "tanh", "hidden_size": 17},
+    "a tanh head over every step of both": {
+        "head": "tanh",
+        "readout": "steps",
+        "bidirectional": True,
+    },
+    "truncated": {"truncate": 2},
+    "two layers, truncated": {"num_layers": 2, "truncate": 4, "readout": "steps"},
+    "dropout": {"num_layers": 2, "dropout": 0.3, "batch": 40, "windows": 60},
+    "dropout of both": {"num_layers": 3, "dropout": 0.5, "bidirectional": True, "head": "tanh"},
+    "dropout, truncated": {"num_layers": 3, "dropout": 0.5, "truncate": 4},
+    "lengths": {"lengths": True},
+    "lengths of both": {"lengths": True, "bidirectional": True, "num_layers": 2},
+    "lengths of every step": {
+        "lengths": True,
+        "readout": "steps",
+        "bidirectional": True,
+        "num_layers": 2,
+        "dropout": 0.2,
+    },
+    "lengths, truncated": {"lengths": True, "truncate": 2, "num_layers": 2},
+}
 
 
 def started(**options: Any) -> NumpyEngine:
@@ -111,11 +146,15 @@ def started(**options: Any) -> NumpyEngine:
     params = initial_params(model, given["input_size"], given["output_size"], rngs, training.dtype)
     pick = list(everyone) if given["pick"] is None else given["pick"]
     chosen: Params = {name: value[pick] for name, value in params.items()}
-    return NumpyEngine(model, training, inputs.of(np.array(pick)), targets, chosen, rngs)
+    own = [rngs[m] for m in pick]
+    return NumpyEngine(model, training, inputs.of(np.array(pick)), targets, chosen, own)
 
 
 def sequences(given: dict[str, Any]) -> tuple[Inputs, Targets]:
-    """Make windows of noise; four in five steps are scored, the other targets are NaN."""
+    """Make windows of noise; four in five steps are scored, the other targets are NaN.
+
+    So is all that lies beyond the lengths, if there are some.
+    """
     rng = np.random.default_rng(2)
     dtype, shape = given["dtype"], (given["windows"], given["seq_len"], given["input_size"])
     steps = given["seq_len"] if given.get("readout") == "steps" else 1
@@ -126,11 +165,11 @@ def sequences(given: dict[str, Any]) -> tuple[Inputs, Targets]:
     y[~mask] = np.nan
     weights = None if given.get("class_weights") is None else np.array(given["class_weights"])
     center, scale = rng.normal(size=(2, given["models"], given["input_size"]))
-    inputs = Inputs(
-        rng.normal(size=shape).astype(dtype),
-        center.astype(dtype),
-        (2 + np.abs(scale)).astype(dtype),
-    )
+    x = rng.normal(size=shape).astype(dtype)
+    lengths = rng.integers(1, given["seq_len"] + 1, len(x)) if given.get("lengths") else None
+    if lengths is not None:
+        x[np.arange(given["seq_len"]) >= lengths[:, None]] = np.nan
+    inputs = Inputs(x, center.astype(dtype), (2 + np.abs(scale)).astype(dtype), lengths)
     return inputs, Targets(y.astype(dtype), mask, given["loss"], weights)
 
 
@@ -176,10 +215,9 @@ def main(path: str) -> None:
     build = kernel.load(path)
     assert build is not None
     kernel.library = lambda: build  # type: ignore[assignment]
-    every = product(
-        CELLS, CASES.values(), ("float64", "float32"), range(build.kernel_instruction_sets())
-    )
-    for cell, case, dtype, instruction_set in every:
+    nets = [*product(CELLS, CASES.values()), *product(EVERY_CELL, LAYERS.values())]
+    every = product(nets, ("float64", "float32"), range(build.kernel_instruction_sets()))
+    for (cell, case), dtype, instruction_set in every:
         options = case | {"cell": cell, "dtype": dtype}
         engine = started(**options)
         assert engine._kernel is not None

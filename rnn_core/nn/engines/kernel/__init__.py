@@ -4,11 +4,10 @@
 without it, and the engine computes in NumPy. `available()` returns which of the two is the case;
 `RNNFLOW_KERNEL=0` in the environment turns the kernel off.
 
-It covers rnn_tanh, gru and lstm of one layer in one direction, with or without biases, under a
-linear head that reads the last state or every step; all losses with masks and class weights; all
-rules, clips and learning rates; float32 and float64; any sizes. NumPy computes the rest: other
-cells, several layers (so dropout), both directions, a tanh head, windows of different lengths,
-truncation, and arrays of several types.
+It covers every model that a configuration can describe: all cells, layers with dropout between
+them, both directions, either head, windows of different lengths, truncation; all losses with masks
+and class weights; all rules, clips and learning rates; float32 and float64; any sizes. NumPy
+computes the rest: arrays of several types, and what its checks refuse.
 
 After 100 updates the parameters are those of NumPy to 1e-12 of the largest in float64, to 1e-4 in
 float32. A model's bits depend neither on the number of threads nor on the other models of a stack.
@@ -16,7 +15,7 @@ float32. A model's bits depend neither on the number of threads nor on the other
 
 import ctypes
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.util import find_spec
 from math import prod
@@ -26,7 +25,7 @@ import numpy as np
 
 from rnn_core.errors import ArrayError, ConfigError
 from rnn_core.nn.arrays import Array, Params
-from rnn_core.nn.engines import Inputs, Targets, thread_count
+from rnn_core.nn.engines import Inputs, Targets, rule_of, thread_count
 from rnn_core.nn.losses import class_count
 from rnn_core.nn.network import param_shapes
 from rnn_core.nn.optim import Rule, State
@@ -36,7 +35,14 @@ SWITCH = "RNNFLOW_KERNEL"
 LIBRARY = f"{__name__}._kernel"
 
 # The codes of the enumerations in kernel.c. A name that is not here is left to NumPy.
-CELL_CODES = {"rnn_tanh": 1, "gru": 2, "lstm": 3}
+CELL_CODES = {
+    "rnn_tanh": 1,
+    "gru": 2,
+    "lstm": 3,
+    "rnn_relu": 4,
+    "rnn_sigmoid": 5,
+    "rnn_prelu": 6,
+}
 LOSS_CODES = {
     "binary_cross_entropy": 1,
     "textbook_cross_entropy": 2,
@@ -50,16 +56,20 @@ UNKNOWN_CODE = -2
 REBUILD = "the kernel was built from another kernel.c; install the package again"
 
 INTEGERS = (
-    *("instruction_set", "single_precision", "cell", "bias", "every_step", "loss", "rule"),
-    *("seq_len", "input_size", "hidden_size", "output_size", "param_count"),
+    *("instruction_set", "single_precision", "cell", "bias", "num_layers", "directions"),
+    *("every_step", "tanh_head", "loss", "rule"),
+    *("seq_len", "input_size", "hidden_size", "output_size", "param_count", "truncate"),
     *("models", "epochs", "steps", "batch", "updates"),
 )
-NUMBERS = ("momentum", "weight_decay", "beta1", "beta2", "eps", "clip_norm", "clip_value")
+NUMBERS = (
+    *("dropout", "momentum", "weight_decay", "beta1", "beta2", "eps", "clip_norm", "clip_value"),
+)
 POINTERS = (
-    *("x", "center", "scale", "y", "mask", "class_weights", "chosen", "rows", "rate"),
+    *("x", "center", "scale", "y", "mask", "lengths", "class_weights", "chosen", "rows", "rate"),
+    *("draw", "streams"),
     *("params", "first", "second", "step", "frozen", "losses"),
 )
-VERSION = 2  # of the task and its codes, as in kernel.c; a library of another version is not used
+VERSION = 3  # of the task and its codes, as in kernel.c; a library of another version is not used
 FIELDS = {"velocity": "first"}  # fields of a task that are not named as their array
 
 
@@ -114,11 +124,7 @@ def uncovered(
         f"cell {model.cell}": model.cell not in CELL_CODES,
         f"loss {targets.loss}": targets.loss not in LOSS_CODES,
         f"rule {training.optimiser}": training.optimiser not in RULE_CODES,
-        f"{model.num_layers} layers": model.num_layers > 1,
-        "both directions": model.bidirectional,
-        f"head {model.head}": model.head != "linear",
-        "windows of different lengths": inputs.lengths is not None,
-        "truncation": training.truncate is not None,
+        "truncation of both directions": model.bidirectional and training.truncate is not None,
         "arrays of several types": {array.dtype for array in arrays} != {np.dtype(training.dtype)},
     }
     for reason, applies in reasons.items():
@@ -142,8 +148,15 @@ def _fit(model: Model, inputs: Inputs, targets: Targets, params: Params) -> bool
     return (
         [(name, value.shape) for name, value in params.items()] == of_stack
         and inputs.center.shape == inputs.scale.shape == (models, input_size)
+        and _lengths_fit(inputs.lengths, rows, seq_len)
         and _targets_fit(targets, (rows, steps, outputs))
     )
+
+
+def _lengths_fit(lengths: Array | None, rows: int, seq_len: int) -> bool:
+    if lengths is None:
+        return True
+    return lengths.shape == (rows,) and bool(((lengths >= 1) & (lengths <= seq_len)).all())
 
 
 def _targets_fit(targets: Targets, shape: tuple[int, int, int]) -> bool:
@@ -159,16 +172,26 @@ def _targets_fit(targets: Targets, shape: tuple[int, int, int]) -> bool:
 class Kernel:
     """The kernel on the windows of one stack; the engine keeps all that training changes."""
 
-    def __init__(self, model: Model, rule: Rule, inputs: Inputs, targets: Targets) -> None:
+    def __init__(
+        self,
+        model: Model,
+        training: Training,
+        inputs: Inputs,
+        targets: Targets,
+        rngs: Sequence[np.random.Generator],
+    ) -> None:
         compiled: Any = library()
         self._library = compiled
         self._arrays = _contiguous(inputs, targets)  # kept: a task holds only their addresses
+        if model.dropout:
+            self._arrays |= _streams(rngs)
         self._models = len(inputs.center)
         self._settings = {
             "instruction_set": compiled.kernel_instruction_sets() - 1,  # the fastest
             **_sizes(model, inputs, targets),
-            **_rule_settings(rule),
+            **_rule_settings(rule_of(training)),
             **_addresses(self._arrays),
+            "truncate": min(training.truncate or inputs.x.shape[1], inputs.x.shape[1]),
         }
 
     def train(
@@ -272,7 +295,7 @@ def _contiguous(inputs: Inputs, targets: Targets) -> dict[str, Array]:
     class_weights = targets.class_weights
     if class_weights is None:
         class_weights = np.ones(max(2, outputs))
-    return {
+    arrays = {
         "x": np.ascontiguousarray(inputs.x),
         "center": np.ascontiguousarray(inputs.center),
         "scale": np.ascontiguousarray(inputs.scale),
@@ -280,9 +303,24 @@ def _contiguous(inputs: Inputs, targets: Targets) -> dict[str, Array]:
         "mask": np.ascontiguousarray(targets.mask, bool),
         "class_weights": np.ascontiguousarray(class_weights, inputs.x.dtype),
     }
+    if inputs.lengths is not None:
+        arrays["lengths"] = np.ascontiguousarray(inputs.lengths, np.int64)
+    return arrays
 
 
-def _sizes(model: Model, inputs: Inputs, targets: Targets) -> dict[str, int]:
+def _streams(rngs: Sequence[np.random.Generator]) -> dict[str, Array]:
+    """Return the addresses by which C draws from the generators as NumPy does.
+
+    See "Extending" in NumPy's manual of random numbers. The caller keeps the generators alive, and
+    draws nothing from them while C does.
+    """
+    interfaces = [rng.bit_generator.ctypes for rng in rngs]
+    draw = [ctypes.cast(interface.next_uint32, ctypes.c_void_p).value for interface in interfaces]
+    streams = [interface.state_address for interface in interfaces]
+    return {"draw": np.array(draw, np.uintp), "streams": np.array(streams, np.uintp)}
+
+
+def _sizes(model: Model, inputs: Inputs, targets: Targets) -> dict[str, float]:
     """Return the fields of a task that describe the network."""
     _, seq_len, input_size = inputs.x.shape
     output_size = targets.y.shape[2]
@@ -291,13 +329,17 @@ def _sizes(model: Model, inputs: Inputs, targets: Targets) -> dict[str, int]:
         "single_precision": inputs.x.dtype == np.float32,
         "cell": CELL_CODES[model.cell],
         "bias": model.bias,
+        "num_layers": model.num_layers,
+        "directions": 2 if model.bidirectional else 1,
         "every_step": model.readout == "steps",
+        "tanh_head": model.head == "tanh",
         "loss": LOSS_CODES[targets.loss],
         "seq_len": seq_len,
         "input_size": input_size,
         "hidden_size": model.hidden_size,
         "output_size": output_size,
         "param_count": sum(map(prod, shapes)),
+        "dropout": model.dropout,
     }
 
 

@@ -1,4 +1,4 @@
-/* The NumPy engine in C: recurrent networks of one layer, trained by backpropagation through time.
+/* The NumPy engine in C: recurrent networks, trained by backpropagation through time.
  *
  * The equations are those of layers/, losses.py and optim.py in rnn_core/nn; __init__.py says which
  * trainings are covered, and makes the calls. A call trains some models of a stack one after the
@@ -10,7 +10,8 @@
  * sets in each of two precisions.
  *
  * Axes, here and in the headers: T steps, n rows of a piece, I inputs, H hidden units (HP when
- * padded to whole vectors), G gates, S steps that are read out, O outputs.
+ * padded to whole vectors), G gates, L layers, D directions, F = D·H features and S steps that are
+ * read out, O outputs.
  */
 
 #include <stddef.h>
@@ -24,7 +25,7 @@
 
 /* The codes that Python sends. A number never gets another meaning: a library that was built
  * earlier would give it the old one. */
-enum Cell { RNN_TANH = 1, GRU = 2, LSTM = 3 };
+enum Cell { RNN_TANH = 1, GRU = 2, LSTM = 3, RNN_RELU = 4, RNN_SIGMOID = 5, RNN_PRELU = 6 };
 enum Loss {
     BINARY_CROSS_ENTROPY = 1,
     TEXTBOOK_CROSS_ENTROPY = 2,
@@ -35,6 +36,8 @@ enum Loss {
 enum Rule { SGD = 1, ADAM = 2, ADAMW = 3 };
 enum Outcome { DONE = 0, NO_MEMORY = -1, UNKNOWN_CODE = -2 };
 
+typedef uint32_t (*Draw)(void *stream);
+
 /* The arguments of a call: field by field the Task of __init__.py. Arrays of `void` are in the
  * precision of the task. The stack has M models; this call trains `models` of them. */
 typedef struct {
@@ -42,7 +45,10 @@ typedef struct {
     int64_t single_precision;
     int64_t cell;
     int64_t bias;
+    int64_t num_layers;
+    int64_t directions; /* 1 or 2 */
     int64_t every_step; /* read out every step, not only the last */
+    int64_t tanh_head;
     int64_t loss;
     int64_t rule;
 
@@ -51,6 +57,7 @@ typedef struct {
     int64_t hidden_size;
     int64_t output_size;
     int64_t param_count; /* P, of one model */
+    int64_t truncate;    /* steps that a gradient goes back; T if it is not cut off */
 
     int64_t models;
     int64_t epochs;
@@ -58,6 +65,7 @@ typedef struct {
     int64_t batch;
     int64_t updates; /* made before this call */
 
+    double dropout; /* the share that is lost between the layers */
     double momentum;
     double weight_decay;
     double beta1;
@@ -71,10 +79,13 @@ typedef struct {
     const void *scale;         /* (M, I) */
     const void *y;             /* (N, S, O) */
     const uint8_t *mask;       /* (N, S) */
+    const int64_t *lengths;    /* (N) valid steps, 1 to T; NULL: all */
     const void *class_weights; /* (2 or O) */
     const int64_t *chosen;     /* (models) numbers of the models in the stack */
     const int64_t *rows;       /* (M, epochs, steps, batch); -1 is no row */
     const double *rate;        /* (M, epochs) */
+    const Draw *draw;          /* (M) functions that draw 32 bits; NULL without dropout */
+    void *const *streams;      /* (M) what they draw from */
 
     void *params;    /* (M, P) */
     void *first;     /* (M, P) Adam's first moment, or the velocity of sgd; NULL without either */
@@ -89,6 +100,9 @@ static int known(const Task *task)
 {
     switch (task->cell) {
     case RNN_TANH:
+    case RNN_RELU:
+    case RNN_SIGMOID:
+    case RNN_PRELU:
     case GRU:
     case LSTM:
         break;
@@ -117,10 +131,8 @@ static int known(const Task *task)
 
 /* -- what all versions of the template share */
 
-enum Ending { STORE, TANH, TANH_BACK }; /* how a product is changed before it is stored */
-enum { MOST_ROWS = 32 };                /* of one pass */
-enum { CACHE = 1 << 19 };               /* bytes that the activations of a pass should fit into */
-enum { ARRAYS = 14 };                   /* that a call allocates */
+enum { MOST_ROWS = 32 };  /* of one pass */
+enum { CACHE = 1 << 19 }; /* bytes that the activations of a pass should fit into */
 
 /* -- the instruction sets: BYTES of a vector, and what the compiler may use */
 
@@ -183,7 +195,7 @@ int64_t kernel_instruction_sets(void)
 
 /* Return the VERSION of __init__.py. It grows with every change of a task's meaning, which need
  * not change its size. */
-int64_t kernel_version(void) { return 2; }
+int64_t kernel_version(void) { return 3; }
 
 /* Return the size of a task, by which Python recognises a library of another source. */
 int64_t kernel_task_size(void) { return sizeof(Task); }

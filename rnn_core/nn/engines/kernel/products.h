@@ -14,14 +14,6 @@ typedef struct {
     int64_t a_inner; /* from a column to the next */
     const REAL *b;
     int64_t b_row;
-    const REAL *y; /* TANH_BACK: the tanh that the gradient in C passes backwards through */
-    int64_t y_row;
-
-    /* multiply_steps: the number of products, in sequence; C of one may be A of the next. */
-    int64_t steps;
-    int64_t c_step;
-    int64_t a_step;
-    int64_t y_step;
 } Product;
 
 INLINE vec product_begin(const Product *of, int64_t row, int64_t column)
@@ -29,19 +21,8 @@ INLINE vec product_begin(const Product *of, int64_t row, int64_t column)
     return of->add ? AT(of->c + row * of->c_row + column) : (vec){0};
 }
 
-INLINE void product_end(const Product *of, enum Ending ending, int64_t row, int64_t column, vec sum)
-{
-    if (ending == TANH)
-        sum = vector_tanh(sum);
-    if (ending == TANH_BACK) {
-        const vec y = AT(of->y + row * of->y_row + column);
-        sum *= 1 - y * y;
-    }
-    AT(of->c + row * of->c_row + column) = sum;
-}
-
 /* Compute `rows` times `vectors` of C from (row, column) on, kept in registers. */
-INLINE void product_tile(const Product *of, enum Ending ending, int64_t row, int64_t column,
+INLINE void product_tile(const Product *of, int64_t row, int64_t column,
                          const int rows, const int vectors)
 {
     vec sum[8][2];
@@ -65,12 +46,12 @@ INLINE void product_tile(const Product *of, enum Ending ending, int64_t row, int
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 2
         for (int v = 0; v < vectors; v++)
-            product_end(of, ending, row + i, column + v * LANES, sum[i][v]);
+            AT(of->c + (row + i) * of->c_row + column + v * LANES) = sum[i][v];
 }
 
 /* Compute `vectors` of one row of C in several sums each, as additions into one would wait for each
  * other. */
-INLINE void product_row(const Product *of, enum Ending ending, int64_t row, int64_t column,
+INLINE void product_row(const Product *of, int64_t row, int64_t column,
                         const int vectors)
 {
     const int parts = vectors == 1 ? 4 : 2;
@@ -102,47 +83,32 @@ INLINE void product_row(const Product *of, enum Ending ending, int64_t row, int6
         vec total = sum[0][v] + sum[1][v];
         if (parts == 4)
             total += sum[2][v] + sum[3][v];
-        product_end(of, ending, row, column + v * LANES, total);
+        AT(of->c + row * of->c_row + column + v * LANES) = total;
     }
 }
 
 /* Compute C panel by panel: a panel of B stays in cache for all rows. */
-INLINE void product_panels(const Product *of, enum Ending ending)
+FN void multiply(const Product *of)
 {
+    const int tall = BYTES == 64; /* so many registers that they hold a tile of eight rows */
     int64_t column = 0;
     if (of->rows == 1)
         for (; column + 4 * LANES <= of->width; column += 4 * LANES)
-            product_row(of, ending, 0, column, 4);
+            product_row(of, 0, column, 4);
     for (; column + 2 * LANES <= of->width; column += 2 * LANES) {
         int64_t row = 0;
+        for (; tall && row + 8 <= of->rows; row += 8)
+            product_tile(of, row, column, 8, 2);
         for (; row + 4 <= of->rows; row += 4)
-            product_tile(of, ending, row, column, 4, 2);
+            product_tile(of, row, column, 4, 2);
         for (; row < of->rows; row++)
-            product_row(of, ending, row, column, 2);
+            product_row(of, row, column, 2);
     }
     if (column < of->width) {
         int64_t row = 0;
         for (; row + 8 <= of->rows; row += 8)
-            product_tile(of, ending, row, column, 8, 1);
+            product_tile(of, row, column, 8, 1);
         for (; row < of->rows; row++)
-            product_row(of, ending, row, column, 1);
+            product_row(of, row, column, 1);
     }
-}
-
-INLINE void multiply_steps(const Product *first, enum Ending ending)
-{
-    for (int64_t step = 0; step < first->steps; step++) {
-        Product of = *first;
-        of.c += step * of.c_step;
-        of.a += step * of.a_step;
-        if (ending == TANH_BACK)
-            of.y += step * of.y_step;
-        product_panels(&of, ending);
-    }
-}
-
-FN void multiply(Product of)
-{
-    of.steps = 1;
-    multiply_steps(&of, STORE);
 }

@@ -5,8 +5,10 @@ FN int64_t present_rows(const Task *task, const Work *w, const int64_t *batch)
 {
     int64_t n = 0;
     for (int64_t i = 0; i < task->batch; i++)
-        if (batch[i] >= 0)
+        if (batch[i] >= 0) {
+            w->seats[n] = i;
             w->rows[n++] = batch[i];
+        }
     return n;
 }
 
@@ -16,12 +18,16 @@ FN double run_batch(const Task *task, const Work *w, int64_t model, int64_t n, R
 {
     double loss = 0;
     for (int64_t start = 0; start < n; start += w->piece) {
-        const int64_t *rows = w->rows + start;
-        const int64_t size = n - start < w->piece ? n - start : w->piece;
-        forward(task, w, model, rows, size);
-        loss += score(task, w, rows, size, weight);
+        const int64_t left = n - start;
+        const Piece piece = {
+            .rows = w->rows + start,
+            .seats = w->seats + start,
+            .n = left < w->piece ? left : w->piece,
+        };
+        forward(task, w, model, &piece);
+        loss += score(task, w, piece.rows, piece.n, weight);
         if (learn)
-            backward(task, w, size, start > 0);
+            backward(task, w, &piece, start > 0);
     }
     return loss;
 }
@@ -37,9 +43,11 @@ FN double train_epoch(const Task *task, Work *w, int64_t model, const int64_t *r
         const int64_t n = present_rows(task, w, rows + step * task->batch);
         int64_t scored;
         const REAL weight = loss_weight(task, w->rows, n, &scored);
+        if (w->dropping)
+            draw_kept(task, w, model);
         if (scored == 0)
             continue;
-        transpose_recurrent(task, w);
+        transpose_weights(task, w);
         total += run_batch(task, w, model, n, weight, 1) / weight * scored;
         count += scored;
         if (!update(task, w, model, rate))
@@ -73,6 +81,7 @@ FN int train_models(const Task *task)
 {
     Work w;
     const int ready = prepare(task, &w);
+    w.dropping = task->dropout > 0 && task->num_layers > 1;
     for (int64_t m = 0; ready && m < task->models; m++)
         train_model(task, &w, task->chosen[m]);
     release(&w);
