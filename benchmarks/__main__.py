@@ -9,6 +9,7 @@ from functools import partial
 
 from benchmarks import (
     faults,
+    grid,
     growth,
     pipeline,
     rounds,
@@ -27,6 +28,7 @@ from rnn_core.nn.memory import tune_process
 BENCHMARKS: dict[str, Callable[[], list[str]]] = {
     "seed-loop": seed_loop.main,
     "torch": torch_nn.main,
+    "grid": grid.main,
     "universe": universe.main,
     "growth": growth.main,
     "peers": whole_process.main,
@@ -58,7 +60,7 @@ def main(arguments: list[str]) -> int:
     broken = [sentence for name in names or chosen for sentence in chosen[name]()]
     for sentence in broken:
         report(sentence)
-    if set(names or chosen).intersection((*COMPARED, "growth")):
+    if set(names or chosen).intersection((*COMPARED, "growth", "grid")):
         draw()
     return 1 if broken else 0
 

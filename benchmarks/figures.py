@@ -3,6 +3,10 @@
 import json
 from typing import Any
 
+import numpy as np
+import pandas as pd
+from matplotlib.colors import LogNorm
+
 from benchmarks.rounds import RESULTS, engine_name
 from rnn_core.reporting.figures import BLUE, GREY, ORANGE, canvas, canvases, style
 
@@ -16,7 +20,7 @@ PLACES: dict[bool, dict[str, Any]] = {  # of a ratio next to its point
 
 
 def draw() -> None:
-    """Write `speed.svg` and `growth.svg`, each if there is something to show."""
+    """Write `speed.svg`, `growth.svg` and `grid.svg`, each if there is something to show."""
     compared = [row for name in COMPARED for row in rows(name)]
     grown = rows("growth")
     with style():
@@ -24,6 +28,8 @@ def draw() -> None:
             speed(compared)
         if grown:
             growth(grown)
+        if sampled := rows("grid"):
+            grid(sampled)
 
 
 def rows(name: str) -> list[dict[str, Any]]:
@@ -92,3 +98,28 @@ def draw_growth(axes: Any, row: dict[str, Any]) -> None:
     label = f"{LABELS[row['kernel']]}{power}"
     axes.semilogx(row["sizes"], row["median"], "o-", color=COLOURS[row["kernel"]], label=label)
     axes.set_ylabel(row["unit"])
+
+
+def grid(sampled: list[dict[str, Any]]) -> None:
+    """Draw the geometric mean of torch's times in multiples of ours, by network and hidden size."""
+    table = pd.DataFrame(sampled)
+    directions = table["directions"].map({1: "one direction", 2: "both directions"})
+    table["network"] = table["cell"] + ", " + table["layers"].astype(str) + " × " + directions
+    table["log"] = np.log10(table["ratio"])
+    shown = 10 ** table.pivot_table("log", "network", "hidden", sort=True)
+    figure, axes = canvas(
+        "Time of torch, in multiples of ours: means of a sample", height=1.5 + 0.3 * len(shown)
+    )
+    axes.grid(visible=False)
+    axes.imshow(shown, cmap="RdYlGn", norm=LogNorm(0.1, 10), aspect="auto", interpolation="nearest")
+    for (y, x), ratio in np.ndenumerate(shown.to_numpy()):
+        if np.isfinite(ratio):
+            axes.annotate(f"{ratio:.3g}", (x, y), ha="center", va="center")
+    axes.set(
+        xlabel="hidden units",
+        xticks=range(shown.shape[1]),
+        xticklabels=shown.columns,
+        yticks=range(len(shown)),
+        yticklabels=shown.index,
+    )
+    figure.savefig(RESULTS / "grid.svg")

@@ -31,12 +31,18 @@ def torch_network(model: Any, input_size: int, output_size: int) -> Any:
         def __init__(self) -> None:
             super().__init__()
             recurrent = {"rnn_tanh": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[model.cell]
-            self.recurrent = recurrent(input_size, model.hidden_size, batch_first=True)
-            self.head = nn.Linear(model.hidden_size, output_size)
+            options = {"num_layers": model.num_layers, "bidirectional": model.bidirectional}
+            self.recurrent = recurrent(input_size, model.hidden_size, batch_first=True, **options)
+            self.directions = 2 if model.bidirectional else 1
+            self.head = nn.Linear(self.directions * model.hidden_size, output_size)
 
         def forward(self, x: Any) -> Any:
-            output, _ = self.recurrent(x)
-            return self.head(output[:, -1:] if model.readout == "last" else output)
+            output, state = self.recurrent(x)
+            if model.readout == "steps":
+                return self.head(output)
+            last = state[0] if isinstance(state, tuple) else state  # (D·num_layers, N, H)
+            top = last[-self.directions :].transpose(0, 1).flatten(1)
+            return self.head(top)[:, None]
 
     return Network()
 
