@@ -503,13 +503,14 @@ def test_an_engine_that_cannot_run_says_so(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 RULES: tuple[str, ...] = get_args(get_type_hints(Training)["optimiser"])
+LEFT_TO_NUMPY: set[str] = set()  # not compiled, on purpose
 NAMES = {"Cell": get_args(Cell), "Loss": tuple(LOSSES), "Rule": RULES}
 CODES = {"Cell": kernel.CELL_CODES, "Loss": kernel.LOSS_CODES, "Rule": kernel.RULE_CODES}
 
 
 @pytest.mark.parametrize("kind", NAMES)
-def test_the_kernel_has_a_code_for_every_name(kind: str) -> None:
-    assert set(CODES[kind]) == set(NAMES[kind])
+def test_the_kernel_has_a_code_for_every_name_that_is_not_left_to_numpy(kind: str) -> None:
+    assert set(CODES[kind]) == set(NAMES[kind]) - LEFT_TO_NUMPY
 
 
 @pytest.mark.parametrize("kind", CODES)
