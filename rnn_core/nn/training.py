@@ -165,7 +165,7 @@ def fit(
         if not learning.any():
             break
         epochs = range(epoch, min(epoch + ahead, training.epochs))
-        rows = _rows(epochs, train, order, streams["order"])
+        rows = _rows(epochs, _only(learning, train), order, streams["order"])
         progress.train(epochs, _batches(_only(learning, rows), training.batch_size))
         progress.validate(epoch, _only(learning, valid))
         if on_epoch is not None:
@@ -306,11 +306,14 @@ def _only(learning: Array, rows: Array) -> Array:
 
 
 def _shuffled(train: Array, rngs: Rngs) -> Array:
-    """Return the rows (M, n) in a fresh order for each model, the padding (−1) still at the end."""
+    """Return the rows (M, n) in a fresh order for each model, the padding (−1) still at the end.
+
+    Nothing is drawn for a model without rows: it has stopped, and trains no more.
+    """
     shuffled = np.full_like(train, -1)
-    for place, padded, rng in zip(shuffled, train, rngs, strict=True):
-        rows = padded[padded >= 0]
-        place[: len(rows)] = rng.permutation(rows)
+    for model in np.flatnonzero((train >= 0).any(axis=1)):
+        rows = train[model][train[model] >= 0]
+        shuffled[model, : len(rows)] = rngs[model].permutation(rows)
     return shuffled
 
 
