@@ -217,7 +217,7 @@ FN int allocate(const Task *task, Work *w)
     const int64_t read_out = w->steps * n * w->read;
     const int64_t squashed = task->tanh_head ? read_out : 0;
     const int64_t upper = task->num_layers > 1;
-    const int64_t dropped = task->dropout > 0 ? task->num_layers - 1 : 0;
+    const int64_t dropped = w->dropping ? task->num_layers - 1 : 0;
 
     for (int64_t k = 0; k < w->scan_count; k++)
         allocate_scan(task, w, w->scans + k);
@@ -315,10 +315,11 @@ FN void place_params(const Task *task, const Work *w)
         *next++ = w->head_bias + o;
 }
 
-/* Prepare a call; return 0 if there is no memory. */
-FN int prepare(const Task *task, Work *w)
+/* Prepare a call that trains, or one that computes losses; return 0 if there is no memory. */
+FN int prepare(const Task *task, Work *w, int learn)
 {
     memset(w, 0, sizeof(Work));
+    w->dropping = learn && task->dropout > 0 && task->num_layers > 1;
     w->scan_count = task->num_layers * task->directions;
     w->scans = zeros(w, w->scan_count, sizeof(Scan));
     if (w->out_of_memory)

@@ -126,7 +126,7 @@ FN void scan_forward(const Task *task, const Work *w, const Scan *scan, const Pi
 
 /* -- backward: the gradients of the sums take the place of the gates */
 
-/* Write a matrix (rows, columns) with its axes swapped. The rows of both begin with whole vectors. */
+/* Write a matrix (rows, columns) with its axes swapped. The rows of both begin at whole vectors. */
 FN void transpose(const REAL *from, int64_t from_row, int64_t rows, int64_t columns, REAL *to,
                   int64_t to_row)
 {

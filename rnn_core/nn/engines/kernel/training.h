@@ -80,8 +80,7 @@ FN void train_model(const Task *task, Work *w, int64_t model)
 FN int train_models(const Task *task)
 {
     Work w;
-    const int ready = prepare(task, &w);
-    w.dropping = task->dropout > 0 && task->num_layers > 1;
+    const int ready = prepare(task, &w, 1);
     for (int64_t m = 0; ready && m < task->models; m++)
         train_model(task, &w, task->chosen[m]);
     release(&w);
@@ -93,7 +92,7 @@ FN int train_models(const Task *task)
 FN int mean_losses(const Task *task)
 {
     Work w;
-    const int ready = prepare(task, &w);
+    const int ready = prepare(task, &w, 0);
     for (int64_t m = 0; ready && m < task->models; m++) {
         const int64_t model = task->chosen[m];
         const int64_t n = present_rows(task, &w, task->rows + model * task->batch);
