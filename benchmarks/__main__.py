@@ -1,6 +1,7 @@
 """Run the benchmarks named on the command line, or all; exit 1 if one of them breaks a bound.
 
-`--quick` runs a tenth of `honesty`, by bounds to match.
+`honesty --quick` runs a tenth of it, by bounds to match. `pipeline --against COMMIT` compares the
+commands of a day with those of an earlier commit.
 """
 
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 
 from benchmarks import (
+    against,
     faults,
     grid,
     growth,
@@ -43,6 +45,8 @@ BENCHMARKS: dict[str, Callable[[], list[str]]] = {
 
 
 def main(arguments: list[str]) -> int:
+    if arguments[:2] == ["pipeline", "--against"] and len(arguments) == 3:
+        return ended(against.main(arguments[2]))
     names = [argument for argument in arguments if argument != "--quick"]
     quick = names != arguments
     if quick and names != ["honesty"]:
@@ -58,10 +62,14 @@ def main(arguments: list[str]) -> int:
     if not kernel.available():
         print("the kernel is not built, or turned off: NumPy alone is measured")
     broken = [sentence for name in names or chosen for sentence in chosen[name]()]
-    for sentence in broken:
-        report(sentence)
     if set(names or chosen).intersection((*COMPARED, "growth", "grid")):
         draw()
+    return ended(broken)
+
+
+def ended(broken: list[str]) -> int:
+    for sentence in broken:
+        report(sentence)
     return 1 if broken else 0
 
 

@@ -311,9 +311,10 @@ def _shuffled(train: Array, rngs: Rngs) -> Array:
     Nothing is drawn for a model without rows: it has stopped, and trains no more.
     """
     shuffled = np.full_like(train, -1)
-    for model in np.flatnonzero((train >= 0).any(axis=1)):
-        rows = train[model][train[model] >= 0]
-        shuffled[model, : len(rows)] = rngs[model].permutation(rows)
+    for place, padded, rng in zip(shuffled, train, rngs, strict=True):
+        rows = padded[padded >= 0]
+        if len(rows):
+            place[: len(rows)] = rng.permutation(rows)
     return shuffled
 
 
