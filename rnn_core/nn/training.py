@@ -146,11 +146,12 @@ def fit(
         TrainingError: every model of a fold turned non-finite.
     """
     check_learnable(model, training, sequences, folds, params0, order)
-    train = folds.train.repeat(training.seeds, axis=0)  # (M, n)
-    valid = folds.valid.repeat(training.seeds, axis=0)  # (M, v)
+    fold_of_model = np.arange(len(folds)).repeat(training.seeds)
+    train = folds.train[fold_of_model]  # (M, n)
+    valid = folds.valid[fold_of_model]  # (M, v)
     drawn = {"initial": params0 is None, "order": order is None, "dropout": model.dropout > 0}
     streams = Streams(training, len(folds), drawn)
-    inputs = inputs_of(sequences, train, training.dtype)
+    inputs = inputs_of(sequences, folds.train, training.dtype).of(fold_of_model)
     if params0 is None:
         params0 = _initial(model, training, sequences, streams)
     targets = _targets(sequences, training)
@@ -181,7 +182,7 @@ def fit(
         train_loss=progress.train_loss,
         valid_loss=progress.valid_loss,
         frozen=engine.frozen,
-        base_rate=base_rates(sequences, train),
+        base_rate=base_rates(sequences, folds.train)[fold_of_model],
         model=model,
         training=training,
         kernel=engine.kernel,
