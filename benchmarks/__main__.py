@@ -16,9 +16,9 @@ from benchmarks import (
     pipeline,
     rounds,
     seed_loop,
-    soak,
     torch_nn,
     universe,
+    universe_1000,
     whole_process,
 )
 from benchmarks.figures import COMPARED, draw
@@ -32,11 +32,11 @@ BENCHMARKS: dict[str, Callable[[], list[str]]] = {
     "torch": torch_nn.main,
     "grid": grid.main,
     "universe": universe.main,
+    "universe-1000": universe_1000.main,
     "growth": growth.main,
     "peers": whole_process.main,
     "pipeline": pipeline.main,
     "honesty": judging.main,
-    "soak": soak.main,
     "faults": faults.main,
     "ledger": ledger.main,
     "runs": runs.main,
