@@ -134,11 +134,12 @@ def _run_with_prefect(main: Callable[[Config], None], config: Config) -> None:
             main(config)
     except RnnflowError:
         raise
-    except Exception:
+    except Exception as error:
         reason = prefect_server.why_absent()
-        if not reason:
+        line = prefect_server.lost(reason) if reason else prefect_server.refused(error)
+        if not line:
             raise
-        _exit(FAILED, prefect_server.lost(reason))
+        _exit(FAILED, line)
 
 
 class _Terminal(Console):

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
+from httpx import HTTPStatusError
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from flows.steps import prefect_database
@@ -56,6 +57,19 @@ def absent(reason: str) -> str:
 def lost(reason: str) -> str:
     """Return the line for a server that does not answer any more, for this reason."""
     return f"{absent(reason)}; what was recorded until then stays: start again to complete it"
+
+
+def refused(error: Exception) -> str:
+    """Return the line for a server that answers, but with an error; nothing for other errors."""
+    if not isinstance(error, HTTPStatusError) or not error.response.is_server_error:
+        return ""
+    address = str(PREFECT_API_URL.value())
+    if not str(error.request.url).startswith(address):
+        return ""
+    return (
+        f"the Prefect server at {safe(address)} answers HTTP {error.response.status_code}: it is "
+        "busy or broken; what was recorded until then stays: start again to complete it"
+    )
 
 
 def few_retries() -> AbstractContextManager[object]:

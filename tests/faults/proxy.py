@@ -21,6 +21,14 @@ class Proxy:
         """Refuse connections from now on, and end those that are open."""
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
+        self._end_connections()
+
+    def turn_to(self, port: int) -> None:
+        """Pass everything on to another port from now on, and end the connections that are open."""
+        self.target = port
+        self._end_connections()
+
+    def _end_connections(self) -> None:
         for end in self.ends:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)

@@ -43,16 +43,24 @@ SECONDS = 30.0
 
 
 @contextmanager
-def answering(status: int, content: bytes, asked: list[str] | None = None) -> Iterator[int]:
-    """A port that answers, and adds the paths that it is asked for to `asked`."""
+def answering(
+    status: int, content: bytes, asked: list[str] | None = None, *, healthy: bool = False
+) -> Iterator[int]:
+    """A port that answers, and adds the paths that it is asked for to `asked`.
+
+    With `healthy` it answers `true` if it is asked for its health.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if asked is not None:
                 asked.append(self.path)
-            self.send_response(status)
+            is_well = healthy and self.path.endswith("/health")
+            self.send_response(200 if is_well else status)
             self.end_headers()
-            self.wfile.write(content)
+            self.wfile.write(b"true" if is_well else content)
+
+        do_POST = do_PUT = do_PATCH = do_GET  # noqa: N815  so they are called
 
         def log_message(self, *_: object) -> None:
             pass
@@ -166,4 +174,28 @@ def test_a_server_that_is_lost_in_the_middle_costs_no_work(
     )
     with sqlite3.connect(environment["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///")) as store:
         runs = store.execute("SELECT status FROM runs WHERE name LIKE ?", [f"retrain%{'LOST'}%"])
+        assert {status for (status,) in runs} == {"FINISHED"}
+
+
+def test_a_server_that_is_too_busy_in_the_middle_costs_no_work(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    port = int(environment["PREFECT_API_URL"].split(":")[2].removesuffix("/api"))
+    proxy = Proxy(port)
+    log = tmp_path / "log"
+    command = (sys.executable, "-m", "flows.retrain", "--ticker", "BUSY", *SMALL.split())
+    through = environment | {"PREFECT_API_URL": f"http://127.0.0.1:{proxy.port}/api"}
+    process = start(*command, environment=through, cwd=tmp_path, log=log)
+    wait_for(lambda: "Beginning flow run" in log.read_text(), "the flow to begin")
+    with answering(503, b"busy", healthy=True) as busy:
+        proxy.turn_to(busy)
+        assert process.wait(180) == 1
+    said = log.read_text()
+    assert "Traceback" not in said
+    assert said.splitlines()[-1] == (
+        f"error: the Prefect server at {through['PREFECT_API_URL']} answers HTTP 503: it is busy "
+        "or broken; what was recorded until then stays: start again to complete it"
+    )
+    with sqlite3.connect(environment["MLFLOW_TRACKING_URI"].removeprefix("sqlite:///")) as store:
+        runs = store.execute("SELECT status FROM runs WHERE name LIKE 'retrain%BUSY%'")
         assert {status for (status,) in runs} == {"FINISHED"}
