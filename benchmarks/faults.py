@@ -63,12 +63,16 @@ class Row:
     command: str
 
 
+KILLED = ("retrain", "universe", "forecast", "score", "rollback", "prune")
 FAULTS = (
-    Fault(
-        "six flows killed before each of their writes, and at 1,000 random moments",
-        "one rerun completes the work",
-        "tests/faults/test_kills.py -k started_again",
-        {"KILLS": "1", "KILLERS": "2"},
+    *(
+        Fault(
+            f"{work} killed before each of its writes, and at 167 random moments",
+            "one rerun completes the work",
+            f"tests/faults/test_kills.py -k 'started_again and {work}'",
+            {"KILLS": "1", "KILLERS": "2"},
+        )
+        for work in KILLED
     ),
     Fault(
         "a process ends during its run, in six ways",

@@ -33,13 +33,17 @@ def program(environment: dict[str, str], folder: Path, *arguments: str) -> list[
 
 @pytest.fixture(scope="module")
 def ends(
-    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    environment: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
 ) -> list[dict[str, Any]]:
-    """The things lost, doubled and stuck after each kill and one rerun."""
+    """The things lost, doubled and stuck after each kill and one rerun of the works to test."""
     folder = tmp_path_factory.mktemp("kills")
+    calls = [getattr(item, "callspec", None) for item in request.session.items]
+    works = [work for call in calls if call and (work := call.params.get("work")) in WORKS]
 
     def part(number: int) -> list[dict[str, Any]]:
-        arguments = (str(SHARE), str(number), str(KILLERS))
+        arguments = (str(SHARE), str(number), str(KILLERS), *works)
         return program(environment, folder / str(number), *arguments)
 
     with ThreadPoolExecutor(KILLERS) as killers:
