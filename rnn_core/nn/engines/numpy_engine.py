@@ -106,7 +106,8 @@ class NumpyEngine:
         self._kernel: kernel.Kernel | None = None
         if covered and kernel.available():
             self._kernel = kernel.Kernel(model, training, inputs, targets, rngs)
-        self._arrange_parameters()
+        else:
+            self._arrange_parameters()
 
     def _arrange_parameters(self) -> None:
         """Set the shapes of a net's blocks of parameters, and its order (P,) of parameters."""

@@ -118,15 +118,17 @@ INLINE Scan *scan_of(const Task *task, const Work *w, int64_t layer, int64_t dir
     return w->scans + layer * task->directions + direction;
 }
 
-/* Return the rows of a pass: as many as the cache holds, but enough to fill a tile. */
+/* Return the rows of a pass: as many as the cache holds, or as take as much room as the weights,
+ * which every pass reads anew if the cache does not hold them; but enough to fill a tile. */
 FN int64_t rows_of_a_pass(const Task *task, const Work *w)
 {
     const int64_t states = task->cell == LSTM ? 2 * w->hidden : 0;
     const int64_t least = 32 / sizeof(REAL);
+    const int64_t weights = w->size * sizeof(REAL);
     int64_t values = task->output_size;
     for (int64_t k = 0; k < w->scan_count; k++)
         values += w->scans[k].row + w->blocks + states;
-    int64_t rows = CACHE / (task->seq_len * values * (int64_t)sizeof(REAL));
+    int64_t rows = (weights > CACHE ? weights : CACHE) / (task->seq_len * values * sizeof(REAL));
     if (rows > MOST_ROWS)
         rows = MOST_ROWS;
     if (rows < least)
