@@ -212,12 +212,14 @@ FN void cell_backward(const Task *task, const Work *w, const Scan *scan, int64_t
  * what went there directly. */
 FN void hand_back(const Task *task, const Work *w, const Scan *scan, int64_t t, int64_t n)
 {
+    const int64_t H = task->hidden_size;
     const int64_t HP = w->hidden;
+    const int64_t products = H == HP ? 1 : w->width / HP; /* one, without padding between gates */
     const REAL *da = scan->gates + t * n * w->blocks + w->blocks - w->width;
-    for (int64_t gate = 0; gate < w->width / HP; gate++)
+    for (int64_t gate = 0; gate < products; gate++)
         multiply(&(Product){
             .rows = n,
-            .inner = task->hidden_size,
+            .inner = H == HP ? w->width : H,
             .width = HP,
             .add = task->cell == GRU || gate > 0,
             .c = w->dh,
@@ -225,7 +227,7 @@ FN void hand_back(const Task *task, const Work *w, const Scan *scan, int64_t t, 
             .a = da + gate * HP,
             .a_row = w->blocks,
             .a_inner = 1,
-            .b = scan->back + gate * task->hidden_size * HP,
+            .b = scan->back + gate * H * HP,
             .b_row = HP,
         });
 }
