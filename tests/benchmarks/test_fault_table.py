@@ -1,4 +1,4 @@
-"""The table of faults: how its rows are counted and kept."""
+"""The table of faults: how its rows are counted and kept, and that the docs show it."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 from benchmarks import faults
 from benchmarks.faults import Fault
 
+DOCS = Path(__file__).parents[2] / "docs/reliability.md"
 TESTS = """
 import pytest
 
@@ -55,3 +56,14 @@ def test_a_row_of_which_a_test_does_not_pass_is_named_and_not_kept(
     [sentence] = faults.main([fault])
     assert sentence == f"it: 1 of the tests failed: pytest {tests}"
     assert not (tmp_path / "faults.json").exists()
+
+
+def test_the_docs_show_the_table_as_it_was_measured() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(faults, "FILE", faults.RESULTS / "faults.json")
+        rows = json.loads(faults.FILE.read_text())["rows"]
+        assert faults.table() in DOCS.read_text()
+    assert rows
+    commands = [fault.command for fault in faults.FAULTS]
+    assert all(row["command"] in commands for row in rows)
+    assert all(row[name] == 0 for row in rows for name in ("lost", "doubled", "stuck"))
