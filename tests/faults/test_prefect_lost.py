@@ -164,7 +164,7 @@ def test_a_server_that_is_lost_in_the_middle_costs_no_work(
     wait_for(lambda: "Beginning flow run" in log.read_text(), "the flow to begin")
     proxy.cut()
     cut = time.monotonic()
-    assert process.wait(180) == 1
+    assert process.wait(600) == 1
     record_property("seconds", time.monotonic() - cut)
     said = log.read_text()
     assert "Traceback" not in said
@@ -189,7 +189,7 @@ def test_a_server_that_is_too_busy_in_the_middle_costs_no_work(
     wait_for(lambda: "Beginning flow run" in log.read_text(), "the flow to begin")
     with answering(503, b"busy", healthy=True) as busy:
         proxy.turn_to(busy)
-        assert process.wait(180) == 1
+        assert process.wait(600) == 1
     said = log.read_text()
     assert "Traceback" not in said
     assert said.splitlines()[-1] == (
