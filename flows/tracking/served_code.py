@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from threading import Lock
 
 import rnn_core
 from flows.tracking import served_model
 
 PACKAGE = rnn_core.__name__
 ROOT = Path(rnn_core.__file__).parents[1]
+# Python 3.11 may fail if two threads parse at once: "AST constructor recursion depth mismatch"
+PARSING = Lock()
 # A registered model brings its own copy of `rnn_core`, but a process that has imported the package
 # already runs the model's served_model.py with its own. Models that were registered before modules
 # moved import them by these older names.
@@ -25,7 +28,9 @@ OLDER_NAMES = {
 
 def copy_served_code(folder: Path) -> Path:
     """Copy the modules that a served model imports into `folder`; return the package there."""
-    for file in served_files():
+    with PARSING:  # the first of several threads parses, the others find what it found
+        files = served_files()
+    for file in files:
         copy = folder / file.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, copy)
