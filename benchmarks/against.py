@@ -71,7 +71,7 @@ WORKS = (
 
 @dataclass(frozen=True)
 class Cost:
-    """What a command took, with all processes that it waited for.
+    """The cost of a command, including the processes that it waited for.
 
     Attributes:
         seconds: by the clock.

@@ -146,8 +146,8 @@ class _Redrawn:
 
     Blocks go around the circle. So a pattern of drawn days is as likely as the same one turned by
     any number of days, and each pattern gives n draws: their means are the correlation of the
-    series with how often its days are drawn, by FFT. That is ten times as many as could be
-    drawn one by one in the same time, at nearly the same worth each.
+    series with how often its days are drawn, by FFT. The turns of a pattern are nearly independent
+    draws if the days are; the longer the blocks, the less each of them adds.
     """
 
     def __init__(self, n: int, block: int, seed: int, draws: int) -> None:
